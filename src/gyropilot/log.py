@@ -1,0 +1,37 @@
+"""Logging: one line format, secrets cut out, control characters escaped."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from pathlib import Path
+
+_SECRETS = re.compile(
+    r"(?i)(authorization['\"]?\s*[:=]\s*)[^\r\n]+|(signature=)[0-9a-f]+|(x-amz-security-token['\"]?\s*[:=]\s*)\S+"
+    r"|((?:secret|password|token)[a-z_]*['\"]?\s*[:=]\s*)\S+"
+)
+
+
+def set_up(*, level: int = logging.INFO, file: Path | None = None) -> None:
+    """Send the process's log to stderr, or to `file`."""
+    handler = logging.FileHandler(file, encoding="utf-8") if file else logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_LineFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+
+
+def redacted(text: str) -> str:
+    """Give `text` without the values of signatures, tokens and passwords."""
+    return _SECRETS.sub(lambda match: next(group for group in match.groups() if group) + "[cut]", text)
+
+
+def printable(text: str) -> str:
+    """Give `text` with control and direction-changing characters written as escapes, fit for a terminal or a log."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+class _LineFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(redacted(super().format(record)))

@@ -1,0 +1,198 @@
+"""What a problem type is to the rest of the house: the fields of `Problem`, and the values that pass between.
+
+A problem reads its part of a request into a frozen spec, proposes candidates, and names three functions that run in
+child processes. It knows no queue, database, HTTP or Ray.
+
+    control --request--> read_request -> Spec
+    worker  --ProfileTask--> [child] profile -> JSON findings        (reads and checks the data, once a job)
+    worker  <--ask-- Search --tell--> worker
+    worker  --TrainTask--> [child] train -> TrainResult              (once a candidate)
+    serve   --folder--> [replica] predict                            (one loaded model)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+Json = Any
+Split = Literal["Train", "Validation", "Test"]
+Direction = Literal["Maximize", "Minimize"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bounds of a job, from CompletionCriteria; None is no bound."""
+
+    max_candidates: int
+    seconds_per_candidate: int | None
+    seconds_per_job: int | None
+
+
+class Spec(Protocol):
+    """A request with every default filled in; frozen, and JSON in between."""
+
+    @property
+    def limits(self) -> Limits: ...
+    def to_json(self) -> dict[str, Json]: ...
+
+
+class BaseModels(Protocol):
+    """What reading a request may ask of the base-model store; raises InvalidRequest with field and mend."""
+
+    def check_available(self, name: str, *, accept_eula: bool) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestContext:
+    """What reading a request may look at beside the request itself."""
+
+    base_models: BaseModels
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalFile:
+    """One object of a channel, staged for a child."""
+
+    path: Path
+    uri: str
+    size_bytes: int
+    etag: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalChannel:
+    """One channel, staged: its files in key order."""
+
+    channel_type: Literal["training", "validation"]
+    content_type: str
+    compression: Literal["None", "Gzip"]
+    files: tuple[LocalFile, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileTask:
+    """What `profile` receives."""
+
+    job_name: str
+    spec: Mapping[str, Json]
+    channels: tuple[LocalChannel, ...]
+    base_models: Path
+    prepared: Path
+    """Folder, kept for the whole job, where profile leaves what train will read."""
+    cores: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTask:
+    """What `train` receives."""
+
+    job_name: str
+    spec: Mapping[str, Json]
+    candidate: Mapping[str, Json]
+    """What search.ask proposed, its `name` among it."""
+    profile: Mapping[str, Json]
+    """What profile returned."""
+    base_models: Path
+    prepared: Path
+    checkpoints: Path
+    """Folder, kept over attempts of this candidate; train goes on from what lies here."""
+    output: Path
+    """Empty folder; every file left here is uploaded below <S3OutputPath>/<job>/ under the same relative name."""
+    output_uri: str
+    """Where `output` will lie: s3://bucket/prefix/<job>."""
+    cores: int
+    memory_bytes: int
+    seconds_left: float | None
+    """Time this candidate may take from now; training ends early enough to evaluate and save. None: no bound."""
+    checkpoint_seconds: float
+    evaluation_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One measured number; `name` is a StandardMetricName of the service model."""
+
+    name: str
+    split: Split
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """One inference container; `model_path` is relative to the output folder."""
+
+    image: str
+    model_path: str
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What `train` returns for one candidate."""
+
+    score: float
+    """The value search and ranking compare, in `direction`."""
+    score_name: str
+    direction: Direction
+    metrics: tuple[Metric, ...]
+    containers: tuple[Container, ...]
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    """Named locations relative to the output folder: `Explainability`, `ModelInsights`, `BacktestResults`, `report`..."""
+    ended_by: Literal["finished", "time limit", "stop"] = "finished"
+
+    def to_json(self) -> dict[str, Json]:
+        """Give the result as JSON values."""
+        return asdict(self)
+
+
+class Reporter(Protocol):
+    """A child's way to speak; every call is cheap and may be made from any thread."""
+
+    def progress(
+        self, phase: str, *, done: float, total: float, unit: str, values: Mapping[str, float] | None = None
+    ) -> None:
+        """Say how far `phase` (as "training") is; `values` may carry loss, tokens_per_second, seconds_left."""
+
+    def event(self, kind: str, message: str, *, detail: Mapping[str, Json] | None = None) -> None:
+        """Record something worth keeping: a finding, a checkpoint, a changed plan."""
+
+    def stop_requested(self) -> bool:
+        """Say whether the job is to end gracefully: keep and evaluate what there is."""
+
+
+class Search(Protocol):
+    """Proposes candidates; the worker asks until None."""
+
+    def ask(self) -> Mapping[str, Json] | None:
+        """Give the next candidate (JSON with `name`), or None when there is nothing left to try."""
+
+    def tell(self, name: str, result: TrainResult | None) -> None:
+        """Hear how a candidate ended; None: it failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One problem type."""
+
+    wire_name: str
+    """Its member of AutoMLProblemTypeConfig, as TextGenerationJobConfig."""
+    config_name: str
+    """Its AutoMLProblemTypeConfigName, as TextGeneration."""
+    extra: str
+    """The optional dependencies it needs: gyropilot[extra]."""
+    read_request: Callable[[Mapping[str, Json], RequestContext], Spec]
+    """Reads the whole request; raises InvalidRequest with every fault it finds."""
+    read_spec: Callable[[Mapping[str, Json]], Spec]
+    """Reads back what Spec.to_json gave."""
+    resolved_attributes: Callable[[Spec], dict[str, Json]]
+    """ResolvedAttributes as the service model has them."""
+    open_search: Callable[[Spec, Mapping[str, Json]], Search]
+    """Takes the spec and what profile returned."""
+    profile: str
+    train: str
+    predict: str
+    profile_status: str = "PreTraining"
+    train_status: str = "TrainingModels"

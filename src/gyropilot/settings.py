@@ -1,0 +1,119 @@
+"""Settings: the environment and one file, read once into a frozen value."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from gyropilot.errors import InvalidRequest
+from gyropilot.names import ACCOUNT_ID
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What an operator may choose. Each field is GYROPILOT_<NAME> in the environment or <name> in <home>/settings.toml."""
+
+    home: Path = field(default_factory=lambda: Path.home() / ".gyropilot", metadata={"about": "Folder of all state."})
+    host: str = field(default="127.0.0.1", metadata={"about": "Address to listen on; only loopback addresses."})
+    port: int = field(default=8747, metadata={"about": "Port to listen on; 0 takes a free one."})
+    region: str = field(default="us-east-1", metadata={"about": "Region that ARNs and signatures carry."})
+    account_id: str = field(default=ACCOUNT_ID, metadata={"about": "12-digit account that ARNs carry."})
+    s3_endpoint: str = field(default="", metadata={"about": "URL of an external S3 store; empty: the embedded one."})
+    allow_downloads: bool = field(default=False, metadata={"about": "Base models may be fetched from the model hub."})
+    cores: int = field(default=0, metadata={"about": "CPU cores for jobs; 0: all of the machine."})
+    memory_gib: float = field(default=0.0, metadata={"about": "Memory for jobs in GiB; 0: 80 % of the machine's."})
+    lease_seconds: float = field(default=30.0, metadata={"about": "A worker silent this long loses its job."})
+    checkpoint_seconds: float = field(
+        default=60.0, metadata={"about": "Training saves a checkpoint at least this often."}
+    )
+    evaluation_seconds: float = field(
+        default=600.0, metadata={"about": "Budget of the generation part of one evaluation."}
+    )
+    log_level: str = field(default="INFO", metadata={"about": "DEBUG, INFO, WARNING or ERROR."})
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL of the database."""
+        return f"sqlite:///{self.home / 'gyropilot.db'}"
+
+    @property
+    def base_models(self) -> Path:
+        """Folder of the base-model store."""
+        return self.home / "base_models"
+
+    @property
+    def objects(self) -> Path:
+        """Folder of the embedded object store."""
+        return self.home / "s3"
+
+    @property
+    def scratch(self) -> Path:
+        """Folder of the jobs' working files."""
+        return self.home / "scratch"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the jobs' logs."""
+        return self.home / "logs"
+
+    @property
+    def credentials(self) -> Path:
+        """Owner-only file of access keys and their secrets."""
+        return self.home / "credentials.json"
+
+    @property
+    def address(self) -> Path:
+        """File in which a running service notes its URL and process id."""
+        return self.home / "service.json"
+
+
+def read(overrides: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Give the settings: overrides before environment before file before defaults.
+
+    Raises:
+        InvalidRequest: a value does not fit its setting, or the file names an unknown one.
+    """
+    environment = os.environ if environment is None else environment
+    given: dict[str, object] = {k: v for k, v in (overrides or {}).items() if v is not None}
+    home = Path(str(given.get("home") or environment.get("GYROPILOT_HOME") or Path.home() / ".gyropilot")).expanduser()
+    values: dict[str, object] = _from_file(home / "settings.toml")
+    for one in fields(Settings):
+        text = environment.get(f"GYROPILOT_{one.name.upper()}")
+        if text is not None:
+            values[one.name] = text
+    if "ALLOW_DOWNLOADS" in environment and "GYROPILOT_ALLOW_DOWNLOADS" not in environment:
+        values["allow_downloads"] = environment["ALLOW_DOWNLOADS"]
+    values |= given
+    values["home"] = home.resolve()
+    return Settings(**{name: _converted(name, value) for name, value in values.items()})  # type: ignore[arg-type]
+
+
+def _from_file(path: Path) -> dict[str, object]:
+    if not path.exists():
+        return {}
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(where=str(path), problem=f"is not TOML: {error}", fix="mend or remove the file") from error
+    known = {one.name for one in fields(Settings)} - {"home"}
+    for name in values:
+        if name not in known:
+            raise InvalidRequest(where=f"{path}: {name}", problem="is no setting", fix="see docs/settings.md")
+    return dict(values)
+
+
+def _converted(name: str, value: object) -> object:
+    kind = type(getattr(Settings(), name))
+    try:
+        if kind is bool:
+            if str(value).lower() not in {"true", "false", "1", "0"}:
+                raise ValueError
+            return str(value).lower() in {"true", "1"}
+        return kind(value) if isinstance(value, (str, int, float, Path)) else value
+    except ValueError as error:
+        raise InvalidRequest(
+            where=f"setting {name}", found=value, problem=f"is not {kind.__name__}", fix="see docs/settings.md"
+        ) from error
