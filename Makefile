@@ -8,7 +8,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 READY := $(VENV)/.ready
-PIP := $(RUN) pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := $(RUN) pip --disable-pip-version-check install --quiet --quiet --constraint constraints.txt
 SOURCES := src tests bench examples tools
 
 .PHONY: help setup demo up fmt lint types imports test test-fast check ci bench docs clean

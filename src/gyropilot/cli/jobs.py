@@ -1,0 +1,227 @@
+"""`gyropilot jobs`: what a client can do with jobs, from the terminal; everything goes through the sdk."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from gyropilot import clock
+from gyropilot.cli import options, texts
+from gyropilot.cli import watch as watching
+from gyropilot.log import printable
+from gyropilot.sdk.client import Client
+from gyropilot.sdk.errors import Unreachable
+from gyropilot.sdk.values import ENDED
+
+Json = Any
+
+STATUSES = ("Completed", "Failed", "InProgress", "Stopped", "Stopping")
+
+_EVENTS_SHOWN = 10
+_LOG_POLL_SECONDS = 0.5
+
+
+@click.group()
+def jobs() -> None:
+    """List, show, watch, create and stop jobs of the running service."""
+
+
+@jobs.command("list")
+@click.option("--status", type=click.Choice(STATUSES, case_sensitive=False), help="Only jobs in this status.")
+@click.option("--name", "name_contains", metavar="TEXT", help="Only jobs whose name contains TEXT.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most this many.")
+@options.home
+@options.as_json
+def list_jobs(status: str | None, name_contains: str | None, limit: int, home: Path | None, as_json: bool) -> None:
+    """List jobs, newest first."""
+    filters = {"StatusEquals": status, "NameContains": name_contains, "SortBy": "CreationTime"}
+    request = {name: value for name, value in filters.items() if value is not None}
+    found = list(islice(watching.connect(home).jobs(SortOrder="Descending", **request), limit + 1))
+    if as_json:
+        click.echo(texts.as_json(found[:limit]))
+        return
+    if not found:
+        click.echo("No jobs.  Create one: gyropilot jobs create --request FILE", err=True)
+        return
+    rows = [_listed(one) for one in found[:limit]]
+    click.echo(texts.columns(rows, headings=("NAME", "STATUS", "PHASE", "CREATED", "TOOK")))
+    if len(found) > limit:
+        click.echo(f"There are more; list them by --limit {limit * 5}", err=True)
+
+
+@jobs.command()
+@click.argument("name")
+@options.home
+@options.as_json
+def show(name: str, home: Path | None, as_json: bool) -> None:
+    """Show a job: status, base model, metrics, artifacts, and what happened to it.
+
+    With --json: the answer of DescribeAutoMLJobV2.
+    """
+    client = watching.connect(home)
+    job = client.describe(name)
+    if as_json:
+        click.echo(texts.as_json(job))
+        return
+    _print_job(job)
+    events = client.events(name)[-_EVENTS_SHOWN:]
+    if events:
+        click.echo("\nLast events")
+    for event in events:
+        click.echo(f"  {texts.moment(event.at)}  {printable(event.message)}")
+
+
+@jobs.command()
+@click.argument("name")
+@options.home
+def watch(name: str, home: Path | None) -> None:
+    """Follow a job with a progress line until it has ended.
+
+    Ctrl-C ends the watching; the job goes on. A restart of the service is waited for.
+
+    \b
+    Exit codes: 0 Completed, 1 Failed, 3 Stopped, 130 watching was interrupted.
+    """
+    _watch_and_print(name, home)
+
+
+@jobs.command()
+@click.argument("name")
+@click.option("-f", "--follow", is_flag=True, help="Go on printing until the job has ended.")
+@options.home
+def logs(name: str, follow: bool, home: Path | None) -> None:
+    """Print what the job's processes wrote."""
+    client = watching.connect(home)
+    offset = _print_log(client, name, 0)
+    while follow:
+        is_last = client.describe(name)["AutoMLJobStatus"] in ENDED
+        offset = _print_log(client, name, offset)
+        if is_last:
+            return
+        clock.sleep(_LOG_POLL_SECONDS)
+
+
+@jobs.command()
+@click.argument("name")
+@click.option("--wait", is_flag=True, help="Wait until the job has ended.")
+@options.home
+def stop(name: str, wait: bool, home: Path | None) -> None:
+    """End a job gracefully: what was trained so far is evaluated and kept."""
+    client = watching.connect(home)
+    client.stop(name)
+    job = client.wait(name, poll_seconds=_LOG_POLL_SECONDS) if wait else client.describe(name)
+    click.echo(f"{printable(name)} is {job['AutoMLJobStatus']}.")
+
+
+@jobs.command()
+@click.option(
+    "--request",
+    "request_file",
+    type=click.File(encoding="utf-8"),
+    required=True,
+    metavar="FILE",
+    help="JSON of a CreateAutoMLJobV2 request, as the AWS CLI's --cli-input-json takes it; - reads standard input.",
+)
+@click.option("--watch", "is_watched", is_flag=True, help="Follow the job until it has ended, as `jobs watch` does.")
+@options.home
+@options.as_json
+def create(request_file: TextIO, is_watched: bool, home: Path | None, as_json: bool) -> None:
+    """Create a job from a request in a file."""
+    request = _read_request(request_file)
+    client = watching.connect(home)
+    arn = client.create_job(request)
+    name = arn.rpartition("/")[2]
+    if as_json:
+        click.echo(texts.as_json({"AutoMLJobArn": arn}))
+    else:
+        click.echo(f"Created {name}.  Follow it: gyropilot jobs watch {name}")
+    if is_watched:
+        _watch_and_print(name, home)
+
+
+def _watch_and_print(name: str, home: Path | None) -> None:
+    status = watching.watch(home, name)
+    if status != 130:
+        _print_job(watching.connect(home).describe(name))
+    sys.exit(status)
+
+
+def _read_request(file: TextIO) -> dict[str, Json]:
+    try:
+        request = json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise click.BadParameter(f"{file.name} is not JSON: {error}", param_hint="--request") from error
+    if not isinstance(request, dict):
+        raise click.BadParameter(f"{file.name} holds no JSON object", param_hint="--request")
+    return request
+
+
+def _listed(job: Mapping[str, Json]) -> tuple[str, ...]:
+    return (
+        job["AutoMLJobName"],
+        job["AutoMLJobStatus"],
+        job["AutoMLJobSecondaryStatus"],
+        texts.moment(job["CreationTime"]),
+        _took(job),
+    )
+
+
+def _took(job: Mapping[str, Json]) -> str:
+    ended_at: datetime = job.get("EndTime") or clock.now()
+    return texts.duration((ended_at - job["CreationTime"]).total_seconds())
+
+
+def _print_job(job: Mapping[str, Json]) -> None:
+    pairs = [
+        ("Name", job["AutoMLJobName"]),
+        ("ARN", job["AutoMLJobArn"]),
+        ("Status", f"{job['AutoMLJobStatus']} ({job['AutoMLJobSecondaryStatus']})"),
+        ("Problem", job.get("AutoMLProblemTypeConfigName", "")),
+        ("Created", f"{texts.moment(job['CreationTime'])}, took {_took(job)}"),
+        *((("Reason", job["FailureReason"]),) if "FailureReason" in job else ()),
+        *(("In part", one["PartialFailureMessage"]) for one in job.get("PartialFailureReasons", ())),
+        *(("Resolved", text) for text in _flattened(job.get("ResolvedAttributes", {}))),
+        *(("Input", _place(channel)) for channel in job["AutoMLJobInputDataConfig"]),
+        ("Output", f"{job['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job['AutoMLJobName']}/"),
+    ]
+    best = job.get("BestCandidate", {})
+    pairs += [("Model", one["ModelDataUrl"]) for one in best.get("InferenceContainers", ())]
+    click.echo(texts.facts(pairs))
+    metrics = best.get("CandidateProperties", {}).get("CandidateMetrics", ())
+    if metrics:
+        rows = [(one["StandardMetricName"], one["Set"], texts.number(one["Value"])) for one in metrics]
+        click.echo("\n" + texts.columns(rows, headings=("METRIC", "SET", "VALUE")))
+
+
+def _place(channel: Mapping[str, Json]) -> str:
+    return f"{channel.get('ChannelType', 'training')}: {channel['DataSource']['S3DataSource']['S3Uri']}"
+
+
+def _flattened(value: Mapping[str, Json], path: str = "") -> list[str]:
+    """Give nested attributes one a line, each by the innermost name."""
+    lines = []
+    for name, one in value.items():
+        lines.extend(_flattened(one, name) if isinstance(one, Mapping) else [f"{name} = {one}"])
+    return lines
+
+
+def _print_log(client: Client, name: str, offset: int) -> int:
+    """Print the log from `offset` on; give where it ends. A service that is restarting has nothing to say yet."""
+    while True:
+        try:
+            part = client.log(name, offset=offset)
+        except Unreachable:
+            if offset == 0:
+                raise
+            return offset
+        if not part.text:
+            return offset
+        click.echo(printable(part.text), nl=False)
+        offset = part.next_offset

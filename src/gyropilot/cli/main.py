@@ -1,0 +1,86 @@
+"""The command `gyropilot`: names its commands; each lives in a file of its own, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.metadata import version
+from typing import NoReturn
+
+import click
+
+from gyropilot.errors import GyropilotError
+from gyropilot.log import printable
+from gyropilot.sdk.errors import ServiceError
+
+SUMMARIES = {
+    "up": "Start the service: API, S3 door and worker in one process.",
+    "env": "Print the exports that point AWS clients at the running service.",
+    "jobs": "List, show, watch, create and stop jobs.",
+    "models": "List, show, pull, add and remove base models.",
+}
+"""What `gyropilot --help` says of each command; here, so that help imports none of them."""
+
+
+class _LateGroup(click.Group):
+    """A group that imports a command, `gyropilot.cli.<name>:<name>`, when it is named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(SUMMARIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in SUMMARIES:
+            return None
+        found: click.Command = getattr(importlib.import_module(f"gyropilot.cli.{cmd_name}"), cmd_name)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+
+@click.group(cls=_LateGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("gyropilot"), prog_name="gyropilot", message="%(prog)s %(version)s")
+def gyropilot() -> None:
+    """Fine-tune and train models by the calls of SageMaker Autopilot, on this machine.
+
+    \b
+    Start the service in one terminal, use it from another:
+      gyropilot up
+      eval "$(gyropilot env)"
+      aws sagemaker list-auto-ml-jobs
+
+    Exit codes: 0 done, 1 it failed, 2 the command was wrong.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line; a failure is one line that says what to do."""
+    try:
+        status = gyropilot.main(standalone_mode=False, prog_name="gyropilot")
+    except click.exceptions.Abort:
+        status = _complain("interrupted", 130)
+    except click.UsageError as error:
+        status = _wrong_usage(error)
+    except click.ClickException as error:
+        status = _complain(error.format_message(), error.exit_code)
+    except (GyropilotError, ServiceError) as error:
+        status = _complain(str(error), 1)
+    except BrokenPipeError:
+        # The reader of our output, as `head`, has seen enough; keep the interpreter from complaining at exit.
+        sys.stderr.close()
+        status = 0
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _wrong_usage(error: click.UsageError) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return 2
+    place = error.ctx.command_path if error.ctx else "gyropilot"
+    return _complain(f"{error.format_message()} See: {place} --help", 2)
+
+
+def _complain(message: str, status: int) -> int:
+    click.echo(f"gyropilot: {printable(' | '.join(message.splitlines()))}", err=True)
+    return status

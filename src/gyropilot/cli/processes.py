@@ -1,0 +1,170 @@
+"""Puts processes together out of the rooms; the only place that knows which doors share a port."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from gyropilot import clock, log, names
+from gyropilot.api import app as api_app
+from gyropilot.base_models.store import BaseModelStore
+from gyropilot.control.house import House
+from gyropilot.engine.local_process import LocalProcessEngine
+from gyropilot.errors import InvalidRequest
+from gyropilot.problems.catalog import PROBLEMS
+from gyropilot.s3 import app as s3_app
+from gyropilot.settings import Settings
+from gyropilot.store import leases, objects, roles
+from gyropilot.store.database import Database, lock_home
+from gyropilot.store.folder_objects import FolderObjects
+from gyropilot.store.principals import Credentials
+from gyropilot.wire import signature
+from gyropilot.worker.loop import Worker
+
+logger = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def serve_all(settings: Settings, announce: Callable[[Settings], None]) -> None:
+    """Run every part of the service in this process until a signal ends it.
+
+    `announce` is called once requests are taken, with the port that was really bound.
+    """
+    log.set_up(level=logging.getLevelNamesMapping()[settings.log_level.upper()])
+    _prepare_home(settings)
+    with _listening(settings) as listener, lock_home(settings.home):
+        settings = replace(settings, port=listener.getsockname()[1])
+        house = _open_house(settings)
+        leases.release_all(house.db)
+        worker = Worker(house, LocalProcessEngine(cores=_cores(settings), memory_bytes=_memory_bytes(settings)))
+        worker.start()
+        try:
+            _serve(house, listener, announce)
+        finally:
+            worker.stop()
+            settings.address.unlink(missing_ok=True)
+            house.db.close()
+
+
+def _serve(house: House, listener: socket.socket, announce: Callable[[Settings], None]) -> None:
+    config = uvicorn.Config(
+        _doors(house),
+        http="h11",
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    _note_address(house.settings)
+    announce(house.settings)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _open_house(settings: Settings) -> House:
+    db = Database.open(settings.database_url)
+    roles.ensure_default(db, names.role_arn(settings.account_id, names.DEFAULT_ROLE_NAME))
+    return House(
+        settings=settings,
+        db=db,
+        objects=objects.open_objects(settings),
+        base_models=BaseModelStore(settings.base_models, settings.allow_downloads),
+        credentials=Credentials.open(settings.credentials, settings.account_id),
+        problems=PROBLEMS,
+    )
+
+
+def _doors(house: House) -> App:
+    """Give one app that sends each request to its door by the service name in its signature."""
+    api = api_app.make_app(house)
+    if not isinstance(house.objects, FolderObjects):
+        return api
+    s3 = s3_app.make_app(house.objects, house.credentials, house.settings)
+
+    async def door(scope: Scope, receive: Receive, send: Send) -> None:
+        await (s3 if _is_for_s3(scope) else api)(scope, receive, send)
+
+    return door
+
+
+def _is_for_s3(scope: Scope) -> bool:
+    service = signature.service_of(scope.get("headers", []), scope.get("query_string", b""))
+    if service is not None:
+        return service == "s3"
+    return scope.get("path") not in {"/", "/health"}
+
+
+def _prepare_home(settings: Settings) -> None:
+    if not ipaddress.ip_address(settings.host).is_loopback:
+        raise InvalidRequest(
+            where="setting host",
+            found=settings.host,
+            problem="is not a loopback address; the service speaks no TLS yet",
+            fix="use 127.0.0.1 or ::1",
+        )
+    os.umask(0o077)
+    for folder in (settings.home, settings.scratch, settings.logs):
+        folder.mkdir(parents=True, exist_ok=True)
+    settings.home.chmod(0o700)
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, settings.port))
+        except OSError as error:
+            raise InvalidRequest(
+                where="setting port",
+                found=settings.port,
+                problem=f"cannot be listened on: {error.strerror}",
+                fix="another service may hold it; choose one with --port, or 0 for a free one",
+            ) from error
+        listener.listen(128)
+        yield listener
+
+
+def _note_address(settings: Settings) -> None:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    noted = {
+        "url": f"http://{host}:{settings.port}",
+        "pid": os.getpid(),
+        "region": settings.region,
+        "account_id": settings.account_id,
+        "role_arn": names.role_arn(settings.account_id, names.DEFAULT_ROLE_NAME),
+        "s3_endpoint": settings.s3_endpoint,
+        "started_at": clock.now().isoformat(),
+    }
+    handle, temporary = tempfile.mkstemp(dir=settings.home)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(noted, file)
+    Path(temporary).replace(settings.address)
+
+
+def _cores(settings: Settings) -> int:
+    return settings.cores or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory_bytes(settings: Settings) -> int:
+    if settings.memory_gib:
+        return int(settings.memory_gib * 1024**3)
+    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 0.8)

@@ -1,0 +1,67 @@
+"""The running service as commands find it: the note that `gyropilot up` leaves in its home, and the keys beside it."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from gyropilot.settings import Settings
+from gyropilot.store.principals import Credentials
+
+_ANSWER_SECONDS = 3.0
+
+
+class ServiceIsDown(click.ClickException):
+    """No service answers for this home."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """Where a service answers, and the keys that open it."""
+
+    url: str
+    region: str
+    role_arn: str
+    access_key: str
+    secret: str
+
+
+def find(settings: Settings) -> Service:
+    """Give the service that runs on this home.
+
+    Raises:
+        ServiceIsDown: none does, or it does not answer.
+    """
+    start = f"start it: gyropilot up{_home_option(settings)}"
+    try:
+        note = json.loads(settings.address.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ServiceIsDown(f"no service runs on {settings.home}; {start}") from None
+    except ValueError as error:
+        raise ServiceIsDown(f"{settings.address} cannot be read ({error}); {start}") from error
+    if not answers(note["url"]):
+        raise ServiceIsDown(f"the service noted in {settings.address} does not answer at {note['url']}; {start}")
+    access_key, secret = Credentials.open(settings.credentials, note["account_id"]).first_admin()
+    return Service(
+        url=note["url"], region=note["region"], role_arn=note["role_arn"], access_key=access_key, secret=secret
+    )
+
+
+def answers(url: str) -> bool:
+    """Say whether a service answers at `url`."""
+    # No proxy: the machine's proxy settings are for the world outside, the service is on this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{url}/health", timeout=_ANSWER_SECONDS) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+
+
+def _home_option(settings: Settings) -> str:
+    return "" if settings.home == Path.home() / ".gyropilot" else f" --home {settings.home}"

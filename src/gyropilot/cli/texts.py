@@ -1,0 +1,93 @@
+"""How values read in a terminal: durations, moments, sizes, aligned columns, the progress line. No control characters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from gyropilot.log import printable
+from gyropilot.sdk.values import Progress
+
+Json = Any
+
+_BAR_CELLS = 24
+
+
+def duration(seconds: float) -> str:
+    """Give `seconds` in the two largest units that fit: `45 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def moment(at: datetime) -> str:
+    """Give a moment in UTC, to the second."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def size(size_bytes: float) -> str:
+    """Give a size in bytes in the unit that keeps it below 1000."""
+    for unit in ("B", "kB", "MB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:.0f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.1f} GB"
+
+
+def number(value: float) -> str:
+    """Give a figure with four significant digits; a whole one as it is."""
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else f"{value:.4g}"
+
+
+def columns(rows: Sequence[Sequence[str]], *, headings: Sequence[str]) -> str:
+    """Give rows as aligned columns below their headings."""
+    table = [list(headings), *[[printable(cell).replace("\n", " ") for cell in row] for row in rows]]
+    widths = [max(len(row[i]) for row in table) for i in range(len(headings))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in table)
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> str:
+    """Give names and values, one pair a line, the values aligned."""
+    width = max(len(name) for name, _ in pairs)
+    return "\n".join(f"{name.ljust(width)}  {printable(value)}" for name, value in pairs)
+
+
+def as_json(value: Json) -> str:
+    """Give `value` as indented JSON, moments as ISO 8601."""
+    return json.dumps(value, indent=2, default=_isoformat, ensure_ascii=True)
+
+
+def progress_line(progress: Progress, *, width: int) -> str:
+    """Give one line, cut to `width`: phase, bar, share, step, loss, speed and time left, as far as they are known."""
+    if not progress.phase:
+        return printable(f"{progress.status}: {progress.secondary_status}")[:width]
+    parts = [progress.phase.ljust(16)]
+    if progress.total > 0:
+        share = min(1.0, max(0.0, progress.done / progress.total))
+        filled = round(share * _BAR_CELLS)
+        parts.append(f"[{'#' * filled}{'.' * (_BAR_CELLS - filled)}] {share:4.0%}")
+        parts.append(f"{progress.unit} {number(progress.done)}/{number(progress.total)}")
+    parts.extend(_figures(progress))
+    return printable("  ".join(parts))[:width]
+
+
+def _figures(progress: Progress) -> list[str]:
+    said = []
+    if (loss := progress.values.get("loss")) is not None:
+        said.append(f"loss {loss:.3f}")
+    if (speed := progress.values.get("tokens_per_second")) is not None:
+        said.append(f"{speed:.0f} tokens/s")
+    if (left := progress.values.get("seconds_left")) is not None:
+        said.append(f"{duration(left)} left")
+    return said
+
+
+def _isoformat(value: Json) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no JSON form")

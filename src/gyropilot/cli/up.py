@@ -1,0 +1,34 @@
+"""`gyropilot up`: the whole service in one process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gyropilot import settings as settings_room
+from gyropilot.settings import Settings
+
+
+@click.command("up")
+@click.option("--home", type=click.Path(path_type=Path), help="Folder of all state. [default: ~/.gyropilot]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one. [default: 8747]")
+@click.option("--host", help="Loopback address to listen on. [default: 127.0.0.1]")
+@click.option("--s3-endpoint", help="URL of an external S3 store; the embedded one is off then.")
+@click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False))
+def up(home: Path | None, port: int | None, host: str | None, s3_endpoint: str | None, log_level: str | None) -> None:
+    """Start the service and stay until Ctrl-C.
+
+    One address answers for the AutoML API and, unless --s3-endpoint is given, for S3. In another terminal run
+    eval "$(gyropilot env)" and every AWS client there talks to it.
+    """
+    from gyropilot.cli import processes
+
+    given = {"home": home, "port": port, "host": host, "s3_endpoint": s3_endpoint, "log_level": log_level}
+    processes.serve_all(settings_room.read(given), _announce)
+
+
+def _announce(settings: Settings) -> None:
+    home = "" if settings.home == Path.home() / ".gyropilot" else f" --home {settings.home}"
+    click.echo(f"gyropilot listens on http://{settings.host}:{settings.port}, its state is in {settings.home}")
+    click.echo(f'In another terminal: eval "$(gyropilot env{home})"')

@@ -1,0 +1,127 @@
+"""The Python client for those who do not want AWS habits: create a job, follow it, read its log, stop it.
+
+client = Client.from_environment()
+client.create_job(request)
+for progress in client.watch("my-job"):
+    print(progress.phase, progress.done, progress.total)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gyropilot.sdk.connection import Connection
+from gyropilot.sdk.values import ENDED, Event, LogPart, Progress
+from gyropilot.sdk.watching import follow
+
+Json = Any
+
+
+class Client:
+    """One service, seen by one principal. Every method may raise `sdk.errors.Refused` and `sdk.errors.Unreachable`."""
+
+    def __init__(self, *, url: str, access_key: str, secret: str, region: str) -> None:
+        self._connection = Connection(url=url, access_key=access_key, secret=secret, region=region)
+
+    @classmethod
+    def from_environment(cls) -> Client:
+        """Give a client of the service that AWS_ENDPOINT_URL names; raises NotConfigured when it names none."""
+        client = cls.__new__(cls)
+        client._connection = Connection.from_environment()
+        return client
+
+    def create_job(self, request: Mapping[str, Json]) -> str:
+        """Create a job from a CreateAutoMLJobV2 request; give its ARN."""
+        return str(self._connection.call("sagemaker", "create_auto_ml_job_v2", request)["AutoMLJobArn"])
+
+    def describe(self, name: str) -> dict[str, Json]:
+        """Give the job as DescribeAutoMLJobV2 does."""
+        return self._connection.call("sagemaker", "describe_auto_ml_job_v2", {"AutoMLJobName": name})
+
+    def jobs(self, **filters: Json) -> Iterator[dict[str, Json]]:
+        """Give the jobs' summaries, page after page; `filters` as ListAutoMLJobs has them."""
+        request = dict(filters)
+        while True:
+            page = self._connection.call("sagemaker", "list_auto_ml_jobs", request)
+            yield from page["AutoMLJobSummaries"]
+            if "NextToken" not in page:
+                return
+            request["NextToken"] = page["NextToken"]
+
+    def candidates(self, name: str) -> list[dict[str, Json]]:
+        """Give the job's candidates as ListCandidatesForAutoMLJob does."""
+        request: dict[str, Json] = {"AutoMLJobName": name}
+        found: list[dict[str, Json]] = []
+        while True:
+            page = self._connection.call("sagemaker", "list_candidates_for_auto_ml_job", request)
+            found.extend(page["Candidates"])
+            if "NextToken" not in page:
+                return found
+            request["NextToken"] = page["NextToken"]
+
+    def stop(self, name: str) -> None:
+        """Ask the job to end gracefully; what was trained so far is evaluated and kept."""
+        self._connection.call("sagemaker", "stop_auto_ml_job", {"AutoMLJobName": name})
+
+    def progress(self, name: str) -> Progress:
+        """Give how far the job is."""
+        answer = self._connection.call("gyropilot", "describe_job_progress", {"AutoMLJobName": name})
+        said = answer.get("Progress") or {}
+        return Progress(
+            status=answer["Status"],
+            secondary_status=answer["SecondaryStatus"],
+            phase=said.get("Phase", ""),
+            done=said.get("Done", 0.0),
+            total=said.get("Total", 0.0),
+            unit=said.get("Unit", ""),
+            values=said.get("Values") or {},
+        )
+
+    def events(self, name: str, *, after: int = 0) -> list[Event]:
+        """Give what happened to the job since the event numbered `after`."""
+        found: list[Event] = []
+        while True:
+            request = {"AutoMLJobName": name, "AfterSequence": found[-1].sequence if found else after}
+            page = self._connection.call("gyropilot", "list_job_events", request)["Events"]
+            if not page:
+                return found
+            found.extend(_event(one) for one in page)
+
+    def log(self, name: str, *, offset: int = 0) -> LogPart:
+        """Give the job's log from `offset` on; the text is empty when there is no more yet."""
+        answer = self._connection.call("gyropilot", "get_job_log", {"AutoMLJobName": name, "Offset": offset})
+        return LogPart(text=answer.get("Text", ""), next_offset=answer["NextOffset"])
+
+    def wait(self, name: str, *, timeout_seconds: float | None = None, poll_seconds: float = 2.0) -> dict[str, Json]:
+        """Wait until the job has ended and give it as `describe` does.
+
+        Raises:
+            TimeoutError: the job is still at work after `timeout_seconds`; it goes on.
+        """
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        while (job := self.describe(name))["AutoMLJobStatus"] not in ENDED:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"job {name} is {job['AutoMLJobStatus']} after {timeout_seconds} s")
+            time.sleep(poll_seconds)
+        return job
+
+    def watch(self, name: str, *, poll_seconds: float = 0.5, patience_seconds: float = 300.0) -> Iterator[Progress]:
+        """Give the job's progress again and again, the last one when it has ended.
+
+        A service that restarts in between is waited for, up to `patience_seconds`; the job goes on when it is back.
+        """
+        for progress in follow(lambda: self, name, poll_seconds=poll_seconds, patience_seconds=patience_seconds):
+            if progress is not None:
+                yield progress
+
+
+def _event(one: Mapping[str, Json]) -> Event:
+    return Event(
+        sequence=one["Sequence"],
+        at=one["At"],
+        kind=one["Kind"],
+        message=one["Message"],
+        detail=one.get("Detail") or {},
+    )

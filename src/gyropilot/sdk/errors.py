@@ -1,0 +1,31 @@
+"""What a call of the client can end in.
+
+ServiceError
+├── Refused          the service answered with an error; `code` is the wire's, as ValidationException
+├── Unreachable      no answer came
+└── NotConfigured    the environment names no service
+"""
+
+from __future__ import annotations
+
+
+class ServiceError(Exception):
+    """Base of the family."""
+
+
+class Refused(ServiceError):
+    """The service answered with an error."""
+
+    def __init__(self, *, code: str, message: str, status: int) -> None:
+        self.code = code
+        self.message = message
+        self.status = status
+        super().__init__(f"{code}: {message}" if message else code)
+
+
+class Unreachable(ServiceError):
+    """No answer came from the service."""
+
+
+class NotConfigured(ServiceError):
+    """The environment names no service, or no keys for it."""
