@@ -1,17 +1,17 @@
 """The one family of errors; every layer raises them, `wire/errors.py` alone knows their codes and statuses.
 
-    GyropilotError
-    ├── InvalidRequest        a request field is wrong; carries every fault of the request
-    ├── InvalidData           a data file is wrong: object, row and column
-    ├── NotFound              the named resource is not there (or not the caller's)
-    ├── AlreadyExists         the name is taken
-    ├── LimitExceeded         a quota or a limit of the machine is reached
-    ├── NotAuthentic          the signature does not hold (reason says which check)
-    ├── NotAllowed            the caller may not do this
-    ├── UnknownOperation      no such call here
-    ├── LeaseLost             another worker owns the job; stop quietly
-    ├── MissingExtra          an optional dependency is not installed
-    └── TrainingFailed        training could not give a model; the message says what to mend
+GyropilotError
+├── InvalidRequest        a request field is wrong; carries every fault of the request
+├── InvalidData           a data file is wrong: object, row and column
+├── NotFound              the named resource is not there (or not the caller's)
+├── AlreadyExists         the name is taken
+├── LimitExceeded         a quota or a limit of the machine is reached
+├── NotAuthentic          the signature does not hold (reason says which check)
+├── NotAllowed            the caller may not do this
+├── UnknownOperation      no such call here
+├── LeaseLost             another worker owns the job; stop quietly
+├── MissingExtra          an optional dependency is not installed
+└── TrainingFailed        training could not give a model; the message says what to mend
 """
 
 from __future__ import annotations
@@ -105,7 +105,9 @@ class MissingExtra(GyropilotError):
     """An optional dependency is absent."""
 
     def __init__(self, extra: str, needed_for: str) -> None:
-        super().__init__(f"{needed_for} needs the optional part {extra!r}; install it: pip install 'gyropilot[{extra}]'")
+        super().__init__(
+            f"{needed_for} needs the optional part {extra!r}; install it: pip install 'gyropilot[{extra}]'"
+        )
 
 
 class TrainingFailed(GyropilotError):

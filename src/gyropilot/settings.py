@@ -14,7 +14,7 @@ from gyropilot.names import ACCOUNT_ID
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What an operator may choose. Each field is GYROPILOT_<NAME> in the environment or <name> in <home>/settings.toml."""
+    """What an operator may choose: GYROPILOT_<NAME> in the environment, or <name> in <home>/settings.toml."""
 
     home: Path = field(default_factory=lambda: Path.home() / ".gyropilot", metadata={"about": "Folder of all state."})
     host: str = field(default="127.0.0.1", metadata={"about": "Address to listen on; only loopback addresses."})
@@ -25,6 +25,7 @@ class Settings:
     allow_downloads: bool = field(default=False, metadata={"about": "Base models may be fetched from the model hub."})
     cores: int = field(default=0, metadata={"about": "CPU cores for jobs; 0: all of the machine."})
     memory_gib: float = field(default=0.0, metadata={"about": "Memory for jobs in GiB; 0: 80 % of the machine's."})
+    jobs_at_once: int = field(default=1, metadata={"about": "Jobs that run at the same time; they share the cores."})
     lease_seconds: float = field(default=30.0, metadata={"about": "A worker silent this long loses its job."})
     checkpoint_seconds: float = field(
         default=60.0, metadata={"about": "Training saves a checkpoint at least this often."}

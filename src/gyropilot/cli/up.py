@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gyropilot import settings as settings_room
+from gyropilot.cli import processes
 from gyropilot.settings import Settings
 
 
@@ -22,8 +23,6 @@ def up(home: Path | None, port: int | None, host: str | None, s3_endpoint: str |
     One address answers for the AutoML API and, unless --s3-endpoint is given, for S3. In another terminal run
     eval "$(gyropilot env)" and every AWS client there talks to it.
     """
-    from gyropilot.cli import processes
-
     given = {"home": home, "port": port, "host": host, "s3_endpoint": s3_endpoint, "log_level": log_level}
     processes.serve_all(settings_room.read(given), _announce)
 

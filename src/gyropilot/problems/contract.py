@@ -35,14 +35,18 @@ class Spec(Protocol):
     """A request with every default filled in; frozen, and JSON in between."""
 
     @property
-    def limits(self) -> Limits: ...
-    def to_json(self) -> dict[str, Json]: ...
+    def limits(self) -> Limits:
+        """Bounds of the job."""
+
+    def to_json(self) -> dict[str, Json]:
+        """Give the spec as JSON values; the problem's read_spec reads them back."""
 
 
 class BaseModels(Protocol):
     """What reading a request may ask of the base-model store; raises InvalidRequest with field and mend."""
 
-    def check_available(self, name: str, *, accept_eula: bool) -> None: ...
+    def check_available(self, name: str, *, accept_eula: bool) -> None:
+        """Raise InvalidRequest unless the model is known, installed and its licence accepted where it must be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +144,7 @@ class TrainResult:
     metrics: tuple[Metric, ...]
     containers: tuple[Container, ...]
     artifacts: Mapping[str, str] = field(default_factory=dict)
-    """Named locations relative to the output folder: `Explainability`, `ModelInsights`, `BacktestResults`, `report`..."""
+    """Named locations relative to the output folder: `Explainability`, `ModelInsights`, `report`..."""
     ended_by: Literal["finished", "time limit", "stop"] = "finished"
 
     def to_json(self) -> dict[str, Json]:

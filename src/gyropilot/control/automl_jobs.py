@@ -1,0 +1,192 @@
+"""The rules of AutoML jobs, callable without HTTP: create, describe, list, stop, and how far a job is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gyropilot import names
+from gyropilot.control import admission, descriptions, page_tokens
+from gyropilot.control.house import House
+from gyropilot.errors import AlreadyExists, NotFound
+from gyropilot.problems.contract import Problem, Spec
+from gyropilot.store import candidates, events, jobs, progress
+from gyropilot.store.candidates import CandidateQuery
+from gyropilot.store.jobs import JobQuery, JobRecord, NewJob
+from gyropilot.store.principals import Principal
+
+Json = Any
+
+JOBS_PER_PAGE = 100
+CANDIDATES_PER_PAGE = 300
+EVENTS_PER_PAGE = 200
+LOG_BYTES_PER_PAGE = 256 * 1024
+
+
+def create(
+    house: House, principal: Principal, request: Mapping[str, Json], *, invocation_id: str | None, region: str
+) -> str:
+    """Store a job and give its ARN; when this returns the job survives any crash.
+
+    Raises:
+        InvalidRequest: with every fault of the request.
+        AlreadyExists: the name, in whatever letter case, is taken.
+    """
+    taken = jobs.find(house.db, principal.account_id, region, request["AutoMLJobName"])
+    if taken is not None:
+        return _retried_or_refused(taken, invocation_id)
+    problem, spec = admission.admit(house, principal, request)
+    job = NewJob(
+        account_id=principal.account_id,
+        region=region,
+        name=request["AutoMLJobName"],
+        arn=names.arn(
+            region=region, account_id=principal.account_id, kind="automl-job", name=request["AutoMLJobName"].lower()
+        ),
+        problem=problem.config_name,
+        request=dict(request),
+        spec=spec.to_json(),
+        resolved=_resolved(problem, spec),
+        principal=principal.access_key_id,
+        invocation_id=invocation_id,
+    )
+    tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}
+    return jobs.create(house.db, job, tags).arn
+
+
+def describe(house: House, principal: Principal, region: str, name: str) -> dict[str, Json]:
+    """Give DescribeAutoMLJobV2Response.
+
+    Raises:
+        NotFound: the caller has no such job.
+    """
+    record = find(house, principal, region, name)
+    best = candidates.find(house.db, record.id, record.best_candidate) if record.best_candidate else None
+    return descriptions.job(record, best)
+
+
+def list_jobs(house: House, principal: Principal, region: str, request: Mapping[str, Json]) -> dict[str, Json]:
+    """Give ListAutoMLJobsResponse."""
+    query = JobQuery(
+        account_id=principal.account_id,
+        region=region,
+        created_after=request.get("CreationTimeAfter"),
+        created_before=request.get("CreationTimeBefore"),
+        modified_after=request.get("LastModifiedTimeAfter"),
+        modified_before=request.get("LastModifiedTimeBefore"),
+        name_contains=request.get("NameContains"),
+        status=request.get("StatusEquals"),
+        sort_by=request.get("SortBy", "Name"),
+        sort_order=request.get("SortOrder", "Descending"),
+        limit=request.get("MaxResults", JOBS_PER_PAGE),
+        after=page_tokens.read(request, request.get("NextToken")),
+    )
+    page = jobs.page(house.db, query)
+    answer: dict[str, Json] = {"AutoMLJobSummaries": [descriptions.job_summary(record) for record in page.items]}
+    return answer | _next_token(request, page.next_cursor)
+
+
+def list_candidates(house: House, principal: Principal, region: str, request: Mapping[str, Json]) -> dict[str, Json]:
+    """Give ListCandidatesForAutoMLJobResponse.
+
+    Raises:
+        NotFound: the caller has no such job.
+    """
+    record = find(house, principal, region, request["AutoMLJobName"])
+    query = CandidateQuery(
+        job_id=record.id,
+        status=request.get("StatusEquals"),
+        name=request.get("CandidateNameEquals"),
+        sort_by=request.get("SortBy", "CreationTime"),
+        sort_order=request.get("SortOrder", "Ascending"),
+        limit=request.get("MaxResults", CANDIDATES_PER_PAGE),
+        after=page_tokens.read(request, request.get("NextToken")),
+    )
+    page = candidates.page(house.db, query)
+    answer: dict[str, Json] = {"Candidates": [descriptions.candidate(one) for one in page.items]}
+    return answer | _next_token(request, page.next_cursor)
+
+
+def stop(house: House, principal: Principal, region: str, name: str) -> None:
+    """Ask a job to end gracefully; a finished job stays as it is.
+
+    Raises:
+        NotFound: the caller has no such job.
+    """
+    if jobs.request_stop(house.db, principal.account_id, region, name) is None:
+        raise _missing(name)
+
+
+def job_progress(house: House, principal: Principal, region: str, name: str) -> dict[str, Json]:
+    """Give DescribeJobProgressResponse: status, the last progress the job reported, and where its artifacts lie."""
+    record = find(house, principal, region, name)
+    return {
+        "AutoMLJobName": record.name,
+        "Status": record.status,
+        "SecondaryStatus": record.secondary_status,
+        "Progress": progress.get(house.db, record.id) or {},
+        "Artifacts": record.artifacts,
+    }
+
+
+def job_events(house: House, principal: Principal, region: str, request: Mapping[str, Json]) -> dict[str, Json]:
+    """Give ListJobEventsResponse: events after a sequence number, oldest first."""
+    record = find(house, principal, region, request["AutoMLJobName"])
+    limit = request.get("MaxResults", EVENTS_PER_PAGE)
+    found = events.after(house.db, record.id, request.get("AfterSequence", 0), limit)
+    listed = [
+        {"Sequence": one.sequence, "At": one.at, "Kind": one.kind, "Message": one.message, "Detail": one.detail}
+        for one in found
+    ]
+    return {"Events": listed}
+
+
+def job_log(house: House, principal: Principal, region: str, request: Mapping[str, Json]) -> dict[str, Json]:
+    """Give GetJobLogResponse: log text from a byte offset, and the offset that follows it."""
+    record = find(house, principal, region, request["AutoMLJobName"])
+    offset = request.get("Offset", 0)
+    path = house.settings.logs / f"{record.id}.log"
+    if not path.exists():
+        return {"Text": "", "NextOffset": offset}
+    with path.open("rb") as file:
+        file.seek(offset)
+        data = file.read(LOG_BYTES_PER_PAGE)
+    return {"Text": data.decode(errors="replace"), "NextOffset": offset + len(data)}
+
+
+def find(house: House, principal: Principal, region: str, name: str) -> JobRecord:
+    """Give the caller's job of this name.
+
+    Raises:
+        NotFound: the caller has no such job.
+    """
+    record = jobs.find(house.db, principal.account_id, region, name)
+    if record is None:
+        raise _missing(name)
+    return record
+
+
+def _retried_or_refused(taken: JobRecord, invocation_id: str | None) -> str:
+    if invocation_id is not None and taken.invocation_id == invocation_id:
+        return taken.arn
+    raise AlreadyExists(f"An AutoML job named {taken.name!r} already exists; choose a different name.")
+
+
+def _missing(name: str) -> NotFound:
+    return NotFound(f"There is no AutoML job named {name!r}; `gyropilot jobs list` shows what there is.")
+
+
+def _resolved(problem: Problem, spec: Spec) -> dict[str, Json]:
+    limits = spec.limits
+    criteria = {
+        "MaxCandidates": limits.max_candidates,
+        "MaxRuntimePerTrainingJobInSeconds": limits.seconds_per_candidate,
+        "MaxAutoMLJobRuntimeInSeconds": limits.seconds_per_job,
+    }
+    return {"CompletionCriteria": {k: v for k, v in criteria.items() if v is not None}} | problem.resolved_attributes(
+        spec
+    )
+
+
+def _next_token(request: Mapping[str, Json], cursor: Sequence[Json] | None) -> dict[str, Json]:
+    return {} if cursor is None else {"NextToken": page_tokens.write(request, cursor)}

@@ -1,0 +1,47 @@
+"""NextToken: an opaque text that carries where a listing goes on, and for which listing it was made."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gyropilot.errors import InvalidRequest
+
+Json = Any
+
+
+def write(listing: Mapping[str, Json], cursor: Sequence[Json]) -> str:
+    """Give the token for the page after `cursor` of the listing that these request fields describe."""
+    text = json.dumps([_digest(listing), list(cursor)], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def read(listing: Mapping[str, Json], token: str | None) -> list[Json] | None:
+    """Give the cursor in `token`; None where there is no token.
+
+    Raises:
+        InvalidRequest: the token is none of ours, or was made for other filters.
+    """
+    if token is None:
+        return None
+    try:
+        digest, cursor = json.loads(base64.urlsafe_b64decode(token.encode()))
+    except (ValueError, TypeError) as error:
+        raise InvalidRequest(
+            where="NextToken", found=token, problem="is no token of this service", fix="list from the start"
+        ) from error
+    if digest != _digest(listing) or not isinstance(cursor, list):
+        raise InvalidRequest(
+            where="NextToken",
+            problem="was made for other filters or another order",
+            fix="repeat the filters of the first page, or list from the start",
+        )
+    return cursor
+
+
+def _digest(listing: Mapping[str, Json]) -> str:
+    kept = {name: str(value) for name, value in listing.items() if name not in {"NextToken", "MaxResults"}}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]

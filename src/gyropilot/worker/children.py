@@ -1,0 +1,83 @@
+"""Runs a problem's functions in children for one job; a child that dies is started again from its last checkpoint."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gyropilot.engine.engine import Ending, Engine, Message, Task
+from gyropilot.worker import watching
+from gyropilot.worker.job_book import JobBook
+from gyropilot.worker.watching import OnStop, Signals
+
+Json = Any
+
+DEATHS_ALLOWED = 3
+"""A child that dies this often in a row without getting further ends the job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What of the machine one job may use."""
+
+    cores: int
+    memory_bytes: int
+
+
+class Children:
+    """The children of one job, one at a time."""
+
+    def __init__(
+        self, engine: Engine, book: JobBook, signals: Signals, share: Share, *, scratch: Path, log: Path
+    ) -> None:
+        self.share = share
+        self._engine, self._book, self._signals = engine, book, signals
+        self._scratch, self._log = scratch, log
+
+    def run(self, function: str, arguments: Json, *, seconds_left: float | None, on_stop: OnStop) -> Ending:
+        """Give the ending of `function`: its result, or a failure; never `died`."""
+        deaths, furthest = 0, -1.0
+        while True:
+            relay = _Relay(self._book, furthest)
+            run = self._engine.start(self._task(function, arguments))
+            ending = watching.follow(
+                run, signals=self._signals, seconds_left=seconds_left, relay=relay, on_stop=on_stop
+            )
+            if ending.outcome != "died":
+                return ending
+            deaths = 1 if relay.furthest > furthest else deaths + 1
+            furthest = relay.furthest
+            self._book.event("died", ending.message, {"deaths": deaths})
+            if deaths >= DEATHS_ALLOWED:
+                message = f"The child died {deaths} times in a row without getting further. Last: {ending.message}"
+                return Ending(outcome="failure", error="TrainingFailed", message=message)
+
+    def _task(self, function: str, arguments: Json) -> Task:
+        return Task(
+            function=function,
+            arguments=arguments,
+            scratch=self._scratch,
+            log=self._log,
+            cores=self.share.cores,
+            memory_bytes=self.share.memory_bytes,
+            python=sys.executable,
+        )
+
+
+class _Relay:
+    """Writes what a child says into the job's book and remembers how far training got."""
+
+    def __init__(self, book: JobBook, furthest: float) -> None:
+        self.furthest = furthest
+        self._book = book
+
+    def __call__(self, message: Message) -> None:
+        body = message.body
+        if message.kind == "event":
+            self._book.event(body["kind"], body["message"], body.get("detail"))
+        elif message.kind == "progress":
+            if body["phase"] == "training":
+                self.furthest = max(self.furthest, float(body["done"]))
+            self._book.progress(body)

@@ -1,0 +1,74 @@
+"""What the worker writes about one job; every write is guarded by its lease and raises LeaseLost when that is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from gyropilot import clock
+from gyropilot.store import candidates, events, jobs, progress
+from gyropilot.store.candidates import CandidateQuery, CandidateRecord
+from gyropilot.store.database import Database
+from gyropilot.store.jobs import JobChanges, JobRecord
+from gyropilot.store.leases import Lease
+
+Json = Any
+
+_PROGRESS_SECONDS = 0.5
+_ALL_CANDIDATES = 1000
+
+
+class JobBook:
+    """The job's record as last written, and the ways to write it."""
+
+    def __init__(self, db: Database, lease: Lease, job: JobRecord) -> None:
+        self.job = job
+        self._db, self._lease = db, lease
+        self._progress_at = -_PROGRESS_SECONDS
+
+    def write(self, changes: JobChanges) -> None:
+        """Write `changes` to the job's row."""
+        self.job = jobs.update(self._db, self._lease, changes)
+
+    def note(self, key: str, value: Json) -> None:
+        """Keep a value in the job's state, for this run and those after a crash."""
+        self.write(JobChanges(state={**self.job.state, key: value}))
+
+    def noted(self, key: str) -> Json:
+        """Give a kept value; None where there is none."""
+        return self.job.state.get(key)
+
+    def enter(self, secondary_status: str) -> None:
+        """Say which phase the job is in; a job that is being stopped stays Stopping."""
+        self.job = jobs.get(self._db, self.job.id)
+        if self.job.status == "InProgress" and self.job.secondary_status != secondary_status:
+            self.write(JobChanges(secondary_status=secondary_status))
+            self.event("phase", secondary_status)
+
+    def event(self, kind: str, message: str, detail: Mapping[str, Json] | None = None) -> None:
+        """Append an event."""
+        events.append(self._db, self._lease, kind, message, dict(detail or {}))
+
+    def progress(self, body: Mapping[str, Json]) -> None:
+        """Store how far the job is, at most twice a second."""
+        if clock.monotonic() - self._progress_at >= _PROGRESS_SECONDS:
+            self._progress_at = clock.monotonic()
+            progress.put(self._db, self._lease, {**body, "at": clock.now().isoformat()})
+
+    def candidate(self, name: str) -> CandidateRecord | None:
+        """Give a candidate's record."""
+        return candidates.find(self._db, self.job.id, name)
+
+    def candidates(self) -> list[CandidateRecord]:
+        """Give all candidates' records."""
+        return list(candidates.page(self._db, CandidateQuery(job_id=self.job.id, limit=_ALL_CANDIDATES)).items)
+
+    def put_candidate(self, record: CandidateRecord) -> None:
+        """Write a candidate's record."""
+        candidates.put(self._db, self._lease, record)
+
+    def close(self, changes: JobChanges, kind: str, message: str) -> None:
+        """End the job: its last event, then its last status."""
+        self.event(kind, message)
+        self.write(replace(changes, ended_at=clock.now()))

@@ -1,0 +1,168 @@
+"""One job's walk through its phases; each phase can be run again after a crash at any moment.
+
+Starting        pin the input objects, stage them
+PreTraining     problem.profile in a child: reads and checks the data, once a job
+TrainingModels  problem.train in a child, once a candidate; each candidate's artifacts are published
+end             the manifest, the best candidate, the last status
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from gyropilot import clock
+from gyropilot.control.house import House
+from gyropilot.engine.engine import Engine
+from gyropilot.errors import GyropilotError, LeaseLost, TrainingFailed
+from gyropilot.problems import tasks
+from gyropilot.problems.contract import LocalChannel, ProfileTask
+from gyropilot.store.jobs import JobChanges, JobRecord
+from gyropilot.store.leases import Lease
+from gyropilot.worker import publishing, ranking, staging
+from gyropilot.worker.candidate_runs import CandidateRuns, EndedBy, failure_reason
+from gyropilot.worker.children import Children, Share
+from gyropilot.worker.job_book import JobBook
+from gyropilot.worker.lease_keeper import LeaseKeeper
+from gyropilot.worker.watching import HandedBack, Signals
+
+Json = Any
+logger = logging.getLogger(__name__)
+
+
+class Stopped(GyropilotError):
+    """Stop came before there was a model to keep."""
+
+
+class JobRun:
+    """Runs one claimed job to its end, or until its lease is lost or the service goes down."""
+
+    def __init__(
+        self, house: House, engine: Engine, lease: Lease, job: JobRecord, share: Share, going_down: threading.Event
+    ) -> None:
+        self._house = house
+        self._book = JobBook(house.db, lease, job)
+        self._problem = next(one for one in house.problems if one.config_name == job.problem)
+        self._folder = house.settings.scratch / job.id
+        self._uri = publishing.output_uri(job.request)
+        self._keeper = LeaseKeeper(house.db, lease, ttl_seconds=house.settings.lease_seconds)
+        signals = Signals(
+            lease_lost=self._keeper.lost, stop_requested=self._keeper.stop_requested, going_down=going_down
+        )
+        log = house.settings.logs / f"{job.id}.log"
+        self._children = Children(engine, self._book, signals, share, scratch=self._folder / "child", log=log)
+        self._candidates = CandidateRuns(house, self._book, self._children, signals, self._problem, self._folder)
+
+    def run(self) -> None:
+        """Walk the phases; every way out leaves the job either ended or free to be claimed again."""
+        with self._keeper:
+            try:
+                self._walk_to_an_end()
+            except LeaseLost:
+                logger.warning("job %s: lease lost, leaving it", self._book.job.name)
+                return
+            except HandedBack:
+                logger.info("job %s: handed back", self._book.job.name)
+                return
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _walk_to_an_end(self) -> None:
+        try:
+            self._walk()
+        except (LeaseLost, HandedBack):
+            raise
+        except Stopped:
+            changes = JobChanges(status="Stopped", secondary_status="Stopped")
+            self._book.close(changes, "stopped", "The job was stopped before there was a model to keep.")
+        except GyropilotError as error:
+            self._fail(str(error))
+        except Exception:
+            logger.exception("job %s: internal failure", self._book.job.name)
+            self._fail("InternalFailure: an error of this service ended the job; the service's log has the details.")
+
+    def _walk(self) -> None:
+        if self._book.job.stop_requested_at is not None:
+            self._keeper.stop_requested.set()
+        self._start()
+        self._leave_if_stopped()
+        inputs = self._folder / "inputs"
+        channels = staging.fetch(self._house, self._book.job.request, self._book.noted("inputs"), inputs)
+        profile = self._profiled(channels)
+        self._leave_if_stopped()
+        search = self._problem.open_search(self._problem.read_spec(self._book.job.spec), profile)
+        self._book.enter(self._problem.train_status)
+        self._end(self._candidates.train_all(search, channels, profile))
+
+    def _start(self) -> None:
+        if self._book.noted("inputs") is not None:
+            self._book.event("resumed", "The job goes on after an interruption.")
+            return
+        self._book.write(JobChanges(started_at=clock.now()))
+        inputs = staging.pin(self._house, self._book.job.request)
+        self._book.note("inputs", inputs)
+        self._book.event("inputs", f"{sum(map(len, inputs))} input objects are pinned.", {"inputs": inputs})
+
+    def _profiled(self, channels: tuple[LocalChannel, ...]) -> Mapping[str, Json]:
+        prepared = self._folder / "prepared"
+        kept: Mapping[str, Json] | None = self._book.noted("profile")
+        if kept is not None and prepared.exists():
+            return kept
+        self._book.enter(self._problem.profile_status)
+        shutil.rmtree(prepared, ignore_errors=True)
+        prepared.mkdir(parents=True)
+        task = ProfileTask(
+            job_name=self._book.job.name,
+            spec=self._book.job.spec,
+            channels=channels,
+            base_models=self._house.settings.base_models,
+            prepared=prepared,
+            cores=self._children.share.cores,
+        )
+        seconds_left = self._candidates.job_seconds_left()
+        ending = self._children.run(
+            self._problem.profile, tasks.to_json(task), seconds_left=seconds_left, on_stop="kill"
+        )
+        self._leave_if_stopped()
+        if ending.outcome != "result":
+            raise TrainingFailed(failure_reason(ending))
+        self._book.note("profile", ending.result)
+        return dict(ending.result)
+
+    def _end(self, ended_by: EndedBy) -> None:
+        best = ranking.best_of(self._book.candidates())
+        if best is None and ended_by == "stop":
+            raise Stopped
+        if best is None:
+            raise TrainingFailed("The time limit ended the job before any model was trained; raise the limit.")
+        digest = publishing.publish_manifest(self._house.objects, self._uri, self._book.noted("published"))
+        named = self._book.noted("results")[best.name]["artifacts"]
+        artifacts = {name: f"{self._uri}/{path}" for name, path in named.items()}
+        artifacts |= {"output": self._uri, "manifest": f"{self._uri}/{publishing.MANIFEST}", "manifest_sha256": digest}
+        status, secondary_status = _END_STATUSES[ended_by]
+        changes = JobChanges(
+            status=status, secondary_status=secondary_status, best_candidate=best.name, artifacts=artifacts
+        )
+        self._book.close(changes, status.lower(), f"The best candidate is {best.name}.")
+
+    def _leave_if_stopped(self) -> None:
+        if self._keeper.stop_requested.is_set():
+            raise Stopped
+
+    def _fail(self, reason: str) -> None:
+        try:
+            for folder in sorted((self._folder / "output").glob("*")):
+                publishing.withdraw(self._house.objects, folder, self._uri)
+        except (OSError, GyropilotError):
+            logger.exception("job %s: artifacts could not be withdrawn", self._book.job.name)
+        changes = JobChanges(status="Failed", secondary_status="Failed", failure_reason=reason[:1024])
+        self._book.close(changes, "failed", reason[:1024])
+
+
+_END_STATUSES: Mapping[EndedBy, tuple[str, str]] = {
+    "finished": ("Completed", "Completed"),
+    "job time limit": ("Completed", "MaxAutoMLJobRuntimeReached"),
+    "stop": ("Stopped", "Stopped"),
+}

@@ -1,0 +1,82 @@
+"""Claims jobs and runs each in a thread of its own, as many at once as the settings say."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+
+from gyropilot import names
+from gyropilot.control.house import House
+from gyropilot.engine.engine import Engine
+from gyropilot.errors import LeaseLost
+from gyropilot.store import jobs, leases
+from gyropilot.store.jobs import JobRecord
+from gyropilot.store.leases import Lease
+from gyropilot.worker.children import Share
+from gyropilot.worker.job_run import JobRun
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.25
+
+
+class Worker:
+    """One worker of this process; `stop` hands every job back."""
+
+    def __init__(self, house: House, engine: Engine) -> None:
+        self._house, self._engine = house, engine
+        self._owner = names.new_id()
+        self._going_down = threading.Event()
+        self._running: dict[str, threading.Thread] = {}
+        self._thread = threading.Thread(target=self._run, name="worker")
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._wipe_ended_scratch()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the children, hand the jobs back and wait until that is done."""
+        self._going_down.set()
+        self._thread.join()
+        for thread in list(self._running.values()):
+            thread.join()
+
+    def _run(self) -> None:
+        while not self._going_down.wait(_POLL_SECONDS):
+            self._running = {job_id: thread for job_id, thread in self._running.items() if thread.is_alive()}
+            try:
+                self._claim_what_fits()
+            except Exception:
+                logger.exception("claiming failed; trying again")
+
+    def _claim_what_fits(self) -> None:
+        at_once = self._house.settings.jobs_at_once
+        while len(self._running) < at_once:
+            claimed = leases.claim(self._house.db, self._owner, self._house.settings.lease_seconds, at_once)
+            if claimed is None:
+                return
+            lease, job = claimed
+            thread = threading.Thread(target=self._run_job, args=(lease, job), name=f"job-{job.name}")
+            self._running[job.id] = thread
+            thread.start()
+
+    def _run_job(self, lease: Lease, job: JobRecord) -> None:
+        logger.info("job %s: claimed, epoch %d", job.name, lease.epoch)
+        at_once = self._house.settings.jobs_at_once
+        share = Share(cores=max(1, self._engine.cores // at_once), memory_bytes=self._engine.memory_bytes // at_once)
+        try:
+            JobRun(self._house, self._engine, lease, job, share, self._going_down).run()
+        except Exception:
+            logger.exception("job %s: its run broke; it will be claimed again", job.name)
+        try:
+            leases.release(self._house.db, lease)
+        except LeaseLost:
+            logger.info("job %s: lease already gone", job.name)
+
+    def _wipe_ended_scratch(self) -> None:
+        for folder in self._house.settings.scratch.glob("*"):
+            job = jobs.find_by_id(self._house.db, folder.name)
+            if job is None or job.ended_at is not None:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,106 @@
+"""Turns what `train` returned into the stored candidate: wire-shaped body, score, steps and containers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from gyropilot import clock, names
+from gyropilot.store.candidates import CandidateRecord
+from gyropilot.store.jobs import JobRecord
+
+Json = Any
+
+_ON_THE_WIRE = ("Explainability", "ModelInsights", "BacktestResults")
+
+
+def in_progress(job: JobRecord, name: str, started_at: datetime) -> CandidateRecord:
+    """Give the record of a candidate that is being trained."""
+    return CandidateRecord(
+        job_id=job.id,
+        name=name,
+        status="InProgress",
+        objective_status="Pending",
+        score=None,
+        direction="Minimize",
+        body={"CandidateSteps": _steps(job, name)},
+        created_at=started_at,
+        modified_at=clock.now(),
+        ended_at=None,
+        failure_reason=None,
+    )
+
+
+def completed(job: JobRecord, name: str, started_at: datetime, result: Mapping[str, Json], uri: str) -> CandidateRecord:
+    """Give the record of a trained candidate; `uri` is where its artifacts lie."""
+    now = clock.now()
+    return CandidateRecord(
+        job_id=job.id,
+        name=name,
+        status="Completed",
+        objective_status="Succeeded",
+        score=result["score"],
+        direction=result["direction"],
+        body=_body(job, name, result, uri),
+        created_at=started_at,
+        modified_at=now,
+        ended_at=now,
+        failure_reason=None,
+    )
+
+
+def failed(job: JobRecord, name: str, started_at: datetime, reason: str) -> CandidateRecord:
+    """Give the record of a candidate that could not be trained."""
+    now = clock.now()
+    return CandidateRecord(
+        job_id=job.id,
+        name=name,
+        status="Failed",
+        objective_status="Failed",
+        score=None,
+        direction="Minimize",
+        body={"CandidateSteps": _steps(job, name)},
+        created_at=started_at,
+        modified_at=now,
+        ended_at=now,
+        failure_reason=reason[:1024],
+    )
+
+
+def _body(job: JobRecord, name: str, result: Mapping[str, Json], uri: str) -> dict[str, Json]:
+    containers = [_container(one, uri) for one in result["containers"]]
+    locations = {key: f"{uri}/{path}" for key, path in result["artifacts"].items() if key in _ON_THE_WIRE}
+    properties: dict[str, Json] = {"CandidateMetrics": [_metric(one) for one in result["metrics"]]}
+    if "Explainability" in locations:
+        properties["CandidateArtifactLocations"] = locations
+    return {
+        "FinalAutoMLJobObjectiveMetric": {
+            "Type": result["direction"],
+            "MetricName": result["score_name"],
+            "StandardMetricName": result["score_name"],
+            "Value": result["score"],
+        },
+        "CandidateSteps": _steps(job, name),
+        "InferenceContainers": containers,
+        "InferenceContainerDefinitions": {"CPU": containers, "GPU": containers},
+        "CandidateProperties": properties,
+    }
+
+
+def _steps(job: JobRecord, name: str) -> list[Json]:
+    arn = names.arn(region=job.region, account_id=job.account_id, kind="training-job", name=name)
+    step = {"CandidateStepType": "AWS::SageMaker::TrainingJob", "CandidateStepArn": arn, "CandidateStepName": name}
+    return [step]
+
+
+def _container(container: Mapping[str, Json], uri: str) -> dict[str, Json]:
+    return {
+        "Image": container["image"],
+        "ModelDataUrl": f"{uri}/{container['model_path']}",
+        "Environment": dict(container["environment"]),
+    }
+
+
+def _metric(metric: Mapping[str, Json]) -> dict[str, Json]:
+    return {"StandardMetricName": metric["name"], "Set": metric["split"], "Value": metric["value"]}

@@ -1,0 +1,67 @@
+"""Puts a job's artifacts into its bucket; the manifest of digests goes last, so that what has one is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mimetypes
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gyropilot.names import split_s3_uri
+from gyropilot.store.objects import Objects
+
+Json = Any
+MANIFEST = "manifest.json"
+
+
+def output_uri(request: Mapping[str, Json]) -> str:
+    """Give the s3 URI below which everything of the job lies, without a slash at its end."""
+    return f"{request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{request['AutoMLJobName']}"
+
+
+def publish(objects: Objects, folder: Path, uri: str) -> dict[str, Json]:
+    """Put every file of `folder` below `uri` and give sha256 and size by relative name."""
+    bucket, prefix = split_s3_uri(uri)
+    digests = {}
+    for name in _names(folder):
+        path = folder / name
+        objects.put_file(bucket, f"{prefix}/{name}", path, _content_type(name))
+        digests[name] = {"sha256": _sha256(path), "size_bytes": path.stat().st_size}
+    return digests
+
+
+def publish_manifest(objects: Objects, uri: str, digests: Mapping[str, Json]) -> str:
+    """Put the manifest and give its own sha256."""
+    bucket, prefix = split_s3_uri(uri)
+    data = json.dumps({"files": dict(sorted(digests.items()))}, indent=1).encode()
+    objects.put_bytes(bucket, f"{prefix}/{MANIFEST}", data, "application/json")
+    return hashlib.sha256(data).hexdigest()
+
+
+def withdraw(objects: Objects, folder: Path, uri: str) -> None:
+    """Remove what `publish` may have put, manifest first: a failed job leaves nothing that looks whole.
+
+    Only names that `folder` holds are removed; what else lies below `uri` is not ours.
+    """
+    bucket, prefix = split_s3_uri(uri)
+    objects.delete(bucket, f"{prefix}/{MANIFEST}")
+    for name in _names(folder):
+        objects.delete(bucket, f"{prefix}/{name}")
+
+
+def _names(folder: Path) -> list[str]:
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return sorted(path.relative_to(folder).as_posix() for path in files)
+
+
+def _content_type(name: str) -> str:
+    if name.endswith(".jsonl"):
+        return "application/jsonlines"
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

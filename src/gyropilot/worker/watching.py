@@ -1,0 +1,96 @@
+"""Follows one child to its end: relays what it says, passes Stop on, and ends it when its time is up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from gyropilot import clock
+from gyropilot.engine.engine import Ending, Message, Run
+from gyropilot.errors import GyropilotError, LeaseLost
+
+OnStop = Literal["ask", "kill"]
+
+STOP_GRACE_SECONDS = 300.0
+"""After Stop or the time limit a child may take this long to evaluate and save what it has."""
+
+_MESSAGE_SECONDS = 0.25
+
+
+class HandedBack(GyropilotError):
+    """The service is going down; the job stays for the next start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signals:
+    """What may end a run from outside."""
+
+    lease_lost: threading.Event
+    stop_requested: threading.Event
+    going_down: threading.Event
+
+
+def follow(
+    run: Run, *, signals: Signals, seconds_left: float | None, relay: Callable[[Message], None], on_stop: OnStop
+) -> Ending:
+    """Give the ending of `run`; on Stop it is asked to end, or killed where it has nothing to keep.
+
+    Raises:
+        LeaseLost: another worker owns the job; the child has been killed.
+        HandedBack: the service goes down; the child has been killed.
+    """
+    patience = _Patience(seconds_left)
+    while (ending := run.ending()) is None:
+        message = run.next_message(_MESSAGE_SECONDS)
+        if message is not None:
+            relay(message)
+        _leave_if_told(run, signals)
+        if signals.stop_requested.is_set():
+            patience.stop_asked(run, on_stop)
+        patience.end_overdue(run)
+    while (message := run.next_message(0)) is not None:
+        relay(message)
+    return patience.judged(ending)
+
+
+def _leave_if_told(run: Run, signals: Signals) -> None:
+    if signals.lease_lost.is_set():
+        run.kill()
+        raise LeaseLost("the job's lease went to another worker")
+    if signals.going_down.is_set():
+        run.kill()
+        raise HandedBack("the service is going down")
+
+
+class _Patience:
+    """How long a child may still take."""
+
+    def __init__(self, seconds_left: float | None) -> None:
+        self._ends_at = None if seconds_left is None else clock.monotonic() + seconds_left + STOP_GRACE_SECONDS
+        self._asked = False
+        self._killed_because = ""
+
+    def stop_asked(self, run: Run, on_stop: OnStop) -> None:
+        if self._asked:
+            return
+        self._asked = True
+        if on_stop == "kill":
+            self._killed_because = "it was stopped before there was anything to keep"
+            run.kill()
+            return
+        run.request_stop()
+        ends_at = clock.monotonic() + STOP_GRACE_SECONDS
+        self._ends_at = ends_at if self._ends_at is None else min(ends_at, self._ends_at)
+
+    def end_overdue(self, run: Run) -> None:
+        if self._ends_at is not None and clock.monotonic() > self._ends_at and not self._killed_because:
+            self._killed_because = f"it did not end within {STOP_GRACE_SECONDS:.0f} s after its time was up"
+            run.kill()
+
+    def judged(self, ending: Ending) -> Ending:
+        if self._killed_because and ending.outcome == "died":
+            message = f"Training was ended: {self._killed_because}."
+            return Ending(outcome="failure", error="TrainingFailed", message=message)
+        return ending
