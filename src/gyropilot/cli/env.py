@@ -44,6 +44,8 @@ def env(home: Path | None, as_json: bool) -> None:
         "GYROPILOT_ROLE_ARN": found.role_arn,
         "GYROPILOT_HOME": str(settings.home),
     }
+    if found.s3_endpoint:
+        variables["AWS_ENDPOINT_URL_S3"] = found.s3_endpoint
     if as_json:
         click.echo(json.dumps(variables, indent=2))
         return

@@ -27,6 +27,8 @@ class Service:
     url: str
     region: str
     role_arn: str
+    s3_endpoint: str
+    """URL of the external S3 store; empty when the service is its own."""
     access_key: str
     secret: str
 
@@ -48,7 +50,12 @@ def find(settings: Settings) -> Service:
         raise ServiceIsDown(f"the service noted in {settings.address} does not answer at {note['url']}; {start}")
     access_key, secret = Credentials.open(settings.credentials, note["account_id"]).first_admin()
     return Service(
-        url=note["url"], region=note["region"], role_arn=note["role_arn"], access_key=access_key, secret=secret
+        url=note["url"],
+        region=note["region"],
+        role_arn=note["role_arn"],
+        s3_endpoint=note.get("s3_endpoint", ""),
+        access_key=access_key,
+        secret=secret,
     )
 
 

@@ -1,4 +1,4 @@
-"""How values read in a terminal: durations, moments, sizes, aligned columns, the progress line. No control characters."""
+"""How values read in a terminal: durations, moments, sizes, columns, the progress line; control characters escaped."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def columns(rows: Sequence[Sequence[str]], *, headings: Sequence[str]) -> str:
     """Give rows as aligned columns below their headings."""
     table = [list(headings), *[[printable(cell).replace("\n", " ") for cell in row] for row in rows]]
     widths = [max(len(row[i]) for row in table) for i in range(len(headings))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in table)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
+    )
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> str:

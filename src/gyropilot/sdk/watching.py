@@ -13,7 +13,8 @@ from gyropilot.sdk.values import Progress
 class Asked(Protocol):
     """What can be asked how far a job is."""
 
-    def progress(self, name: str) -> Progress: ...
+    def progress(self, name: str) -> Progress:
+        """Give how far the job is."""
 
 
 def follow(
@@ -23,6 +24,8 @@ def follow(
 
     Args:
         connect: gives what to ask; called again after each silence, since a restarted service may stand elsewhere.
+        name: the job's.
+        poll_seconds: time between two askings.
         patience_seconds: a service silent for longer ends the watch.
 
     Raises:
