@@ -1,0 +1,135 @@
+"""Leases: how workers come to own a job, one at a time, and how what an owner writes is guarded.
+
+A claim raises the job's epoch and gives a fresh token. Every write of a worker names both in its condition; one that
+touches no row raises LeaseLost, so a worker that was taken for dead writes nothing into the work of its successor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+
+from gyropilot.errors import LeaseLost
+from gyropilot.names import new_id
+from gyropilot.store.database import Database
+from gyropilot.store.job_records import JobRecord, read_record
+from gyropilot.store.statuses import OPEN
+from gyropilot.store.tables import jobs as jobs_table
+from gyropilot.store.tables import turnstiles
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """Ownership of a job by one claim."""
+
+    job_id: str
+    token: str
+    epoch: int
+
+
+def claim(db: Database, owner: str, ttl_seconds: float, max_running: int) -> tuple[Lease, JobRecord] | None:
+    """Take the oldest open job that nobody owns, for `ttl_seconds`; None when there is none or enough run already.
+
+    Claims pass one at a time, over all processes, so there are never more than `max_running` live leases on open jobs.
+    """
+    with db.write() as connection:
+        connection.execute(
+            update(turnstiles).where(turnstiles.c.name == "claims").values(passes=turnstiles.c.passes + 1)
+        )
+        now = db.lease_clock(connection)
+        is_open = jobs_table.c.status.in_(OPEN)
+        is_held = and_(jobs_table.c.lease_token.is_not(None), jobs_table.c.lease_until > now)
+        running = connection.execute(select(func.count()).select_from(jobs_table).where(is_open, is_held)).scalar_one()
+        if running >= max_running:
+            return None
+        is_free = or_(jobs_table.c.lease_token.is_(None), jobs_table.c.lease_until <= now)
+        oldest_first = (jobs_table.c.created_at, jobs_table.c.id)
+        job_id = connection.execute(
+            select(jobs_table.c.id).where(is_open, is_free).order_by(*oldest_first).limit(1).with_for_update()
+        ).scalar()
+        return None if job_id is None else _take(connection, job_id, owner, now + _micros(ttl_seconds))
+
+
+def renew(db: Database, lease: Lease, ttl_seconds: float) -> None:
+    """Keep the job for `ttl_seconds` from now.
+
+    Raises:
+        LeaseLost: another claim came between; a lease that ran out and that nobody took is renewed.
+    """
+    with db.write() as connection:
+        write_guarded(connection, lease, {"lease_until": db.lease_clock(connection) + _micros(ttl_seconds)})
+
+
+def release(db: Database, lease: Lease) -> None:
+    """Give the job back; it may be claimed again at once if it is still open.
+
+    Raises:
+        LeaseLost: another claim came between.
+    """
+    with db.write() as connection:
+        write_guarded(connection, lease, _NO_LEASE)
+
+
+def release_all(db: Database) -> int:
+    """Free every job and give how many were held; for the start of the only process that works on this database."""
+    with db.write() as connection:
+        freed = update(jobs_table).where(jobs_table.c.lease_token.is_not(None)).values(_NO_LEASE)
+        return connection.execute(freed).rowcount
+
+
+def write_guarded(connection: Connection, lease: Lease, values: Mapping[str, Any]) -> None:
+    """Write columns of the job's row if the lease still holds; on PostgreSQL this also locks the row until commit.
+
+    Raises:
+        LeaseLost: it does not.
+    """
+    if connection.execute(update(jobs_table).where(holds(lease)).values(dict(values))).rowcount != 1:
+        raise LeaseLost(f"job {lease.job_id} is no longer owned by this worker (epoch {lease.epoch})")
+
+
+def check(connection: Connection, lease: Lease) -> None:
+    """Let the owner pass, and hold the job's row until the transaction ends.
+
+    Raises:
+        LeaseLost: the lease does not hold.
+    """
+    held = select(jobs_table.c.id).where(holds(lease)).with_for_update()
+    if connection.execute(held).scalar() is None:
+        raise LeaseLost(f"job {lease.job_id} is no longer owned by this worker (epoch {lease.epoch})")
+
+
+def holds(lease: Lease) -> ColumnElement[bool]:
+    """Give the condition under which the lease holds."""
+    return and_(
+        jobs_table.c.id == lease.job_id,
+        jobs_table.c.lease_token == lease.token,
+        jobs_table.c.epoch == lease.epoch,
+    )
+
+
+_NO_LEASE = {"lease_owner": None, "lease_token": None, "lease_until": None}
+
+
+def _take(connection: Connection, job_id: str, owner: str, until: int) -> tuple[Lease, JobRecord]:
+    token = new_id()
+    taken = (
+        update(jobs_table)
+        .where(jobs_table.c.id == job_id)
+        .values(
+            lease_owner=owner,
+            lease_token=token,
+            lease_until=until,
+            epoch=jobs_table.c.epoch + 1,
+            attempts=jobs_table.c.attempts + 1,
+        )
+        .returning(jobs_table)
+    )
+    row = connection.execute(taken).one()
+    return Lease(job_id=job_id, token=token, epoch=row.epoch), read_record(row)
+
+
+def _micros(seconds: float) -> int:
+    return int(seconds * 1_000_000)

@@ -1,0 +1,17 @@
+"""${message}.
+
+Revises: ${down_revision}
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+
+
+def upgrade() -> None:
+    """Bring the schema from `down_revision` to `revision`."""
+    ${upgrades if upgrades else "pass"}

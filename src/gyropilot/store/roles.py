@@ -1,0 +1,68 @@
+"""Roles: what a job may read and write, and who may hand the role to a job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, delete, insert, select, update
+
+from gyropilot.store.database import Database
+from gyropilot.store.tables import roles as roles_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role:
+    """An ARN and what it covers; prefixes are s3 URIs, compared on whole segments (`names.is_under`)."""
+
+    arn: str
+    read_prefixes: tuple[str, ...]
+    write_prefixes: tuple[str, ...]
+    passable_by: tuple[str, ...]
+    """Access key ids; `*` is everybody."""
+
+
+def find(db: Database, arn: str) -> Role | None:
+    """Give the role of that ARN."""
+    with db.read() as connection:
+        row = connection.execute(select(roles_table).where(roles_table.c.arn == arn)).first()
+    return None if row is None else _role(row)
+
+
+def all_of(db: Database) -> list[Role]:
+    """Give every role, by ARN."""
+    with db.read() as connection:
+        return [_role(row) for row in connection.execute(select(roles_table).order_by(roles_table.c.arn))]
+
+
+def add(db: Database, role: Role) -> None:
+    """Store a role, or replace the one of its ARN."""
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(role).items()}
+    with db.write() as connection:
+        there = update(roles_table).where(roles_table.c.arn == role.arn).values(values)
+        if connection.execute(there).rowcount == 0:
+            connection.execute(insert(roles_table).values(values))
+
+
+def remove(db: Database, arn: str) -> bool:
+    """Take the role away and say whether it was there."""
+    with db.write() as connection:
+        return connection.execute(delete(roles_table).where(roles_table.c.arn == arn)).rowcount == 1
+
+
+def ensure_default(db: Database, arn: str) -> Role:
+    """Give the role of that ARN; if it is not there, one that everybody may pass and that covers every bucket."""
+    role = find(db, arn)
+    if role is None:
+        role = Role(arn=arn, read_prefixes=("s3://*",), write_prefixes=("s3://*",), passable_by=("*",))
+        add(db, role)
+    return role
+
+
+def _role(row: Row[Any]) -> Role:
+    return Role(
+        arn=row.arn,
+        read_prefixes=tuple(row.read_prefixes),
+        write_prefixes=tuple(row.write_prefixes),
+        passable_by=tuple(row.passable_by),
+    )

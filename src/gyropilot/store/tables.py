@@ -1,0 +1,181 @@
+"""The tables, as SQLAlchemy Core sees them; the files beside this one read and write them, nothing else does.
+
+`migrations/` makes them; a test compares the two. Each column type stores alike on SQLite and PostgreSQL.
+
+    jobs ──< events        append-only, gap-free sequence per job
+      │ ──< candidates
+      └─── progress        one row a job, overwritten
+    tags (by ARN)   roles   turnstiles (what must pass one at a time)
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+
+HEAD = "0001"
+"""The newest revision in migrations/versions; stated here so that an up-to-date database opens without alembic."""
+
+Json = Any
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware datetime, stored as whole microseconds since 1970 so that it sorts and compares alike everywhere."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Give the stored form."""
+        return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """Give the datetime, in UTC."""
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+class JsonText(TypeDecorator[Json]):
+    """JSON values in a text column, keys in the order they were given.
+
+    Written in ASCII, so NUL and lone surrogates stay escapes that every database takes. NaN and infinities are no JSON
+    and raise ValueError.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Json, dialect: Dialect) -> str:
+        """Give the stored form."""
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Json:
+        """Give the JSON values."""
+        return None if value is None else json.loads(value)
+
+
+_BYTEWISE = String(256).with_variant(String(256, collation="C"), "postgresql")
+"""Text that sorts by bytes whatever the database's locale."""
+
+metadata = MetaData()
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("account_id", String(12), nullable=False),
+    Column("region", String(64), nullable=False),
+    Column("name", String(256), nullable=False),
+    Column("folded_name", _BYTEWISE, nullable=False),
+    Column("arn", String(512), nullable=False),
+    Column("problem", String(64), nullable=False),
+    Column("request", JsonText, nullable=False),
+    Column("spec", JsonText, nullable=False),
+    Column("resolved", JsonText, nullable=False),
+    Column("principal", String(128), nullable=False),
+    Column("invocation_id", String(256)),
+    Column("status", _BYTEWISE, nullable=False),
+    Column("secondary_status", String(64), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("modified_at", Moment, nullable=False),
+    Column("started_at", Moment),
+    Column("ended_at", Moment),
+    Column("failure_reason", Text),
+    Column("partial_failure_reasons", JsonText, nullable=False),
+    Column("stop_requested_at", Moment),
+    Column("best_candidate", String(256)),
+    Column("artifacts", JsonText, nullable=False),
+    Column("state", JsonText, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("last_event", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("lease_owner", String(256)),
+    Column("lease_token", String(32)),
+    Column("lease_until", BigInteger),
+    Index("jobs_name", "account_id", "region", "folded_name", unique=True),
+    Index("jobs_created", "account_id", "region", "created_at", "id"),
+    Index("jobs_status", "account_id", "region", "status", "id"),
+    Index(
+        "jobs_open",
+        "created_at",
+        "id",
+        sqlite_where=text("status IN ('InProgress', 'Stopping')"),
+        postgresql_where=text("status IN ('InProgress', 'Stopping')"),
+    ),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("job_id", String(32), ForeignKey("jobs.id"), primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("detail", JsonText, nullable=False),
+    Index("events_kind", "job_id", "kind", "sequence"),
+)
+
+progress = Table(
+    "progress",
+    metadata,
+    Column("job_id", String(32), ForeignKey("jobs.id"), primary_key=True),
+    Column("body", JsonText, nullable=False),
+)
+
+candidates = Table(
+    "candidates",
+    metadata,
+    Column("job_id", String(32), ForeignKey("jobs.id"), primary_key=True),
+    Column("name", _BYTEWISE, primary_key=True),
+    Column("status", _BYTEWISE, nullable=False),
+    Column("objective_status", String(64), nullable=False),
+    Column("score", Float),
+    Column("direction", String(16), nullable=False),
+    Column("body", JsonText, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("modified_at", Moment, nullable=False),
+    Column("ended_at", Moment),
+    Column("failure_reason", Text),
+)
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("arn", String(512), primary_key=True),
+    Column("key", _BYTEWISE, primary_key=True),
+    Column("value", String(256), nullable=False),
+)
+
+roles = Table(
+    "roles",
+    metadata,
+    Column("arn", String(2048), primary_key=True),
+    Column("read_prefixes", JsonText, nullable=False),
+    Column("write_prefixes", JsonText, nullable=False),
+    Column("passable_by", JsonText, nullable=False),
+)
+
+turnstiles = Table(
+    "turnstiles",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("passes", BigInteger, nullable=False),
+)
