@@ -60,6 +60,18 @@ class InvalidRequest(_FaultyInput):
     """A request cannot be honoured as it stands; nothing was stored."""
 
 
+class MalformedRequest(GyropilotError):
+    """The body is not JSON, or not JSON such as the protocol carries."""
+
+
+class RequestTooLarge(GyropilotError):
+    """A request is longer than is read."""
+
+
+class InvalidShape(GyropilotError):
+    """A request does not fit the service model; the message names every fault in the service's own wording."""
+
+
 class InvalidData(_FaultyInput):
     """What a channel holds cannot be used; the message names object, row and column where they are known."""
 
@@ -91,6 +103,10 @@ class NotAuthentic(GyropilotError):
 
 class NotAllowed(GyropilotError):
     """The caller is known and may not do this."""
+
+
+class Throttled(GyropilotError):
+    """One caller makes more calls than are served; worth a retry."""
 
 
 class UnknownOperation(GyropilotError):
