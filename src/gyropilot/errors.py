@@ -2,12 +2,16 @@
 
 GyropilotError
 ├── InvalidRequest        a request field is wrong; carries every fault of the request
+├── MalformedRequest      the body is not what the protocol carries
+├── RequestTooLarge       a request is longer than is read
+├── InvalidShape          the request does not fit the service model
 ├── InvalidData           a data file is wrong: object, row and column
 ├── NotFound              the named resource is not there (or not the caller's)
 ├── AlreadyExists         the name is taken
 ├── LimitExceeded         a quota or a limit of the machine is reached
 ├── NotAuthentic          the signature does not hold (reason says which check)
 ├── NotAllowed            the caller may not do this
+├── Throttled             too many calls in a short time
 ├── UnknownOperation      no such call here
 ├── LeaseLost             another worker owns the job; stop quietly
 ├── MissingExtra          an optional dependency is not installed
