@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from gyropilot import names
@@ -13,6 +13,7 @@ from gyropilot.problems.contract import Problem, Spec
 from gyropilot.store import candidates, events, jobs, progress
 from gyropilot.store.candidates import CandidateQuery
 from gyropilot.store.jobs import JobQuery, JobRecord, NewJob
+from gyropilot.store.pages import Cursor
 from gyropilot.store.principals import Principal
 
 Json = Any
@@ -188,5 +189,5 @@ def _resolved(problem: Problem, spec: Spec) -> dict[str, Json]:
     )
 
 
-def _next_token(request: Mapping[str, Json], cursor: Sequence[Json] | None) -> dict[str, Json]:
+def _next_token(request: Mapping[str, Json], cursor: Cursor | None) -> dict[str, Json]:
     return {} if cursor is None else {"NextToken": page_tokens.write(request, cursor)}

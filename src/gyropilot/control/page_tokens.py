@@ -5,21 +5,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from gyropilot.errors import InvalidRequest
+from gyropilot.store.pages import Cursor
 
 Json = Any
 
 
-def write(listing: Mapping[str, Json], cursor: Sequence[Json]) -> str:
+def write(listing: Mapping[str, Json], cursor: Cursor) -> str:
     """Give the token for the page after `cursor` of the listing that these request fields describe."""
-    text = json.dumps([_digest(listing), list(cursor)], separators=(",", ":"))
+    text = json.dumps([_digest(listing), *cursor], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
-def read(listing: Mapping[str, Json], token: str | None) -> list[Json] | None:
+def read(listing: Mapping[str, Json], token: str | None) -> Cursor | None:
     """Give the cursor in `token`; None where there is no token.
 
     Raises:
@@ -28,18 +29,20 @@ def read(listing: Mapping[str, Json], token: str | None) -> list[Json] | None:
     if token is None:
         return None
     try:
-        digest, cursor = json.loads(base64.urlsafe_b64decode(token.encode()))
+        digest, *cursor = json.loads(base64.urlsafe_b64decode(token.encode()))
+        if not all(isinstance(one, (str, int, float)) for one in cursor):
+            raise TypeError
     except (ValueError, TypeError) as error:
         raise InvalidRequest(
             where="NextToken", found=token, problem="is no token of this service", fix="list from the start"
         ) from error
-    if digest != _digest(listing) or not isinstance(cursor, list):
+    if digest != _digest(listing):
         raise InvalidRequest(
             where="NextToken",
             problem="was made for other filters or another order",
             fix="repeat the filters of the first page, or list from the start",
         )
-    return cursor
+    return tuple(cursor)
 
 
 def _digest(listing: Mapping[str, Json]) -> str:

@@ -13,7 +13,7 @@ from gyropilot.control.house import House
 from gyropilot.engine.engine import Ending
 from gyropilot.errors import TrainingFailed
 from gyropilot.problems import tasks
-from gyropilot.problems.contract import LocalChannel, Problem, Search, Spec, TrainTask
+from gyropilot.problems.contract import Problem, Search, Spec, TrainTask
 from gyropilot.worker import outcomes, publishing
 from gyropilot.worker.children import Children
 from gyropilot.worker.job_book import JobBook
@@ -34,7 +34,7 @@ class CandidateRuns:
         self._spec: Spec = problem.read_spec(book.job.spec)
         self._uri = publishing.output_uri(book.job.request)
 
-    def train_all(self, search: Search, channels: tuple[LocalChannel, ...], profile: Mapping[str, Json]) -> EndedBy:
+    def train_all(self, search: Search, profile: Mapping[str, Json]) -> EndedBy:
         """Train what `search` proposes until it has no more, the time is up or Stop came.
 
         Raises:
@@ -43,7 +43,7 @@ class CandidateRuns:
         reason = ""
         while (proposal := search.ask()) is not None:
             name = proposal["name"]
-            reason = self._train(proposal, channels, profile)
+            reason = self._train(proposal, profile)
             search.tell(name, None if reason else tasks.train_result(self._book.noted("results")[name]))
             if self._signals.stop_requested.is_set():
                 return "stop"
@@ -58,9 +58,7 @@ class CandidateRuns:
         limit = self._spec.limits.seconds_per_job
         return None if limit is None else limit - _seconds_since(self._book.job.started_at or clock.now())
 
-    def _train(
-        self, proposal: Mapping[str, Json], channels: tuple[LocalChannel, ...], profile: Mapping[str, Json]
-    ) -> str:
+    def _train(self, proposal: Mapping[str, Json], profile: Mapping[str, Json]) -> str:
         """Train one candidate, unless that is done, and store it; give why it failed, or an empty text."""
         name = proposal["name"]
         record = self._book.candidate(name)
@@ -68,7 +66,7 @@ class CandidateRuns:
             return record.failure_reason or ""
         started_at = record.created_at if record else clock.now()
         self._book.put_candidate(outcomes.in_progress(self._book.job, name, started_at))
-        task = self._task(proposal, started_at, channels, profile)
+        task = self._task(proposal, started_at, profile)
         ending = self._children.run(
             self._problem.train, tasks.to_json(task), seconds_left=task.seconds_left, on_stop="ask"
         )
@@ -80,13 +78,7 @@ class CandidateRuns:
         self._book.put_candidate(outcomes.completed(self._book.job, name, started_at, ending.result, self._uri))
         return ""
 
-    def _task(
-        self,
-        proposal: Mapping[str, Json],
-        started_at: datetime,
-        channels: tuple[LocalChannel, ...],
-        profile: Mapping[str, Json],
-    ) -> TrainTask:
+    def _task(self, proposal: Mapping[str, Json], started_at: datetime, profile: Mapping[str, Json]) -> TrainTask:
         settings = self._house.settings
         checkpoints = self._folder / "checkpoints" / proposal["name"]
         checkpoints.mkdir(parents=True, exist_ok=True)
@@ -98,7 +90,6 @@ class CandidateRuns:
             spec=self._book.job.spec,
             candidate=proposal,
             profile=profile,
-            channels=channels,
             base_models=settings.base_models,
             prepared=self._folder / "prepared",
             checkpoints=checkpoints,

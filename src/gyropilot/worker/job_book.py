@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from gyropilot import clock
@@ -41,10 +40,7 @@ class JobBook:
 
     def enter(self, secondary_status: str) -> None:
         """Say which phase the job is in; a job that is being stopped stays Stopping."""
-        self.job = jobs.get(self._db, self.job.id)
-        if self.job.status == "InProgress" and self.job.secondary_status != secondary_status:
-            self.write(JobChanges(secondary_status=secondary_status))
-            self.event("phase", secondary_status)
+        self.write(JobChanges(secondary_status=secondary_status))
 
     def event(self, kind: str, message: str, detail: Mapping[str, Json] | None = None) -> None:
         """Append an event."""
@@ -62,13 +58,11 @@ class JobBook:
 
     def candidates(self) -> list[CandidateRecord]:
         """Give all candidates' records."""
-        return list(candidates.page(self._db, CandidateQuery(job_id=self.job.id, limit=_ALL_CANDIDATES)).items)
+        query = CandidateQuery(
+            job_id=self.job.id, sort_by="CreationTime", sort_order="Ascending", limit=_ALL_CANDIDATES
+        )
+        return list(candidates.page(self._db, query).items)
 
     def put_candidate(self, record: CandidateRecord) -> None:
         """Write a candidate's record."""
         candidates.put(self._db, self._lease, record)
-
-    def close(self, changes: JobChanges, kind: str, message: str) -> None:
-        """End the job: its last event, then its last status."""
-        self.event(kind, message)
-        self.write(replace(changes, ended_at=clock.now()))

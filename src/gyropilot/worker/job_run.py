@@ -19,9 +19,10 @@ from gyropilot.control.house import House
 from gyropilot.engine.engine import Engine
 from gyropilot.errors import GyropilotError, LeaseLost, TrainingFailed
 from gyropilot.problems import tasks
-from gyropilot.problems.contract import LocalChannel, ProfileTask
+from gyropilot.problems.contract import ProfileTask
 from gyropilot.store.jobs import JobChanges, JobRecord
 from gyropilot.store.leases import Lease
+from gyropilot.store.statuses import Status
 from gyropilot.worker import publishing, ranking, staging
 from gyropilot.worker.candidate_runs import CandidateRuns, EndedBy, failure_reason
 from gyropilot.worker.children import Children, Share
@@ -75,8 +76,8 @@ class JobRun:
         except (LeaseLost, HandedBack):
             raise
         except Stopped:
-            changes = JobChanges(status="Stopped", secondary_status="Stopped")
-            self._book.close(changes, "stopped", "The job was stopped before there was a model to keep.")
+            self._book.event("stopped", "The job was stopped before there was a model to keep.")
+            self._book.write(JobChanges(status="Stopped"))
         except GyropilotError as error:
             self._fail(str(error))
         except Exception:
@@ -88,13 +89,11 @@ class JobRun:
             self._keeper.stop_requested.set()
         self._start()
         self._leave_if_stopped()
-        inputs = self._folder / "inputs"
-        channels = staging.fetch(self._house, self._book.job.request, self._book.noted("inputs"), inputs)
-        profile = self._profiled(channels)
+        profile = self._profiled()
         self._leave_if_stopped()
         search = self._problem.open_search(self._problem.read_spec(self._book.job.spec), profile)
         self._book.enter(self._problem.train_status)
-        self._end(self._candidates.train_all(search, channels, profile))
+        self._end(self._candidates.train_all(search, profile))
 
     def _start(self) -> None:
         if self._book.noted("inputs") is not None:
@@ -105,12 +104,14 @@ class JobRun:
         self._book.note("inputs", inputs)
         self._book.event("inputs", f"{sum(map(len, inputs))} input objects are pinned.", {"inputs": inputs})
 
-    def _profiled(self, channels: tuple[LocalChannel, ...]) -> Mapping[str, Json]:
+    def _profiled(self) -> Mapping[str, Json]:
         prepared = self._folder / "prepared"
         kept: Mapping[str, Json] | None = self._book.noted("profile")
         if kept is not None and prepared.exists():
             return kept
         self._book.enter(self._problem.profile_status)
+        inputs = self._folder / "inputs"
+        channels = staging.fetch(self._house, self._book.job.request, self._book.noted("inputs"), inputs)
         shutil.rmtree(prepared, ignore_errors=True)
         prepared.mkdir(parents=True)
         task = ProfileTask(
@@ -145,7 +146,7 @@ class JobRun:
         changes = JobChanges(
             status=status, secondary_status=secondary_status, best_candidate=best.name, artifacts=artifacts
         )
-        self._book.close(changes, status.lower(), f"The best candidate is {best.name}.")
+        self._book.write(changes)
 
     def _leave_if_stopped(self) -> None:
         if self._keeper.stop_requested.is_set():
@@ -157,11 +158,10 @@ class JobRun:
                 publishing.withdraw(self._house.objects, folder, self._uri)
         except (OSError, GyropilotError):
             logger.exception("job %s: artifacts could not be withdrawn", self._book.job.name)
-        changes = JobChanges(status="Failed", secondary_status="Failed", failure_reason=reason[:1024])
-        self._book.close(changes, "failed", reason[:1024])
+        self._book.write(JobChanges(status="Failed", failure_reason=reason[:1024]))
 
 
-_END_STATUSES: Mapping[EndedBy, tuple[str, str]] = {
+_END_STATUSES: Mapping[EndedBy, tuple[Status, str]] = {
     "finished": ("Completed", "Completed"),
     "job time limit": ("Completed", "MaxAutoMLJobRuntimeReached"),
     "stop": ("Stopped", "Stopped"),

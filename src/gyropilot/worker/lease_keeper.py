@@ -36,7 +36,8 @@ class LeaseKeeper:
         polls = 0
         while not self._closed.wait(_POLL_SECONDS):
             polls += 1
-            if jobs.get(self._db, self._lease.job_id).stop_requested_at is not None:
+            job = jobs.get(self._db, self._lease.job_id)
+            if job is not None and job.stop_requested_at is not None:
                 self.stop_requested.set()
             if polls % polls_per_renewal == 0 and not self._renewed():
                 return

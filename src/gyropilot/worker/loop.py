@@ -77,6 +77,6 @@ class Worker:
 
     def _wipe_ended_scratch(self) -> None:
         for folder in self._house.settings.scratch.glob("*"):
-            job = jobs.find_by_id(self._house.db, folder.name)
+            job = jobs.get(self._house.db, folder.name)
             if job is None or job.ended_at is not None:
                 shutil.rmtree(folder, ignore_errors=True)
