@@ -92,6 +92,27 @@ def read(overrides: Mapping[str, object] | None = None, environment: Mapping[str
     return Settings(**{name: _converted(name, value) for name, value in values.items()})  # type: ignore[arg-type]
 
 
+_PASSED_ON = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_HOME",
+    "NVIDIA_VISIBLE_DEVICES",
+)
+
+
+def passed_on(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Give what a child process may see of the environment: where programs, libraries and devices are; no secrets."""
+    environment = os.environ if environment is None else environment
+    return {name: environment[name] for name in _PASSED_ON if name in environment}
+
+
 def _from_file(path: Path) -> dict[str, object]:
     if not path.exists():
         return {}

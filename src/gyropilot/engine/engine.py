@@ -49,6 +49,8 @@ class Ending:
     """Class name in `gyropilot.errors`, or InternalFailure, when outcome is `failure`."""
     message: str = ""
     """Fit for a FailureReason. For `died`: signal or exit status, and memory if that is what ended it."""
+    is_out_of_memory: bool = False
+    """The run needed more memory than its task grants, or than the machine has; to start it again would not help."""
 
 
 class Run(Protocol):
