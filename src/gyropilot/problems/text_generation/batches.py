@@ -1,0 +1,241 @@
+"""Examples, and how the examples of one optimizer step become packs; called by the loop, filled by data.
+
+    example  [prompt tokens | answer tokens + eos]      labels are the answer's span, never found by token identity
+
+    pack     [shared prefix | rest of a | rest of b | rest of c]
+    sees      itself          prefix+a    prefix+b    prefix+c     (causally, each with its own position numbers)
+
+Rows of one template begin alike (system prompt, role markers). What all examples of a pack share at their start is
+computed once; each rest attends to it and to itself, so every label sees exactly what it would see alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
+
+from gyropilot.errors import Fault, InvalidData
+
+Ints = npt.NDArray[np.integer]
+_TOKENS, _SPANS, _MARKER = "tokens.bin", "spans.bin", "tokens.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One row as tokens. The answer includes its eos."""
+
+    prompt_ids: Ints
+    answer_ids: Ints
+    row: int
+
+    @property
+    def length(self) -> int:
+        """Tokens of prompt and answer together."""
+        return len(self.prompt_ids) + len(self.answer_ids)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack:
+    """Several examples in one sequence of T tokens, L of their positions carrying a label."""
+
+    input_ids: Ints
+    """[T] int64."""
+    position_ids: Ints
+    """[T] int64, restarting after the shared prefix for each example."""
+    prefix_length: int
+    lengths: tuple[int, ...]
+    """Tokens of each example after the prefix, in order; prefix_length + sum(lengths) = T."""
+    label_positions: Ints
+    """[L] int64, ascending: where in the pack the label is predicted (one before the label itself)."""
+    labels: Ints
+    """[L] int64."""
+    example_tokens: int
+    """Tokens of the examples, the prefix counted once for each."""
+
+    @property
+    def tokens(self) -> int:
+        """T: what the model computes."""
+        return len(self.input_ids)
+
+    def visible(self) -> npt.NDArray[np.bool_]:
+        """Give [T, T]: whether position i (row) attends to position j (column)."""
+        owner = np.repeat(np.arange(-1, len(self.lengths)), (self.prefix_length, *self.lengths))
+        order = np.arange(self.tokens)
+        seen: npt.NDArray[np.bool_] = ((owner[:, None] == owner[None, :]) | (owner[None, :] == -1)) & (
+            order[None, :] <= order[:, None]
+        )
+        return seen
+
+
+class TokenCache(Sequence[Example]):
+    """Examples on disk, read through a memory map; JSON and raw integers only.
+
+    `tokens.bin` int32; `spans.bin` int64 [n, 4] (start, prompt length, answer length, row); `tokens.json` last.
+    """
+
+    def __init__(self, *, tokens: Ints, spans: Ints, digest: str) -> None:
+        self._tokens = tokens
+        self._spans = spans
+        self.digest = digest
+
+    @classmethod
+    def write(cls, folder: Path, examples: Iterable[Example]) -> TokenCache:
+        """Write examples in order, in bounded memory, and open them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _MARKER).unlink(missing_ok=True)
+        total, start, count = hashlib.sha256(), 0, 0
+        with (folder / _TOKENS).open("wb") as tokens, (folder / _SPANS).open("wb") as spans:
+            for one in examples:
+                add_to_digest(total, one)
+                tokens.write(one.prompt_ids.astype("<i4").tobytes() + one.answer_ids.astype("<i4").tobytes())
+                spans.write(np.array([start, len(one.prompt_ids), len(one.answer_ids), one.row], "<i8").tobytes())
+                start, count = start + one.length, count + 1
+            for file in (tokens, spans):
+                file.flush()
+                os.fsync(file.fileno())
+        marker = {"examples": count, "tokens": start, "sha256": total.hexdigest()}
+        partial = folder / (_MARKER + ".partial")
+        partial.write_text(json.dumps(marker), encoding="utf-8")
+        partial.replace(folder / _MARKER)
+        return cls.open(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> TokenCache:
+        """Open what `write` left; raises InvalidData where it is not whole."""
+        if not (folder / _MARKER).exists():
+            raise InvalidData(where=str(folder), problem="holds no complete token cache", fix="prepare the data again")
+        marker = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
+        count, length = int(marker["examples"]), int(marker["tokens"])
+        sizes = ((folder / _TOKENS).stat().st_size, (folder / _SPANS).stat().st_size)
+        if sizes != (length * 4, count * 32):
+            raise InvalidData(where=str(folder), found=sizes, problem="has lost bytes", fix="prepare the data again")
+        if count == 0:
+            return cls(tokens=np.empty(0, "<i4"), spans=np.empty((0, 4), "<i8"), digest=str(marker["sha256"]))
+        tokens = np.memmap(folder / _TOKENS, dtype="<i4", mode="r", shape=(length,))
+        spans = np.memmap(folder / _SPANS, dtype="<i8", mode="r", shape=(count, 4))
+        return cls(tokens=tokens, spans=spans, digest=str(marker["sha256"]))
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        start, prompt, answer, row = (int(value) for value in self._spans[index])
+        tokens = self._tokens[start : start + prompt + answer]
+        return Example(prompt_ids=tokens[:prompt], answer_ids=tokens[prompt:], row=row)
+
+
+def check(examples: Sequence[Example]) -> None:
+    """Raise InvalidData naming the rows from which nothing could be learned: no label, or no prompt to predict from."""
+    faults = [
+        Fault(where=f"row {one.row}", problem="has no tokens in its " + part, fix="fill or remove the row")
+        for one in examples
+        for part, ids in (("input", one.prompt_ids), ("output", one.answer_ids))
+        if len(ids) == 0
+    ]
+    if not len(examples):
+        faults = [Fault(where="training rows", problem="none are left to learn from", fix="add rows")]
+    if faults:
+        raise InvalidData.of(faults[:50])
+
+
+def digest(examples: Sequence[Example]) -> str:
+    """Give the sha256 of all tokens and spans; a checkpoint belongs to one."""
+    known = getattr(examples, "digest", None)
+    if isinstance(known, str):
+        return known
+    total = hashlib.sha256()
+    for one in examples:
+        add_to_digest(total, one)
+    return total.hexdigest()
+
+
+def add_to_digest(total: hashlib._Hash, example: Example) -> None:
+    """Feed one example into a running sha256."""
+    total.update(np.array([len(example.prompt_ids), len(example.answer_ids)], dtype="<i8").tobytes())
+    total.update(example.prompt_ids.astype("<i4").tobytes())
+    total.update(example.answer_ids.astype("<i4").tobytes())
+
+
+def epoch_order(count: int, *, seed: int, epoch: int) -> Ints:
+    """Give the order in which the examples of one epoch are taken: a permutation fixed by seed and epoch."""
+    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(count)
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Give the optimizer steps of one epoch; the last may hold fewer examples."""
+    return -(-count // batch_size)
+
+
+def step_examples(examples: Sequence[Example], *, batch_size: int, seed: int, step: int) -> list[Example]:
+    """Give the examples of optimizer step `step`, counted from 0 over all epochs."""
+    epoch, place = divmod(step, steps_per_epoch(len(examples), batch_size))
+    order = epoch_order(len(examples), seed=seed, epoch=epoch)
+    return [examples[int(index)] for index in order[place * batch_size : (place + 1) * batch_size]]
+
+
+def packs(examples: Sequence[Example], *, max_tokens: int, max_examples: int) -> Iterator[Pack]:
+    """Give the packs that hold `examples`, each of at most `max_tokens` and `max_examples`.
+
+    An example longer than `max_tokens` makes a pack of its own. Longest first, each into the first pack with room.
+    """
+    prefix = _shared_prefix(examples)
+    bins: list[list[Example]] = []
+    room: list[int] = []
+    for one in sorted(examples, key=lambda example: (-example.length, example.row)):
+        needed = one.length - prefix
+        for number, left in enumerate(room):
+            if needed <= left and len(bins[number]) < max_examples:
+                bins[number].append(one)
+                room[number] -= needed
+                break
+        else:
+            bins.append([one])
+            room.append(max_tokens - prefix - needed)
+    for members in bins:
+        yield pack(members)
+
+
+def pack(examples: Sequence[Example]) -> Pack:
+    """Put examples into one pack, their common start once."""
+    prefix = _shared_prefix(examples)
+    tokens = [np.concatenate((one.prompt_ids, one.answer_ids)).astype(np.int64) for one in examples]
+    lengths = tuple(len(one) - prefix for one in tokens)
+    starts = np.cumsum((prefix, *lengths[:-1]))
+    positions = [np.arange(prefix), *(np.arange(prefix, len(one)) for one in tokens)]
+    label_positions = [
+        start - prefix + np.arange(len(one.prompt_ids) - 1, one.length - 1)
+        for start, one in zip(starts, examples, strict=True)
+    ]
+    return Pack(
+        input_ids=np.concatenate([tokens[0][:prefix], *(one[prefix:] for one in tokens)]),
+        position_ids=np.concatenate(positions).astype(np.int64),
+        prefix_length=prefix,
+        lengths=lengths,
+        label_positions=np.concatenate(label_positions).astype(np.int64),
+        labels=np.concatenate([one.answer_ids for one in examples]).astype(np.int64),
+        example_tokens=sum(one.length for one in examples),
+    )
+
+
+def _shared_prefix(examples: Sequence[Example]) -> int:
+    """Tokens that all prompts begin with, less the last of the shortest: that one predicts a label."""
+    if len(examples) < 2:
+        return 0
+    longest = min(len(one.prompt_ids) for one in examples) - 1
+    starts = np.stack([one.prompt_ids[:longest] for one in examples])
+    differs = (starts != starts[0]).any(axis=0)
+    return int(differs.argmax()) if differs.any() else longest

@@ -1,0 +1,177 @@
+"""What the machine can do for a training process: threads, waiting, precision, pack size; the child calls it first.
+
+`prepare_process` must run before torch is imported, so nothing here imports torch at the top. What was chosen is
+written beside the checkpoints and used again on resume: other threads or another precision give other bits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from gyropilot import clock
+from gyropilot.errors import TrainingFailed
+
+Dtype = Literal["float32", "bfloat16"]
+_FILE = "hardware.json"
+_OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+# libgomp's default spins for milliseconds, which starves a neighbour on a shared core; sleeping at once costs a wake-up
+# at each of thousands of short parallel regions. This is some tens of microseconds of spinning, then sleep.
+_SPIN_COUNT = "20000"
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardwarePlan:
+    """How one training process uses its machine."""
+
+    threads: int
+    dtype: Dtype
+    max_pack_tokens: int
+    micro_batch: int
+    needed_bytes: int
+    """Estimate of the peak."""
+    gflops: dict[str, float]
+    """What the probe measured, as "bfloat16 x 2 threads": 380.0."""
+    spin_count: str
+
+
+def prepare_process(cores: int) -> None:
+    """Set threads, waiting, memory reuse and offline mode of this process. Call it before anything imports torch."""
+    environment = os.environ  # noqa: TID251 - libgomp, torch and the hub library read it when they are loaded
+    environment["OMP_NUM_THREADS"] = str(max(1, cores))
+    environment.setdefault("GOMP_SPINCOUNT", _SPIN_COUNT)
+    environment.update(_OFFLINE)
+    _keep_freed_memory()
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(max(1, cores))
+
+
+def plan_hardware(
+    model_folder: Path, *, cores: int, memory_bytes: int, longest_example: int, remembered: Path
+) -> HardwarePlan:
+    """Give the plan that `remembered` holds, else probe for a second, choose, and leave the plan there.
+
+    Args:
+        model_folder: the base model; its config and file sizes give the memory it takes.
+        cores: CPU cores this process was given.
+        memory_bytes: memory it was given; 0: no bound.
+        longest_example: tokens of the longest row; a pack is at least as long.
+        remembered: folder of the checkpoints.
+
+    Raises:
+        TrainingFailed: the model and its longest example do not fit into `memory_bytes`.
+    """
+    remembered.mkdir(parents=True, exist_ok=True)
+    if (remembered / _FILE).exists():
+        return HardwarePlan(**json.loads((remembered / _FILE).read_text(encoding="utf-8")))
+    gflops = _probe(max(1, cores))
+    best = max(gflops, key=lambda name: gflops[name])
+    dtype: Dtype = "bfloat16" if best.startswith("bfloat16") else "float32"
+    plan = _fitted(model_folder, dtype, memory_bytes=memory_bytes, longest_example=longest_example)
+    chosen = HardwarePlan(
+        threads=int(best.split()[2]),
+        dtype=dtype,
+        max_pack_tokens=plan[0],
+        micro_batch=1024,
+        needed_bytes=plan[1],
+        gflops=gflops,
+        spin_count=os.environ.get("GOMP_SPINCOUNT", ""),  # noqa: TID251 - what prepare_process left there
+    )
+    unfinished = remembered / (_FILE + ".partial")
+    unfinished.write_text(json.dumps(asdict(chosen)), encoding="utf-8")
+    unfinished.replace(remembered / _FILE)
+    return chosen
+
+
+def needed_bytes(config: dict[str, Any], *, weights: int, dtype: Dtype, pack_tokens: int) -> int:
+    """Estimate the peak memory of LoRA training, in bytes.
+
+    Args:
+        config: the model's config.json.
+        weights: number of weights of the base.
+        dtype: of the base.
+        pack_tokens: tokens computed at a time.
+
+    Counts weights, adapters with gradient and optimizer, activations kept for the backward pass, logits of one chunk
+    and the libraries themselves.
+    """
+    width = 2 if dtype == "bfloat16" else 4
+    hidden, layers = int(config["hidden_size"]), int(config["num_hidden_layers"])
+    inner = int(config.get("intermediate_size", 4 * hidden))
+    activations = pack_tokens * layers * (12 * hidden + 5 * inner) * width
+    heads = int(config.get("num_attention_heads", 1))
+    attention = pack_tokens * pack_tokens * heads * (width + 4)
+    adapters = layers * (12 * hidden + 3 * inner) * 16 * 4 * 4
+    return weights * width + activations + attention + adapters + (600 << 20)
+
+
+def _fitted(model_folder: Path, dtype: Dtype, *, memory_bytes: int, longest_example: int) -> tuple[int, int]:
+    config = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
+    stored = sum(path.stat().st_size for path in model_folder.glob("*.safetensors"))
+    weights = stored // (4 if config.get("dtype", config.get("torch_dtype")) == "float32" else 2)
+    for tokens in (512, 384, 256, 128):
+        pack_tokens = max(tokens, longest_example)
+        needed = needed_bytes(config, weights=weights, dtype=dtype, pack_tokens=pack_tokens)
+        if needed <= memory_bytes or memory_bytes <= 0:
+            return pack_tokens, needed
+    raise TrainingFailed(
+        f"training needs about {needed >> 20} MiB with examples of up to {longest_example} tokens and the job has"
+        f" {memory_bytes >> 20} MiB; choose a smaller base model, shorten the rows or give the service more memory"
+    )
+
+
+def _probe(cores: int) -> dict[str, float]:
+    """Time the matrix product that training spends its time on, by precision and threads, in GFLOP/s."""
+    import torch
+
+    gflops: dict[str, float] = {}
+    dtypes = [torch.float32, *([torch.bfloat16] if _has_bfloat16() else [])]
+    before = torch.get_num_threads()
+    for threads in sorted({1, cores}):
+        torch.set_num_threads(threads)
+        for dtype in dtypes:
+            x, w = torch.ones(512, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype)
+            best = min(_seconds(partial(torch.mm, x, w)) for _ in range(12))
+            gflops[f"{str(dtype).removeprefix('torch.')} x {threads} threads"] = 2 * 512 * 1024 * 1024 / best / 1e9
+    torch.set_num_threads(before)
+    return gflops
+
+
+def _has_bfloat16() -> bool:
+    """Say whether the processor multiplies bfloat16 itself; emulated, it is slower than float32."""
+    import torch
+
+    if torch.cuda.is_available():
+        return True
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
+    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = clock.monotonic()
+    work()
+    return max(1e-9, clock.monotonic() - started)
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc reuse big blocks: mapping each activation anew costs a page fault for every 4 KiB of it."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+    mallopt(_M_TRIM_THRESHOLD, -1 & 0x7FFFFFFF)

@@ -1,0 +1,350 @@
+"""The training loop: examples in, a tuned model and its step records out; called by train.
+
+    for each step:  draw batch_size examples -> packs -> summed loss, backward, pack by pack
+                    gradients / labels of the whole step -> clip -> AdamW at the step's learning rate -> record
+    now and then:   checkpoint;  at a stop or deadline: checkpoint and end after the step under way
+
+A step depends only on the plan, the data and its own number, so a run goes on from a checkpoint bit for bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from gyropilot import clock
+from gyropilot.errors import TrainingFailed
+from gyropilot.problems.contract import Reporter
+from gyropilot.problems.text_generation import batches, checkpoints
+from gyropilot.problems.text_generation.batches import Example
+from gyropilot.problems.text_generation.checkpoints import Checkpoint
+from gyropilot.problems.text_generation.forward import Forward, PlainForward
+from gyropilot.problems.text_generation.models import DtypeName, trainable_parameters
+
+PHASE = "training"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPlan:
+    """How to train. Stored in every checkpoint: a run goes on only under the plan it began with."""
+
+    epochs: int
+    batch_size: int
+    """Examples per optimizer step, whatever the packing."""
+    learning_rate: float
+    """Peak, reached after `warmup_steps`."""
+    warmup_steps: int
+    seed: int
+    max_pack_tokens: int
+    """Tokens computed at a time; a longer example is computed alone."""
+    micro_batch: int
+    """Most examples in one pack."""
+    dtype: DtypeName
+    """Of the frozen base; trained parameters and optimizer are float32."""
+    threads: int
+    weight_decay: float
+    grad_clip: float
+    """Largest norm of a step's gradient; longer ones are shortened to it."""
+    schedule: Literal["cosine", "linear", "constant"]
+    """From the peak down to zero at the last step (constant: stays)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord:
+    """What one optimizer step did."""
+
+    step: int
+    """From 1."""
+    epoch: float
+    """Passes over the data done after this step."""
+    loss: float
+    """Mean over the step's labels, in nats, before the update."""
+    learning_rate: float
+    grad_norm: float
+    """Before clipping."""
+    tokens: int
+    """Of the examples; no padding, shared starts counted for each."""
+    labels: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOutcome:
+    """How training went; the model itself was changed in place."""
+
+    steps: int
+    records: tuple[StepRecord, ...]
+    """Of every step, those before a resume among them."""
+    tokens: int
+    seconds: float
+    """In steps, over all attempts."""
+    ended_by: Literal["finished", "time limit", "stop"]
+    resumed_at: int
+    """Step of the checkpoint that this attempt went on from; 0: it began anew."""
+    forward: str
+    """Which way computed the packs: "plain" or the fast one's name."""
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """Mean loss of each step."""
+        return tuple(record.loss for record in self.records)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSum:
+    """A loss that can still be added to another."""
+
+    loss_sum: float
+    label_count: int
+
+    @property
+    def mean(self) -> float:
+        """Nats per label."""
+        return self.loss_sum / self.label_count
+
+
+def train(
+    model: torch.nn.Module,
+    examples: Sequence[Example],
+    plan: TrainPlan,
+    *,
+    checkpoints: Path,
+    reporter: Reporter,
+    deadline: float | None,
+    checkpoint_seconds: float,
+    on_step: Callable[[StepRecord], None],
+) -> TrainOutcome:
+    """Train what requires gradients in `model`, going on from the newest checkpoint in `checkpoints`.
+
+    Args:
+        model: on its device, base frozen; trained parameters float32.
+        examples: the training rows, in a fixed order.
+        plan: how to train; must equal the checkpoint's.
+        checkpoints: folder kept over attempts of this run.
+        reporter: hears progress and events, and says when to stop.
+        deadline: instant of `clock.monotonic` by which the last step is to be over; None: no bound.
+        checkpoint_seconds: longest time between checkpoints.
+        on_step: hears every step once and in order, those before a resume first.
+
+    Raises:
+        InvalidData: there is nothing to learn from.
+        TrainingFailed: the loss is not finite, memory or disk do not suffice, or the checkpoint is of another run.
+    """
+    batches.check(examples)
+    run = _Run(model, examples, plan, folder=checkpoints, reporter=reporter)
+    for record in run.records:
+        on_step(record)
+    saved_at = clock.monotonic()
+    ended_by: Literal["finished", "time limit", "stop"] = "finished"
+    while run.step < run.total_steps:
+        if reporter.stop_requested():
+            ended_by = "stop"
+            break
+        if deadline is not None and clock.monotonic() + run.step_seconds() > deadline:
+            ended_by = "time limit"
+            break
+        on_step(run.take_step())
+        if clock.monotonic() - saved_at >= checkpoint_seconds:
+            run.save()
+            saved_at = clock.monotonic()
+    if run.step > run.saved_step:
+        run.save()
+    return run.outcome(ended_by)
+
+
+def evaluate_loss(
+    model: torch.nn.Module,
+    examples: Sequence[Example],
+    plan: TrainPlan,
+    *,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> LossSum:
+    """Give the summed loss over all labels of `examples`; `on_progress` hears how many rows are done of how many."""
+    batches.check(examples)
+    forward = PlainForward(model)
+    was_training = model.training
+    model.eval()
+    loss, labels, done = 0.0, 0, 0
+    with torch.inference_mode():
+        for pack in batches.packs(examples, max_tokens=plan.max_pack_tokens, max_examples=len(examples)):
+            loss += float(forward.loss_sum(pack))
+            labels, done = labels + len(pack.labels), done + len(pack.lengths)
+            on_progress(done, len(examples))
+    model.train(was_training)
+    return LossSum(loss_sum=loss, label_count=labels)
+
+
+def learning_rate(plan: TrainPlan, *, step: int, total_steps: int) -> float:
+    """Give the learning rate of step `step`, counted from 0: a straight rise, then the plan's fall."""
+    warmup = min(plan.warmup_steps, total_steps)
+    if step < warmup:
+        return plan.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, total_steps - warmup)
+    if plan.schedule == "cosine":
+        return plan.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
+    return plan.learning_rate * ((1.0 - done) if plan.schedule == "linear" else 1.0)
+
+
+class _Run:
+    """One run's state between steps."""
+
+    def __init__(
+        self, model: torch.nn.Module, examples: Sequence[Example], plan: TrainPlan, *, folder: Path, reporter: Reporter
+    ) -> None:
+        torch.set_num_threads(plan.threads)
+        self._model, self._examples, self._plan = model, examples, plan
+        self._folder, self._reporter = folder, reporter
+        self._parameters = trainable_parameters(model)
+        self._optimizer = torch.optim.AdamW(
+            self._parameters.values(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True
+        )
+        self._max_pack_tokens = plan.max_pack_tokens
+        self._identity = {"plan": asdict(plan), "data_sha256": batches.digest(examples), "model": _shape(model)}
+        self.total_steps = plan.epochs * batches.steps_per_epoch(len(examples), plan.batch_size)
+        self.step = self.saved_step = self.resumed_at = 0
+        self.records: list[StepRecord] = []
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoints.check_space(folder, 3 * 3 * sum(one.nbytes for one in self._parameters.values()))
+        torch.manual_seed(plan.seed)
+        self._restore()
+        model.train()
+        self._forward: Forward = PlainForward(model)
+
+    def take_step(self) -> StepRecord:
+        """Do one optimizer step."""
+        started = clock.monotonic()
+        plan = self._plan
+        examples = batches.step_examples(self._examples, batch_size=plan.batch_size, seed=plan.seed, step=self.step)
+        labels = sum(len(one.answer_ids) for one in examples)
+        loss = self._gradients(examples) / labels
+        gradients = [one.grad for one in self._parameters.values() if one.grad is not None]
+        torch._foreach_div_(gradients, float(labels))
+        norm = float(torch.nn.utils.clip_grad_norm_(self._parameters.values(), plan.grad_clip, foreach=True))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise TrainingFailed(
+                f"the loss became {loss} (gradient norm {norm}) at step {self.step + 1} of {self.total_steps};"
+                f" lower learningRate (it is {plan.learning_rate:g}) or look for broken rows"
+            )
+        rate = learning_rate(plan, step=self.step, total_steps=self.total_steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._forward.refresh()
+        self.step += 1
+        record = StepRecord(
+            step=self.step,
+            epoch=self.step * plan.epochs / self.total_steps,
+            loss=loss,
+            learning_rate=rate,
+            grad_norm=norm,
+            tokens=sum(one.length for one in examples),
+            labels=labels,
+            seconds=clock.monotonic() - started,
+        )
+        self.records.append(record)
+        self._report()
+        return record
+
+    def step_seconds(self) -> float:
+        """Give what a step takes, by the last few; 0 while none was taken."""
+        recent = self.records[-8:]
+        return sum(record.seconds for record in recent) / len(recent) if recent else 0.0
+
+    def save(self) -> None:
+        """Write a checkpoint of the present state."""
+        optimizer = {"rng": torch.get_rng_state()}
+        for name, parameter in self._parameters.items():
+            for kind, value in self._optimizer.state[parameter].items():
+                optimizer[f"{kind}.{name}"] = value
+        checkpoints.save(
+            self._folder,
+            Checkpoint(
+                step=self.step,
+                weights=self._parameters,
+                optimizer=optimizer,
+                state={**self._identity, "records": [asdict(record) for record in self.records]},
+            ),
+        )
+        self.saved_step = self.step
+        self._reporter.event("checkpoint", f"saved a checkpoint after step {self.step}", detail={"step": self.step})
+
+    def outcome(self, ended_by: Literal["finished", "time limit", "stop"]) -> TrainOutcome:
+        """Give what the run came to."""
+        self._model.eval()
+        return TrainOutcome(
+            steps=self.step,
+            records=tuple(self.records),
+            tokens=sum(record.tokens for record in self.records),
+            seconds=sum(record.seconds for record in self.records),
+            ended_by=ended_by,
+            resumed_at=self.resumed_at,
+            forward=self._forward.name,
+        )
+
+    def _restore(self) -> None:
+        found = checkpoints.find_latest(self._folder)
+        if found is None:
+            return
+        checkpoints.refuse_mismatch(found, expected=self._identity)
+        for name, parameter in self._parameters.items():
+            parameter.data.copy_(found.weights[name])
+            state = self._optimizer.state[parameter]
+            for kind in ("step", "exp_avg", "exp_avg_sq"):
+                value = found.optimizer[f"{kind}.{name}"]
+                state[kind] = value if kind == "step" else value.to(parameter.device)
+        torch.set_rng_state(found.optimizer["rng"])
+        self.step = self.saved_step = self.resumed_at = found.step
+        self.records = [StepRecord(**record) for record in found.state["records"]]
+        self._reporter.event("resumed", f"went on from step {found.step}", detail={"step": found.step})
+
+    def _gradients(self, examples: Sequence[Example]) -> float:
+        """Add up the gradients of the summed loss; give the sum. Where memory runs out, halve the packs and go on."""
+        while True:
+            loss = 0.0
+            try:
+                for pack in batches.packs(
+                    examples, max_tokens=self._max_pack_tokens, max_examples=self._plan.micro_batch
+                ):
+                    part = self._forward.loss_sum(pack)
+                    part.backward()  # type: ignore[no-untyped-call]
+                    loss += float(part.detach())
+            except torch.OutOfMemoryError as error:
+                self._optimizer.zero_grad(set_to_none=True)
+                longest = max(one.length for one in examples)
+                if self._max_pack_tokens <= longest // 2:
+                    raise TrainingFailed(
+                        f"a single example of {longest} tokens does not fit into memory at step {self.step + 1};"
+                        " shorten the rows or choose a smaller base model"
+                    ) from error
+                self._max_pack_tokens //= 2
+                self._reporter.event("memory", f"memory ran out; packs are now of {self._max_pack_tokens} tokens")
+            else:
+                return loss
+
+    def _report(self) -> None:
+        recent = self.records[-8:]
+        seconds = max(1e-9, sum(record.seconds for record in recent))
+        self._reporter.progress(
+            PHASE,
+            done=self.step,
+            total=self.total_steps,
+            unit="steps",
+            values={
+                "loss": self.records[-1].loss,
+                "tokens_per_second": sum(record.tokens for record in recent) / seconds,
+                "seconds_left": (self.total_steps - self.step) * seconds / len(recent),
+            },
+        )
+
+
+def _shape(model: torch.nn.Module) -> str:
+    """Fingerprint of what is trained: names and shapes."""
+    text = ";".join(f"{name}{tuple(one.shape)}" for name, one in trainable_parameters(model).items())
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,61 @@
+"""LoRA on the linear layers of every block, built by peft; float32 adapters over a base of any precision."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+
+from gyropilot.problems.text_generation.models import LoadedModel, trainable_parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lora:
+    """LoRA's settings: y = W x + (alpha / rank) B A dropout(x), A random, B zero."""
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ()
+    """Last names of the layers to adapt; empty: every linear layer of the blocks."""
+    name: str = "LORA"
+
+    def attach(self, loaded: LoadedModel, *, seed: int) -> torch.nn.Module:
+        """Give the base with adapters; same seed, same adapters."""
+        torch.manual_seed(seed)
+        config = LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            target_modules=list(self.targets or loaded.architecture.linear_layers),
+            bias="none",
+            task_type="CAUSAL_LM",
+        )
+        tuned = get_peft_model(loaded.model, config, autocast_adapter_dtype=True)
+        for one in trainable_parameters(tuned).values():
+            one.data = one.data.float()
+        return cast(torch.nn.Module, tuned)
+
+    def save(self, tuned: torch.nn.Module, folder: Path) -> None:
+        """Write a PEFT adapter folder."""
+        cast(PeftModel, tuned).save_pretrained(str(folder), safe_serialization=True)
+
+    def merge(self, tuned: torch.nn.Module) -> torch.nn.Module:
+        """Fold the adapters into the base, in float32, rounded once to the base's precision."""
+        model = cast(PeftModel, tuned)
+        dtype = next(one.dtype for one in model.parameters() if not one.requires_grad)
+        merged = model.float().merge_and_unload(safe_merge=True)
+        return cast(torch.nn.Module, merged.to(dtype))
+
+
+def fingerprint(tuned: torch.nn.Module) -> str:
+    """Give the sha256 of the trained parameters: recorded before training, it shows that the seed reached them."""
+    total = hashlib.sha256()
+    for name, one in trainable_parameters(tuned).items():
+        total.update(name.encode())
+        total.update(one.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
