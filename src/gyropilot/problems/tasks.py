@@ -1,0 +1,69 @@
+"""Tasks and results as JSON: how they travel between the worker and a child process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+from gyropilot.problems.contract import (
+    Container,
+    Json,
+    LocalChannel,
+    LocalFile,
+    Metric,
+    ProfileTask,
+    TrainResult,
+    TrainTask,
+)
+
+
+def to_json(value: ProfileTask | TrainTask | TrainResult) -> dict[str, Json]:
+    """Give a task or a result as JSON values; paths become strings."""
+    written = _written(value)
+    assert isinstance(written, dict)
+    return written
+
+
+def profile_task(values: Mapping[str, Json]) -> ProfileTask:
+    """Read what `to_json` gave for a ProfileTask."""
+    return ProfileTask(
+        **{
+            **values,
+            "channels": tuple(_channel(one) for one in values["channels"]),
+            "base_models": Path(values["base_models"]),
+            "prepared": Path(values["prepared"]),
+        }
+    )
+
+
+def train_task(values: Mapping[str, Json]) -> TrainTask:
+    """Read what `to_json` gave for a TrainTask."""
+    folders = ("base_models", "prepared", "checkpoints", "output")
+    return TrainTask(**{**values, **{name: Path(values[name]) for name in folders}})
+
+
+def train_result(values: Mapping[str, Json]) -> TrainResult:
+    """Read what `to_json` gave for a TrainResult."""
+    return TrainResult(
+        **{
+            **values,
+            "metrics": tuple(Metric(**one) for one in values["metrics"]),
+            "containers": tuple(Container(**one) for one in values["containers"]),
+        }
+    )
+
+
+def _channel(values: Mapping[str, Json]) -> LocalChannel:
+    files = tuple(LocalFile(**{**one, "path": Path(one["path"])}) for one in values["files"])
+    return LocalChannel(**{**values, "files": files})
+
+
+def _written(value: object) -> Json:
+    if is_dataclass(value):
+        return {one.name: _written(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _written(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_written(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,19 @@
+"""Text generation as the catalog sees it: fine-tune a language model on prompt and answer pairs."""
+
+from __future__ import annotations
+
+from gyropilot.problems.contract import Problem
+from gyropilot.problems.text_generation import request, search
+
+TEXT_GENERATION = Problem(
+    wire_name="TextGenerationJobConfig",
+    config_name="TextGeneration",
+    extra="llm",
+    read_request=request.read,
+    read_spec=request.read_spec,
+    resolved_attributes=request.resolved_attributes,
+    open_search=search.open_search,
+    profile="gyropilot.problems.text_generation.data:profile",
+    train="gyropilot.problems.text_generation.train:train",
+    predict="gyropilot.problems.text_generation.inference:load",
+)

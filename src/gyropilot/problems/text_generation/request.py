@@ -1,0 +1,357 @@
+"""Reads the text-generation part of CreateAutoMLJobV2 into a frozen spec, naming every fault at once.
+
+Rules: which channels, content types, hyperparameters and completion criteria this problem type takes. What all problem
+types share (names, role, bucket, keys, tags) is checked by the caller.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from gyropilot.data.frames import CSV, PARQUET
+from gyropilot.errors import Fault, InvalidRequest
+from gyropilot.problems.contract import Json, Limits, RequestContext, Spec
+
+DEFAULT_BASE_MODEL = "Falcon7BInstruct"
+DEFAULT_VALIDATION_FRACTION = 0.2
+DEFAULT_SECONDS_PER_CANDIDATE = 259_200
+MAX_SECONDS_PER_JOB = 2_592_000
+SEED = 42
+
+_CONFIG = "AutoMLProblemTypeConfig.TextGenerationJobConfig"
+_HYPERPARAMETERS = f"{_CONFIG}.TextGenerationHyperParameters"
+_WHOLE = re.compile(r"[0-9]{1,9}")
+_DECIMAL = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]-?[0-9]{1,3})?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameter:
+    """One key of TextGenerationHyperParameters."""
+
+    key: str
+    field: str
+    kind: Literal["integer", "float"]
+    lowest: float
+    highest: float
+    default: float
+    why: str
+    """Why the default is what it is; AWS publishes none."""
+
+
+HYPERPARAMETERS: tuple[Hyperparameter, ...] = (
+    Hyperparameter(
+        key="epochCount",
+        field="epochs",
+        kind="integer",
+        lowest=1,
+        highest=10,
+        default=3,
+        why="adapters on small sets go on improving for two to three passes, and begin to repeat the rows after that",
+    ),
+    Hyperparameter(
+        key="batchSize",
+        field="batch_size",
+        kind="integer",
+        lowest=1,
+        highest=64,
+        default=8,
+        why="examples per optimizer step: enough to average a step's noise, few enough for many steps on small sets",
+    ),
+    Hyperparameter(
+        key="learningRate",
+        field="learning_rate",
+        kind="float",
+        lowest=0,
+        highest=1,
+        default=2e-4,
+        why="the customary rate of low-rank adapters, about ten times that of full tuning",
+    ),
+    Hyperparameter(
+        key="learningRateWarmupSteps",
+        field="warmup_steps",
+        kind="integer",
+        lowest=0,
+        highest=250,
+        default=10,
+        why="steps over which the rate rises from 0; a few protect the first steps of the optimizer",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextGenerationSpec:
+    """A text-generation job with every default filled in."""
+
+    base_model: str
+    accept_eula: bool
+    epochs: int
+    batch_size: int
+    """Examples per optimizer step."""
+    learning_rate: float
+    warmup_steps: int
+    seed: int
+    validation_fraction: float | None
+    """Share of the rows held out; None: a validation channel was given."""
+    defaulted: tuple[str, ...]
+    """Keys of HYPERPARAMETERS that the request left to us."""
+    limits: Limits
+
+    def to_json(self) -> dict[str, Json]:
+        """Give the spec as JSON values, read back by `read_spec`."""
+        return {**asdict(self), "defaulted": list(self.defaulted)}
+
+
+def read(request: Mapping[str, Json], context: RequestContext) -> TextGenerationSpec:
+    """Give the spec of a CreateAutoMLJobV2 request whose shape is already checked.
+
+    Raises:
+        InvalidRequest: with every rule that the request breaks.
+    """
+    faults: list[Fault] = []
+    config: Mapping[str, Json] = request["AutoMLProblemTypeConfig"]["TextGenerationJobConfig"] or {}
+    base_model = config.get("BaseModelName") or DEFAULT_BASE_MODEL
+    accept_eula = bool((config.get("ModelAccessConfig") or {}).get("AcceptEula", False))
+    faults += _base_model_faults(base_model, context, accept_eula=accept_eula)
+    values, defaulted = _read_hyperparameters(config.get("TextGenerationHyperParameters") or {}, faults)
+    limits = _read_limits(config.get("CompletionCriteria") or {}, faults)
+    channels: Sequence[Mapping[str, Json]] = request["AutoMLJobInputDataConfig"]
+    faults += _channel_faults(channels)
+    fraction = _read_fraction(request, channels, faults)
+    faults += _unsettable_faults(request)
+    if faults:
+        raise InvalidRequest.of(faults)
+    return TextGenerationSpec(
+        base_model=base_model,
+        accept_eula=accept_eula,
+        epochs=int(values["epochs"]),
+        batch_size=int(values["batch_size"]),
+        learning_rate=values["learning_rate"],
+        warmup_steps=int(values["warmup_steps"]),
+        seed=SEED,
+        validation_fraction=fraction,
+        defaulted=defaulted,
+        limits=limits,
+    )
+
+
+def read_spec(values: Mapping[str, Json]) -> TextGenerationSpec:
+    """Read back what `TextGenerationSpec.to_json` gave."""
+    return TextGenerationSpec(
+        **{**values, "defaulted": tuple(values["defaulted"]), "limits": Limits(**values["limits"])}
+    )
+
+
+def resolved_attributes(spec: Spec) -> dict[str, Json]:
+    """Give ResolvedAttributes: the base model and the criteria that hold, defaults among them."""
+    assert isinstance(spec, TextGenerationSpec)
+    limits = {
+        "MaxCandidates": spec.limits.max_candidates,
+        "MaxRuntimePerTrainingJobInSeconds": spec.limits.seconds_per_candidate,
+        "MaxAutoMLJobRuntimeInSeconds": spec.limits.seconds_per_job,
+    }
+    return {
+        "CompletionCriteria": {name: value for name, value in limits.items() if value is not None},
+        "AutoMLProblemTypeResolvedAttributes": {"TextGenerationResolvedAttributes": {"BaseModelName": spec.base_model}},
+    }
+
+
+def content_type(channel: Mapping[str, Json]) -> str | None:
+    """Give the channel's content type in its full form, CSV with a header when none is named; None if not taken."""
+    given = re.sub(r"\s", "", str(channel.get("ContentType") or CSV)).lower()
+    return {"text/csv": CSV, CSV: CSV, PARQUET: PARQUET}.get(given)
+
+
+def _base_model_faults(name: str, context: RequestContext, *, accept_eula: bool) -> tuple[Fault, ...]:
+    try:
+        context.base_models.check_available(name, accept_eula=accept_eula)
+    except InvalidRequest as error:
+        return error.faults
+    return ()
+
+
+def _read_hyperparameters(given: Mapping[str, str], faults: list[Fault]) -> tuple[dict[str, float], tuple[str, ...]]:
+    keys = [one.key for one in HYPERPARAMETERS]
+    folded = {key.lower(): key for key in keys}
+    for key in given:
+        if key not in keys:
+            near = difflib.get_close_matches(key.lower(), folded, n=1, cutoff=0.5)
+            hint = f"did you mean {folded[near[0]]}? " if near else ""
+            faults.append(
+                Fault(
+                    where=f"{_HYPERPARAMETERS}.{key}",
+                    found=given[key],
+                    problem="is no hyperparameter of text generation",
+                    fix=f"{hint}known are {', '.join(keys)}",
+                )
+            )
+    values = {}
+    for one in HYPERPARAMETERS:
+        text = given.get(one.key)
+        values[one.field] = one.default if text is None else _read_number(one, text, faults)
+    return values, tuple(one.key for one in HYPERPARAMETERS if one.key not in given)
+
+
+def _read_number(one: Hyperparameter, text: str, faults: list[Fault]) -> float:
+    where = f"{_HYPERPARAMETERS}.{one.key}"
+    allowed = f"give a string with {_article(one.kind)} {one.kind} from {one.lowest:g} to {one.highest:g}"
+    pattern = _WHOLE if one.kind == "integer" else _DECIMAL
+    if not isinstance(text, str) or not pattern.fullmatch(text):
+        faults.append(Fault(where=where, found=text, problem=f"is not {_article(one.kind)} {one.kind}", fix=allowed))
+        return one.default
+    value = float(text)
+    if not one.lowest <= value <= one.highest:
+        problem = f"is outside {one.lowest:g} to {one.highest:g}"
+        faults.append(Fault(where=where, found=text, problem=problem, fix=allowed))
+        return one.default
+    return value
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
+
+
+def _read_limits(criteria: Mapping[str, Json], faults: list[Fault]) -> Limits:
+    where = f"{_CONFIG}.CompletionCriteria"
+    if criteria.get("MaxCandidates", 1) != 1:
+        faults.append(
+            Fault(
+                where=f"{where}.MaxCandidates",
+                found=criteria["MaxCandidates"],
+                problem="must be 1: text generation trains one candidate",
+                fix="set it to 1 or leave it out",
+            )
+        )
+    for name in ("MaxAutoMLJobRuntimeInSeconds", "MaxRuntimePerTrainingJobInSeconds"):
+        if (criteria.get(name) or 0) > MAX_SECONDS_PER_JOB:
+            faults.append(
+                Fault(
+                    where=f"{where}.{name}",
+                    found=criteria[name],
+                    problem=f"is more than the {MAX_SECONDS_PER_JOB} seconds (30 days) that a job may take",
+                    fix="lower it",
+                )
+            )
+    return Limits(
+        max_candidates=1,
+        seconds_per_candidate=criteria.get("MaxRuntimePerTrainingJobInSeconds", DEFAULT_SECONDS_PER_CANDIDATE),
+        seconds_per_job=criteria.get("MaxAutoMLJobRuntimeInSeconds"),
+    )
+
+
+def _channel_faults(channels: Sequence[Mapping[str, Json]]) -> list[Fault]:
+    faults = [fault for index, channel in enumerate(channels) for fault in _one_channel_faults(index, channel)]
+    types = [channel.get("ChannelType") or "training" for channel in channels]
+    if len(channels) == 1 and types != ["training"]:
+        faults.append(
+            Fault(
+                where="AutoMLJobInputDataConfig[0].ChannelType",
+                found=types[0],
+                problem="a single channel must be the training channel",
+                fix="set it to training, or add a training channel",
+            )
+        )
+    if len(channels) == 2 and sorted(types) != ["training", "validation"]:
+        faults.append(
+            Fault(
+                where="AutoMLJobInputDataConfig",
+                found=types,
+                problem="two channels must be one training and one validation channel",
+                fix="set ChannelType of each",
+            )
+        )
+    formats = [content_type(channel) for channel in channels]
+    if None not in formats and len(set(formats)) > 1:
+        faults.append(
+            Fault(
+                where="AutoMLJobInputDataConfig",
+                found=formats,
+                problem="both channels must have the same ContentType",
+                fix="give both as CSV or both as Parquet",
+            )
+        )
+    return faults
+
+
+def _one_channel_faults(index: int, channel: Mapping[str, Json]) -> list[Fault]:
+    where = f"AutoMLJobInputDataConfig[{index}]"
+    faults = []
+    if content_type(channel) is None:
+        faults.append(
+            Fault(
+                where=f"{where}.ContentType",
+                found=channel.get("ContentType"),
+                problem="is not a content type that text generation takes",
+                fix=f"use {CSV} (the default) or {PARQUET}",
+            )
+        )
+    if channel.get("CompressionType", "None") != "None":
+        faults.append(
+            Fault(
+                where=f"{where}.CompressionType",
+                found=channel["CompressionType"],
+                problem="text generation takes no compressed files",
+                fix="store the files uncompressed, or use Parquet, which compresses by itself",
+            )
+        )
+    kind = ((channel.get("DataSource") or {}).get("S3DataSource") or {}).get("S3DataType", "S3Prefix")
+    if kind != "S3Prefix":
+        faults.append(
+            Fault(
+                where=f"{where}.DataSource.S3DataSource.S3DataType",
+                found=kind,
+                problem="text generation takes S3Prefix only",
+                fix="set S3Prefix, and S3Uri to the file or folder",
+            )
+        )
+    return faults
+
+
+def _read_fraction(
+    request: Mapping[str, Json], channels: Sequence[Mapping[str, Json]], faults: list[Fault]
+) -> float | None:
+    where = "DataSplitConfig.ValidationFraction"
+    given = (request.get("DataSplitConfig") or {}).get("ValidationFraction")
+    if len(channels) == 2:
+        if given is not None:
+            faults.append(
+                Fault(
+                    where=where,
+                    found=given,
+                    problem="cannot be set when a validation channel is given",
+                    fix="leave DataSplitConfig out, or give the training channel only",
+                )
+            )
+        return None
+    if given is None:
+        return DEFAULT_VALIDATION_FRACTION
+    if not 0 < float(given) < 1:
+        faults.append(
+            Fault(where=where, found=given, problem="must lie strictly between 0 and 1", fix="0.2 holds out a fifth")
+        )
+    return float(given)
+
+
+def _unsettable_faults(request: Mapping[str, Json]) -> list[Fault]:
+    faults = []
+    if request.get("AutoMLJobObjective") is not None:
+        faults.append(
+            Fault(
+                where="AutoMLJobObjective",
+                found=(request["AutoMLJobObjective"] or {}).get("MetricName"),
+                problem="text generation has no objective to set: it minimises the cross-entropy loss",
+                fix="leave AutoMLJobObjective out",
+            )
+        )
+    if request.get("ModelDeployConfig") is not None:
+        faults.append(
+            Fault(
+                where="ModelDeployConfig",
+                problem="this service has no endpoints yet, so a model cannot be deployed when its job ends",
+                fix="leave ModelDeployConfig out and take the model from the output path",
+            )
+        )
+    return faults

@@ -1,0 +1,309 @@
+"""How a row becomes tokens: the prompt template of a model, and the one encoder that training, scoring and serving share.
+
+    chat    the model's own chat template over one user message; the answer and the end token follow it
+    plain   for base models: the text PLAIN with the input in its place; the answer and the end token follow it
+
+Prompt and answer are encoded apart and joined as token spans: no marker is ever searched for, no label is found by
+token identity, the template's text carries the only start token. A chat template that adds a system message of its
+own when none is given (SmolLM2's does) adds it here too: that is what the model was made with, and what any other
+program gets that renders the same user message with the template beside the model.
+
+Text of a row never becomes a control token: a row that holds one, as `<|im_end|>`, has it encoded as plain text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from tokenizers import Tokenizer
+
+from gyropilot.errors import InvalidData, TrainingFailed
+from gyropilot.problems.contract import Json
+from gyropilot.problems.text_generation.rendering import ChatTemplate, InvalidTemplate
+
+PLAIN = "### Instruction:\n{input}\n\n### Response:\n"
+"""What stands before the answer of a base model."""
+
+FILE = "gyropilot-template.json"
+"""Lies beside the saved model."""
+
+_PLACE = "\ue000\ue001\ue002"
+"""Private-use characters that stand for the input where the template round it is wanted."""
+_CHECK = ("What is 2 + 2?\nShow it: «é» ✓", "4, since 2 + 2 = 4.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptTemplate:
+    """A model's template; saved with every model tuned by it."""
+
+    kind: Literal["chat", "plain"]
+    source: str
+    special_tokens: Mapping[str, str]
+    """Texts that a chat template may name: bos_token, eos_token..."""
+    bos_id: int | None
+    """Start token put before a plain prompt; a chat template writes its own."""
+    eos_id: int
+    """Ends every answer."""
+    stop_ids: tuple[int, ...]
+    """Tokens at which generation ends; eos_id among them."""
+
+    def to_json(self) -> dict[str, Json]:
+        """Give the template as JSON values."""
+        return {**asdict(self), "stop_ids": list(self.stop_ids)}
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the template's JSON form."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """One row as tokens; the answer includes the end token."""
+
+    prompt_ids: list[int]
+    answer_ids: list[int]
+    is_input_cut: bool
+    is_output_cut: bool
+
+
+class Encoder:
+    """Turns inputs and outputs into tokens and back, by one model's tokenizer and template."""
+
+    def __init__(self, tokenizer_file: Path, template: PromptTemplate) -> None:
+        self.template = template
+        self._marked = _tokenizer(tokenizer_file)
+        self._literal = _tokenizer(tokenizer_file)
+        self._literal.encode_special_tokens = True
+        added = self._marked.get_added_tokens_decoder().values()
+        self._control_texts = tuple(one.content for one in added if one.special)
+        self._chat = ChatTemplate(template.source) if template.kind == "chat" else None
+        self._around = self._text_around()
+
+    @classmethod
+    def of_base_model(cls, folder: Path, *, style: Literal["chat", "plain"]) -> Encoder:
+        """Open a base model's encoder; `chat` falls back to plain where the folder has no chat template.
+
+        Raises:
+            TrainingFailed: the folder's tokenizer or template cannot be used.
+        """
+        return cls._opened(folder, read_template(folder, style=style))
+
+    @classmethod
+    def of_tuned_model(cls, folder: Path) -> Encoder:
+        """Open the encoder of a model saved by this problem type and prove that it still gives the saved tokens.
+
+        Raises:
+            TrainingFailed: template or tokenizer are missing, or are not those the model was trained with.
+        """
+        saved = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        values = {**saved["template"], "stop_ids": tuple(saved["template"]["stop_ids"])}
+        encoder = cls._opened(folder, PromptTemplate(**values))
+        if encoder.check() != saved["check"]:
+            raise TrainingFailed(f"{folder.name}: tokenizer and template give other tokens than in training")
+        return encoder
+
+    @classmethod
+    def _opened(cls, folder: Path, template: PromptTemplate) -> Encoder:
+        try:
+            return cls(folder / "tokenizer.json", template)
+        except InvalidTemplate as error:
+            raise TrainingFailed(f"base model {folder.name}: {error}") from error
+
+    def save(self, folder: Path) -> None:
+        """Write the template beside a model, with the tokens of one row as proof."""
+        content = {"format": 1, "template": self.template.to_json(), "check": self.check()}
+        (folder / FILE).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+    def check(self) -> dict[str, Json]:
+        """Give the tokens of one fixed row."""
+        text, answer = _CHECK
+        return {
+            "input": text,
+            "output": answer,
+            "prompt_ids": self.prompts([text])[0],
+            "answer_ids": self.answers([answer])[0],
+        }
+
+    def prompt_text(self, text: str) -> str:
+        """Give the prompt for one input as text.
+
+        Raises:
+            InvalidTemplate: the chat template cannot render it.
+        """
+        if self._chat is None:
+            return self.template.source.replace("{input}", text)
+        return self._chat.render([{"role": "user", "content": text}], self.template.special_tokens)
+
+    def prompts(self, inputs: Sequence[str]) -> list[list[int]]:
+        """Give the prompt tokens of each input, up to where the answer begins."""
+        start = [] if self.template.bos_id is None else [self.template.bos_id]
+        held = [self.holds_control_text(text) for text in inputs]
+        texts = ["" if is_held else self.prompt_text(text) for text, is_held in zip(inputs, held, strict=True)]
+        encoded = self._marked.encode_batch(texts, add_special_tokens=False)
+        return [
+            start + (self._literal_prompt(text) if is_held else list(one.ids))
+            for text, is_held, one in zip(inputs, held, encoded, strict=True)
+        ]
+
+    def answers(self, outputs: Sequence[str]) -> list[list[int]]:
+        """Give the answer tokens of each output, the end token last."""
+        encoded = self._literal.encode_batch(list(outputs), add_special_tokens=False)
+        return [[*one.ids, self.template.eos_id] for one in encoded]
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """Give the text of generated tokens, control tokens left out."""
+        return str(self._marked.decode(list(token_ids), skip_special_tokens=True))
+
+    def holds_control_text(self, text: str) -> bool:
+        """Say whether `text` holds the text of a control token."""
+        return any(one in text for one in self._control_texts)
+
+    def rows(
+        self, inputs: Sequence[str], outputs: Sequence[str], *, side_limit: int, model_limit: int
+    ) -> list[Encoded]:
+        """Give rows as tokens, cut to the limits: an input loses its beginning, an output its end.
+
+        The end token is kept always. Where prompt and answer together are too long for the model, the input is cut
+        before the output.
+
+        Args:
+            inputs: one text a row; outputs: as many.
+            outputs: see inputs.
+            side_limit: tokens that an input may have, and that an output may have with its end token.
+            model_limit: tokens that prompt, template and answer may have together.
+        """
+        pairs = zip(inputs, self.prompts(inputs), self.answers(outputs), strict=True)
+        return [self._fitted(text, prompt, answer, side_limit, model_limit) for text, prompt, answer in pairs]
+
+    def _fitted(self, text: str, prompt: list[int], answer: list[int], side_limit: int, model_limit: int) -> Encoded:
+        is_output_cut = len(answer) > side_limit
+        if is_output_cut:
+            answer = [*answer[: side_limit - 1], self.template.eos_id]
+        kept = text
+        if len(prompt) > side_limit:
+            kept = self._last_tokens(text, side_limit)
+            prompt = prompt if kept == text else self.prompts([kept])[0]
+        while kept and (excess := len(prompt) + len(answer) - model_limit) > 0:
+            kept = self._last_tokens(kept, self._length(kept) - excess)
+            prompt = self.prompts([kept])[0]
+        room = model_limit - len(prompt)
+        if room < 2:
+            raise InvalidData(
+                where="base model",
+                found=f"{len(prompt)} tokens in its template alone",
+                problem=f"leaves no room for an answer within the model's {model_limit} tokens",
+                fix="choose a base model with a longer context",
+            )
+        if len(answer) > room:
+            is_output_cut, answer = True, [*answer[: room - 1], self.template.eos_id]
+        return Encoded(prompt_ids=prompt, answer_ids=answer, is_input_cut=kept != text, is_output_cut=is_output_cut)
+
+    def _length(self, text: str) -> int:
+        return len(self._literal.encode(text, add_special_tokens=False).ids)
+
+    def _last_tokens(self, text: str, count: int) -> str:
+        """Give the end of `text` that has at most `count` tokens, cut at a character."""
+        offsets = self._literal.encode(text, add_special_tokens=False).offsets
+        if len(offsets) <= count:
+            return text
+        return text[offsets[-count][0] :] if count > 0 else ""
+
+    def _literal_prompt(self, text: str) -> list[int]:
+        before, after = self._around
+        parts = [(self._marked, before), (self._literal, text), (self._marked, after)]
+        return [token for by, part in parts for token in by.encode(part, add_special_tokens=False).ids]
+
+    def _text_around(self) -> tuple[str, str]:
+        before, place, after = self.prompt_text(_PLACE).partition(_PLACE)
+        if not place or _PLACE in after:
+            raise InvalidTemplate("the chat template does not write the user's message exactly once")
+        return before, after
+
+
+def read_template(folder: Path, *, style: Literal["chat", "plain"]) -> PromptTemplate:
+    """Give the template of a base model folder; `chat` falls back to plain where the folder has no chat template.
+
+    Raises:
+        TrainingFailed: the folder names no end token.
+    """
+    config = _json(folder / "tokenizer_config.json")
+    tokenizer = _tokenizer(folder / "tokenizer.json")
+    texts = _special_texts(folder, config)
+    stop_ids = _stop_ids(folder)
+    eos_id = tokenizer.token_to_id(texts["eos_token"]) if "eos_token" in texts else None
+    if eos_id is None:
+        eos_id = stop_ids[0] if stop_ids else None
+    if eos_id is None:
+        raise TrainingFailed(f"base model {folder.name} names no end token in its tokenizer or generation config")
+    source = _chat_source(folder, config) if style == "chat" else None
+    return PromptTemplate(
+        kind="plain" if source is None else "chat",
+        source=PLAIN if source is None else source,
+        special_tokens={} if source is None else texts,
+        bos_id=_bos_id(tokenizer, texts, config) if source is None else None,
+        eos_id=eos_id,
+        stop_ids=tuple(dict.fromkeys((eos_id, *stop_ids))),
+    )
+
+
+def _tokenizer(file: Path) -> Tokenizer:
+    if not file.exists():
+        raise TrainingFailed(f"base model {file.parent.name} has no tokenizer.json; register it with a fast tokenizer")
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _special_texts(folder: Path, config: Mapping[str, Json]) -> dict[str, str]:
+    merged = {**_json(folder / "special_tokens_map.json"), **config}
+    texts = {}
+    for name in ("bos_token", "eos_token", "pad_token", "unk_token"):
+        value = merged.get(name)
+        text = value.get("content") if isinstance(value, dict) else value
+        if isinstance(text, str):
+            texts[name] = text
+    return texts
+
+
+def _stop_ids(folder: Path) -> list[int]:
+    for name in ("generation_config.json", "config.json"):
+        value = _json(folder / name).get("eos_token_id")
+        ids = value if isinstance(value, list) else [value]
+        if ids and all(isinstance(one, int) for one in ids):
+            return ids
+    return []
+
+
+def _chat_source(folder: Path, config: Mapping[str, Json]) -> str | None:
+    file = folder / "chat_template.jinja"
+    if file.exists():
+        return file.read_text(encoding="utf-8")
+    value = config.get("chat_template")
+    if isinstance(value, list):
+        value = next((one.get("template") for one in value if one.get("name") == "default"), None)
+    return value if isinstance(value, str) else None
+
+
+def _bos_id(tokenizer: Tokenizer, texts: Mapping[str, str], config: Mapping[str, Json]) -> int | None:
+    """Give the start token if the tokenizer puts one before text by itself."""
+    bos_id = tokenizer.token_to_id(texts["bos_token"]) if "bos_token" in texts else None
+    if bos_id is None:
+        return None
+    is_added = config.get("add_bos_token")
+    if is_added is None:
+        is_added = tokenizer.encode("a").ids[:1] == [bos_id]
+    return bos_id if is_added else None
+
+
+def _json(file: Path) -> dict[str, Json]:
+    if not file.exists():
+        return {}
+    content = json.loads(file.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}
