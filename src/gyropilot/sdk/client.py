@@ -72,11 +72,11 @@ class Client:
         return Progress(
             status=answer["Status"],
             secondary_status=answer["SecondaryStatus"],
-            phase=said.get("Phase", ""),
-            done=said.get("Done", 0.0),
-            total=said.get("Total", 0.0),
-            unit=said.get("Unit", ""),
-            values=said.get("Values") or {},
+            phase=said.get("phase", ""),
+            done=said.get("done", 0.0),
+            total=said.get("total", 0.0),
+            unit=said.get("unit", ""),
+            values=said.get("values") or {},
         )
 
     def events(self, name: str, *, after: int = 0) -> list[Event]:

@@ -1,0 +1,115 @@
+"""Writes the parts of the documentation that repeat the code; `--check` says which are out of date instead.
+
+A generated part stands between `<!-- generated: NAME -->` and `<!-- end of NAME -->`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import click
+
+from gyropilot.base_models.catalog import CATALOG
+from gyropilot.cli.main import gyropilot
+from gyropilot.problems.text_generation.request import HYPERPARAMETERS
+from gyropilot.settings import Settings
+
+TOP = Path(__file__).resolve().parent.parent
+PAGES = [TOP / "README.md", *sorted((TOP / "docs").rglob("*.md"))]
+_PART = re.compile(r"<!-- generated: (?P<name>[\w-]+) -->\n.*?<!-- end of (?P=name) -->", re.DOTALL)
+
+
+def main() -> int:
+    """Write or check every page; give 1 when a check found one out of date."""
+    old = [page for page in PAGES if _written(page) != page.read_text(encoding="utf-8")]
+    for page in old:
+        if "--check" not in sys.argv:
+            page.write_text(_written(page), encoding="utf-8")
+        print(f"{'out of date, run make docs' if '--check' in sys.argv else 'written'}: {page.relative_to(TOP)}")
+    return int(bool(old) and "--check" in sys.argv)
+
+
+def settings() -> str:
+    """Give every setting with its variable, default and meaning."""
+    rows = [
+        (f"`{one.name}`", f"`GYROPILOT_{one.name.upper()}`", _default(one.name), one.metadata["about"])
+        for one in fields(Settings)
+    ]
+    return _table(("setting", "environment", "default", "what it is"), rows)
+
+
+def commands() -> str:
+    """Give the help text of every command."""
+    return "\n\n".join(f"### {path}\n\n```text\n{text}\n```" for path, text in _help(gyropilot, "gyropilot"))
+
+
+def hyperparameters() -> str:
+    """Give the keys of TextGenerationHyperParameters with their ranges, our defaults and the reasons."""
+    rows = [
+        (f"`{one.key}`", one.kind, f"{one.lowest:g} to {one.highest:g}", f"{one.default:g}", one.why)
+        for one in HYPERPARAMETERS
+    ]
+    return _table(("key", "kind", "range", "default", "why this default"), rows)
+
+
+def base_models() -> str:
+    """Give the catalog of base models."""
+    rows = [
+        (
+            f"`{one.name}`",
+            f"{one.parameters / 1e9:.3g} B",
+            f"{one.context_tokens:,}",
+            f"{one.max_rows:,}",
+            one.licence,
+            "yes" if one.needs_eula else "no",
+        )
+        for one in CATALOG
+    ]
+    return _table(("BaseModelName", "parameters", "context (tokens)", "rows at most", "licence", "AcceptEula"), rows)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "settings": settings,
+    "commands": commands,
+    "hyperparameters": hyperparameters,
+    "base-models": base_models,
+}
+
+
+def _written(page: Path) -> str:
+    return _PART.sub(_part, page.read_text(encoding="utf-8"))
+
+
+def _part(found: re.Match[str]) -> str:
+    name = found["name"]
+    return f"<!-- generated: {name} -->\n{PARTS[name]()}\n<!-- end of {name} -->"
+
+
+def _help(command: click.Command, path: str) -> Iterator[tuple[str, str]]:
+    context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
+    yield path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            if found is not None:
+                yield from _help(found, f"{path} {name}")
+
+
+def _default(name: str) -> str:
+    value = getattr(Settings(), name)
+    if isinstance(value, Path):
+        return f"`{str(value).replace(str(Path.home()), '~')}`"
+    return "(empty)" if value == "" else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [headings, tuple("---" for _ in headings), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
