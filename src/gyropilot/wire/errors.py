@@ -1,0 +1,77 @@
+"""The one table from our errors to the wire's codes and statuses, and how an error is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+
+from gyropilot import errors
+from gyropilot.errors import NotAuthentic
+from gyropilot.log import printable
+
+
+@dataclass(frozen=True, kw_only=True)
+class WireError:
+    """An error as a caller sees it."""
+
+    code: str
+    status: int
+    message: str
+    is_modelled: bool = False
+
+    def body(self) -> bytes:
+        """Give the JSON body; modelled errors have the member `Message`, the common ones `message`."""
+        member = "Message" if self.is_modelled else "message"
+        return json.dumps({"__type": self.code, member: self.message}, ensure_ascii=False).encode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    code: str
+    status: int
+    unmodelled_code: str = ""
+    """What stands in for the code where an operation's model does not name it."""
+
+
+_TABLE: Mapping[type, _Row] = {
+    errors.InvalidRequest: _Row(code="ValidationException", status=400),
+    errors.InvalidShape: _Row(code="ValidationException", status=400),
+    errors.InvalidData: _Row(code="ValidationException", status=400),
+    errors.MissingExtra: _Row(code="ValidationException", status=400),
+    errors.MalformedRequest: _Row(code="SerializationException", status=400),
+    errors.RequestTooLarge: _Row(code="RequestEntityTooLargeException", status=413),
+    errors.NotFound: _Row(code="ResourceNotFound", status=400, unmodelled_code="ValidationException"),
+    errors.AlreadyExists: _Row(code="ResourceInUse", status=400, unmodelled_code="ValidationException"),
+    errors.LimitExceeded: _Row(code="ResourceLimitExceeded", status=400, unmodelled_code="ResourceLimitExceeded"),
+    errors.Throttled: _Row(code="ThrottlingException", status=400),
+    errors.NotAllowed: _Row(code="AccessDeniedException", status=403),
+    errors.UnknownOperation: _Row(code="UnknownOperationException", status=404),
+}
+_CODE_BY_REASON: Mapping[NotAuthentic.Reason, str] = {
+    "missing": "MissingAuthenticationTokenException",
+    "incomplete": "IncompleteSignatureException",
+    "wrong": "InvalidSignatureException",
+    "expired": "InvalidSignatureException",
+}
+
+
+def wire_error(error: BaseException, *, request_id: str, modelled: Container[str] = ()) -> WireError:
+    """Give what a caller may see of an error; of one that is not ours, nothing but the request's id.
+
+    Args:
+        error: what was raised.
+        request_id: the id under which the log has the whole error.
+        modelled: the codes that the operation's model names.
+    """
+    if isinstance(error, NotAuthentic):
+        return WireError(code=_CODE_BY_REASON[error.reason], status=403, message=printable(str(error)))
+    row = next((_TABLE[kind] for kind in type(error).__mro__ if kind in _TABLE), None)
+    if row is None:
+        return WireError(
+            code="InternalFailure",
+            status=500,
+            message=f"The request failed for a reason inside the service; its log has it under {request_id}.",
+        )
+    code = row.unmodelled_code if row.unmodelled_code and row.code not in modelled else row.code
+    return WireError(code=code, status=row.status, message=printable(str(error)), is_modelled=code in modelled)
