@@ -46,6 +46,10 @@ def with_header(request, name, value):
     return changed(request, headers=kept + ([] if value is None else [(name, value)]))
 
 
+def as_asgi(headers):
+    return [(name.lower().encode(), value.encode()) for name, value in headers]
+
+
 def header(request, name):
     return next(value for n, value in request.headers if n.lower() == name.lower())
 
@@ -67,11 +71,11 @@ def test_what_botocore_signs_holds():
 
 
 def test_the_service_is_read_from_header_and_query():
-    assert service_of(api_request().headers, "") == "sagemaker"
+    assert service_of(as_asgi(api_request().headers), b"") == "sagemaker"
     presigned = signed("GET", signer=S3SigV4QueryAuth(KEYS, "s3", "us-east-1"), body=b"")
-    assert service_of(presigned.headers, presigned.query) == "s3"
-    assert service_of([("host", "x")], "a=b") is None
-    assert service_of([("Authorization", "Basic abc")], "") is None
+    assert service_of(as_asgi(presigned.headers), presigned.query.encode()) == "s3"
+    assert service_of([(b"host", b"x")], b"a=b") is None
+    assert service_of([(b"Authorization", b"Basic abc")], b"") is None
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -91,10 +91,14 @@ class ChunkVerifier:
         self._previous = expected
 
 
-def service_of(headers: Sequence[tuple[str, str]], query: str) -> str | None:
-    """Give the service that the request says to be signed for, unproven; None if it bears no signature of ours."""
-    scopes = [value for name, value in headers if name.lower() == "authorization"]
-    scopes += [unquote(value) for key, value in pairs(query) if unquote(key).lower() == "x-amz-credential"]
+def service_of(headers: Iterable[tuple[bytes, bytes]], query: bytes) -> str | None:
+    """Give the service that a request says to be signed for, unproven; None if it bears no signature V4.
+
+    Takes headers and query string as ASGI has them: it is asked which door a request belongs to.
+    """
+    scopes = [value.decode("latin-1") for name, value in headers if name.lower() == b"authorization"]
+    asked = pairs(query.decode("latin-1"))
+    scopes += [unquote(value) for key, value in asked if unquote(key).lower() == "x-amz-credential"]
     for scope in scopes:
         found = CREDENTIAL.search(scope)
         if found:
