@@ -72,8 +72,13 @@ class Run(Protocol):
 class Engine(Protocol):
     """Starts runs."""
 
-    cores: int
-    memory_bytes: int
+    @property
+    def cores(self) -> int:
+        """Give the cores that runs may use, all together."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Give the memory that runs may hold, all together."""
 
     def start(self, task: Task) -> Run:
         """Start a run; the caller has counted cores and memory."""
