@@ -42,7 +42,8 @@ class Lora:
 
     def save(self, tuned: torch.nn.Module, folder: Path) -> None:
         """Write a PEFT adapter folder."""
-        cast(PeftModel, tuned).save_pretrained(str(folder), safe_serialization=True)
+        # Left to "auto", peft asks the hub about the base model in the middle of saving.
+        cast(PeftModel, tuned).save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
 
     def merge(self, tuned: torch.nn.Module) -> torch.nn.Module:
         """Fold the adapters into the base, in float32, rounded once to the base's precision."""

@@ -1,0 +1,57 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gyropilot.errors import TrainingFailed
+from gyropilot.problems.text_generation import hardware
+
+
+@pytest.fixture
+def folder(tmp_path):
+    config = {"hidden_size": 64, "num_hidden_layers": 2, "intermediate_size": 128, "num_attention_heads": 4}
+    (tmp_path / "config.json").write_text(json.dumps({**config, "dtype": "bfloat16"}))
+    (tmp_path / "model.safetensors").write_bytes(b"\0" * 2_000_000)
+    return tmp_path
+
+
+def choose(folder, **changes):
+    given = {"cores": 1, "memory_bytes": 0, "longest_example": 100, "remembered": folder / "checkpoints"} | changes
+    return hardware.plan_hardware(folder, **given)
+
+
+def test_the_plan_is_made_once_and_kept_for_the_resume(folder):
+    first = choose(folder)
+    assert first.max_pack_tokens == 512
+    assert first.threads == 1
+    assert first.dtype == ("bfloat16" if max(first.gflops, key=first.gflops.get).startswith("b") else "float32")
+    assert choose(folder, cores=8, longest_example=4000) == first
+
+
+def test_a_pack_is_as_long_as_the_longest_example(folder):
+    assert choose(folder, longest_example=700).max_pack_tokens == 700
+
+
+def test_packs_shrink_before_a_job_is_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    roomy = hardware.needed_bytes(config, weights=1_000_000, dtype="float32", pack_tokens=512)
+    assert roomy > hardware.needed_bytes(config, weights=1_000_000, dtype="bfloat16", pack_tokens=256)
+    own = choose(folder, remembered=folder / "first")
+    assert choose(folder, memory_bytes=own.needed_bytes - 1, remembered=folder / "second").max_pack_tokens < 512
+    with pytest.raises(TrainingFailed, match=r"needs about \d+ MiB with examples of up to 100 tokens .* has 1 MiB"):
+        choose(folder, memory_bytes=1 << 20, remembered=folder / "other")
+
+
+def test_a_prepared_process_has_its_threads_and_is_offline_before_torch_comes():
+    script = (
+        "import sys; from gyropilot.problems.text_generation import hardware; hardware.prepare_process(1);"
+        "assert 'torch' not in sys.modules; import torch, huggingface_hub.constants as hub;"
+        "print(torch.get_num_threads(), hub.HF_HUB_OFFLINE)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in {"OMP_NUM_THREADS"}}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["1", "True"]
