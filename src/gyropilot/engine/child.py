@@ -72,7 +72,9 @@ class PipeReporter:
             line = messages.encode("event", body | {"detail": messages.finite(dict(detail or {}))})
         except (ValueError, RecursionError) as error:
             line = messages.encode("event", body | {"detail": {"left_out": messages.shortened(str(error), 200)}})
-        self.send(line)
+        with self._writing:
+            self._send_waiting()
+            self._write(line)
 
     def stop_requested(self) -> bool:
         """Say whether the job is to end gracefully."""
@@ -86,11 +88,11 @@ class PipeReporter:
             self._send_waiting()
             self._write(messages.encode("heartbeat", body))
 
-    def send(self, line: bytes) -> None:
-        """Write a line, after progress that waited."""
-        with self._writing:
-            self._send_waiting()
-            self._write(line)
+    def finish(self, line: bytes) -> None:
+        """Write the last line, after progress that waited; no other thread writes one after it."""
+        self._writing.acquire()
+        self._send_waiting()
+        self._write(line)
 
     def _send_waiting(self) -> None:
         if self._waiting is not None:
@@ -116,7 +118,7 @@ def main(task_path: str) -> NoReturn:
     _start_thread("heartbeat", lambda: _beat(reporter, task["heartbeat_seconds"]))
     last = _outcome(task, reporter)
     with contextlib.suppress(OSError):
-        reporter.send(last)
+        reporter.finish(last)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

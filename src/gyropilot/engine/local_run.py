@@ -17,7 +17,7 @@ from gyropilot.engine.engine import Ending, Message
 _LOOK_SECONDS = 0.1
 _GROUP_SECONDS = 1.0
 """How often all processes of the group are summed up; that is dearer than a look at the first of them."""
-_LEAVE_SECONDS = 5.0
+_LEAVE_SECONDS = 2.0
 """How long a child may stay after its last line."""
 _CLEAR_SECONDS = 5.0
 _MOST_WAITING = 1000
