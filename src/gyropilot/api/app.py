@@ -1,0 +1,119 @@
+"""The control-plane door: one ASGI app, its chain as one list; put into a process by `cli/processes.py`.
+
+request -> source -> health -> body -> signature -> rate -> operation -> permission
+        -> parse -> validate -> operate -> respond -> response
+any step raises -> wire/errors.py -> error response
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+
+from gyropilot import clock
+from gyropilot.api import catalog as catalog_room
+from gyropilot.api.catalog import Catalog
+from gyropilot.api.chain import Chain, ClientGone
+from gyropilot.api.exchange import Exchange, Receive, Scope, Send
+from gyropilot.api.rates import Rates
+from gyropilot.control.house import House
+from gyropilot.wire.errors import wire_error
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Step = Callable[[Exchange], "Awaitable[None] | None"]
+
+logger = logging.getLogger(__name__)
+
+
+def make_app(house: House, catalog: Catalog | None = None) -> App:
+    """Give the app that answers the JSON API for a house.
+
+    Args:
+        house: what the operations work on.
+        catalog: the operations; by default all in `api/operations`.
+
+    Raises:
+        RuntimeError: an operation is not in the service model or cannot be granted.
+    """
+    chain = Chain(house, catalog or catalog_room.read(), Rates(clock.monotonic))
+    steps: list[Step] = [
+        chain.check_source,
+        chain.answer_health,
+        chain.read_body,
+        chain.verify_signature,
+        chain.check_rate,
+        chain.name_operation,
+        chain.authorise,
+        chain.parse,
+        chain.validate,
+        chain.operate,
+        chain.respond,
+    ]
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await _answer(steps, scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            raise NotImplementedError(f"this app has no part in {scope['type']}")
+
+    return app
+
+
+async def _answer(steps: list[Step], scope: Scope, receive: Receive, send: Send) -> None:
+    exchange = Exchange(
+        scope=scope,
+        receive=receive,
+        request_id=str(uuid.uuid4()),
+        headers=[(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]],
+    )
+    started_at = clock.monotonic()
+    try:
+        await _run(steps, exchange)
+    except ClientGone:
+        return
+    except Exception as error:  # the one place where errors become answers
+        _take_error(exchange, error)
+    milliseconds = (clock.monotonic() - started_at) * 1000
+    names = f"{exchange.operation_name} {exchange.caller_name}"
+    logger.info("%s %s %d %.0f ms", exchange.request_id, names, exchange.status, milliseconds)
+    await _send(exchange, send)
+
+
+async def _run(steps: list[Step], exchange: Exchange) -> None:
+    for step in steps:
+        if inspect.iscoroutinefunction(step):
+            await step(exchange)
+        else:
+            await asyncio.to_thread(step, exchange)
+        if exchange.is_answered:
+            return
+
+
+def _take_error(exchange: Exchange, error: Exception) -> None:
+    modelled = exchange.entry.operation.errors if hasattr(exchange, "entry") else frozenset()
+    told = wire_error(error, request_id=exchange.request_id, modelled=modelled)
+    if told.status >= 500:
+        logger.error("%s %s failed", exchange.request_id, exchange.operation_name, exc_info=error)
+    exchange.status = told.status
+    exchange.answer = told.body()
+
+
+async def _send(exchange: Exchange, send: Send) -> None:
+    headers = {
+        "content-type": exchange.content_type,
+        "content-length": str(len(exchange.answer)),
+        "x-amzn-requestid": exchange.request_id,
+        "cache-control": "no-store",
+        "x-content-type-options": "nosniff",
+    }
+    # A connection with an unread body cannot carry a next request.
+    if exchange.status in (403, 413):
+        headers["connection"] = "close"
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": exchange.status, "headers": pairs})
+    await send({"type": "http.response.body", "body": b"" if exchange.method == "HEAD" else exchange.answer})

@@ -1,0 +1,126 @@
+"""The operations that this door answers: the functions in `api/operations`, matched by name with the service models.
+
+A function without an operation in a model, or an operation whose action nobody may be granted, stops the start.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal, get_args
+
+from gyropilot.api import operations as operations_folder
+from gyropilot.api.caller import Caller
+from gyropilot.control.house import House
+from gyropilot.errors import UnknownOperation
+from gyropilot.store.principals import Principal
+from gyropilot.wire import service_model
+from gyropilot.wire.service_model import Operation, ServiceModel, ServiceName
+
+Json = Any
+Function = Callable[[House, Caller, dict[str, Json]], "dict[str, Json] | None"]
+Access = Literal["read", "write", "invoke"]
+
+# What an operation's first word lets one do; an operation that begins otherwise cannot be granted, nor started with.
+_ACCESS_BY_VERB: Mapping[str, Access] = {
+    "Describe": "read",
+    "Get": "read",
+    "List": "read",
+    "Add": "write",
+    "Create": "write",
+    "Delete": "write",
+    "Stop": "write",
+    "Update": "write",
+    "Invoke": "invoke",
+}
+_ACCESS_BY_KIND: Mapping[str, frozenset[Access]] = {
+    "admin": frozenset(get_args(Access)),
+    "operator": frozenset(get_args(Access)),
+    "invoker": frozenset({"invoke"}),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One operation with the function that answers it and the action that a caller needs."""
+
+    operation: Operation
+    function: Function
+    action: str
+    access: Access
+
+    def is_allowed_to(self, principal: Principal) -> bool:
+        """Say whether a principal may do this."""
+        return self.access in _ACCESS_BY_KIND.get(principal.kind, frozenset())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalog:
+    """All entries, by target: `SageMaker.CreateAutoMLJobV2`."""
+
+    entries: Mapping[str, Entry]
+    models: tuple[ServiceModel, ...]
+
+    def find(self, target: str) -> Entry:
+        """Give the entry of an X-Amz-Target.
+
+        Raises:
+            UnknownOperation: no service has it, or it is not built here.
+        """
+        if target in self.entries:
+            return self.entries[target]
+        prefix, _, name = target.partition(".")
+        if any(model.target_prefix == prefix and name in model.known_names for model in self.models):
+            raise UnknownOperation(f"The operation {name} is not built here yet.")
+        raise UnknownOperation(f"There is no operation {target[:100]!r}.")
+
+
+def read(modules: Iterable[ModuleType] | None = None) -> Catalog:
+    """Give the catalog of the functions in `modules`, by default all in `api/operations`.
+
+    Raises:
+        RuntimeError: a function has no operation, or an operation no action.
+    """
+    functions = _functions(_all_modules() if modules is None else modules)
+    names: tuple[ServiceName, ...] = get_args(ServiceName)
+    models = tuple(service_model.load(name, lambda op: service_model.function_name(op) in functions) for name in names)
+    found = [(model, operation) for model in models for operation in model.operations.values()]
+    unmatched = functions.keys() - {service_model.function_name(operation.name) for _, operation in found}
+    if unmatched:
+        raise RuntimeError(f"no service model has an operation for the functions {sorted(unmatched)}")
+    return Catalog(
+        entries={f"{model.target_prefix}.{operation.name}": _entry(operation, functions) for model, operation in found},
+        models=models,
+    )
+
+
+def _entry(operation: Operation, functions: Mapping[str, Function]) -> Entry:
+    verb = next((verb for verb in _ACCESS_BY_VERB if operation.name.startswith(verb)), None)
+    if verb is None:
+        raise RuntimeError(f"the operation {operation.name} begins with no verb that says what it lets a caller do")
+    return Entry(
+        operation=operation,
+        function=functions[service_model.function_name(operation.name)],
+        action=f"{operation.service}:{operation.name}",
+        access=_ACCESS_BY_VERB[verb],
+    )
+
+
+def _functions(modules: Iterable[ModuleType]) -> dict[str, Function]:
+    found: dict[str, Function] = {}
+    for module in modules:
+        for name, value in vars(module).items():
+            if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_"):
+                if name in found:
+                    raise RuntimeError(f"two modules have the operation {name}")
+                found[name] = value
+    return found
+
+
+def _all_modules() -> list[ModuleType]:
+    prefix = f"{operations_folder.__name__}."
+    return [importlib.import_module(one.name) for one in pkgutil.iter_modules(operations_folder.__path__, prefix)]

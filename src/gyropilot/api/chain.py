@@ -1,0 +1,146 @@
+"""The steps of a call, in the order they stand in `app.py`; each raises an error of ours or fills in the exchange.
+
+The coroutines among them are quick and run on the event loop; the plain functions may take a while and run in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from typing import Any
+
+from gyropilot import clock
+from gyropilot.api.caller import Caller
+from gyropilot.api.catalog import Catalog
+from gyropilot.api.exchange import CONTENT_TYPE, Exchange
+from gyropilot.api.rates import Rates
+from gyropilot.control.house import House
+from gyropilot.errors import MalformedRequest, NotAllowed, NotAuthentic, RequestTooLarge, UnknownOperation
+from gyropilot.wire import parse, respond, signature, validate
+from gyropilot.wire.hosts import check_source
+from gyropilot.wire.signature import SignedRequest
+
+Json = Any
+
+MAX_HEADER_BYTES = 16 * 1024
+BODY_SECONDS = 10.0
+SIGNING_NAME = "sagemaker"
+
+_INVOCATION_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+
+
+class ClientGone(Exception):
+    """The client went away before its call was read; nobody waits for an answer."""
+
+
+class Chain:
+    """The steps, with the parts of the process that they use."""
+
+    def __init__(self, house: House, catalog: Catalog, rates: Rates) -> None:
+        self._house = house
+        self._catalog = catalog
+        self._rates = rates
+
+    async def check_source(self, exchange: Exchange) -> None:
+        """Refuse requests under a foreign name or from a foreign page, and header floods."""
+        if sum(len(name) + len(value) for name, value in exchange.headers) > MAX_HEADER_BYTES:
+            raise RequestTooLarge(f"The headers are longer than {MAX_HEADER_BYTES} bytes.")
+        server = exchange.scope.get("server") or ("", self._house.settings.port)
+        check_source(exchange.headers, listening_host=self._house.settings.host, port=server[1])
+
+    async def answer_health(self, exchange: Exchange) -> None:
+        """Say that the service lives; the only answer without a signature."""
+        if exchange.path == "/health" and exchange.method in ("GET", "HEAD"):
+            exchange.content_type = "application/json"
+            exchange.answer = b'{"status":"ok"}'
+            exchange.is_answered = True
+
+    async def read_body(self, exchange: Exchange) -> None:
+        """Read the body, which is small and comes soon."""
+        stated = exchange.header("content-length") or "0"
+        if not stated.isdigit() or int(stated[:20]) > parse.MAX_BODY_BYTES:
+            raise RequestTooLarge(f"The body is longer than {parse.MAX_BODY_BYTES} bytes.")
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                exchange.body = await _received(exchange)
+        except TimeoutError as error:
+            raise MalformedRequest(f"The body did not arrive within {BODY_SECONDS:.0f} seconds.") from error
+
+    async def verify_signature(self, exchange: Exchange) -> None:
+        """Prove who calls."""
+        credentials = self._house.credentials
+
+        def find_secret(access_key_id: str) -> str | None:
+            found = credentials.find(access_key_id)
+            return found[1] if found else None
+
+        request = SignedRequest(
+            method=exchange.method,
+            path=exchange.path,
+            query=exchange.query,
+            headers=exchange.headers,
+            body_sha256=hashlib.sha256(exchange.body).hexdigest(),
+        )
+        verified = signature.verify(request, find_secret, now=clock.now(), service=SIGNING_NAME)
+        region = self._house.settings.region
+        if verified.region != region:
+            raise NotAuthentic("wrong", f"Credential should be scoped to the region '{region}'.")
+        found = credentials.find(verified.access_key_id)
+        if found is None:
+            raise NotAuthentic("wrong", "The key was withdrawn.")
+        invocation_id = exchange.header("amz-sdk-invocation-id") or ""
+        exchange.caller = Caller(
+            principal=found[0],
+            invocation_id=invocation_id if _INVOCATION_ID.fullmatch(invocation_id) else None,
+            region=verified.region,
+        )
+
+    async def check_rate(self, exchange: Exchange) -> None:
+        """Hold back who calls too often."""
+        self._rates.check(exchange.caller.principal.access_key_id)
+
+    async def name_operation(self, exchange: Exchange) -> None:
+        """Find the operation that is called."""
+        if exchange.method != "POST" or exchange.path != "/":
+            raise UnknownOperation("Calls are made by POST to /.")
+        media_type = (exchange.header("content-type") or "").partition(";")[0].strip().lower()
+        if media_type != CONTENT_TYPE:
+            raise MalformedRequest(f"Content-Type must be {CONTENT_TYPE}.")
+        if exchange.header("content-encoding") not in (None, "identity"):
+            raise MalformedRequest("Bodies are not read in any Content-Encoding.")
+        exchange.entry = self._catalog.find(exchange.header("x-amz-target") or "")
+
+    async def authorise(self, exchange: Exchange) -> None:
+        """Refuse what the caller may not do."""
+        if not exchange.entry.is_allowed_to(exchange.caller.principal):
+            raise NotAllowed(f"The key {exchange.caller_name} is not authorized to perform {exchange.entry.action}.")
+
+    def parse(self, exchange: Exchange) -> None:
+        """Read the body as JSON."""
+        exchange.request = parse.read_body(exchange.body)
+
+    def validate(self, exchange: Exchange) -> None:
+        """Hold the request against its shape."""
+        exchange.request = validate.validated(exchange.entry.operation.input, exchange.request)
+
+    def operate(self, exchange: Exchange) -> None:
+        """Run the operation."""
+        exchange.response = exchange.entry.function(self._house, exchange.caller, exchange.request)
+
+    def respond(self, exchange: Exchange) -> None:
+        """Write the response."""
+        exchange.answer = respond.render(exchange.entry.operation.output, exchange.response)
+
+
+async def _received(exchange: Exchange) -> bytes:
+    body = bytearray()
+    while True:
+        message = await exchange.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        body += message.get("body", b"")
+        if len(body) > parse.MAX_BODY_BYTES:
+            raise RequestTooLarge(f"The body is longer than {parse.MAX_BODY_BYTES} bytes.")
+        if not message.get("more_body", False):
+            return bytes(body)

@@ -1,0 +1,68 @@
+"""One call on its way through the chain: what is known of it so far, and what is to be answered."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gyropilot.api.caller import Caller
+from gyropilot.api.catalog import Entry
+
+Json = Any
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+CONTENT_TYPE = "application/x-amz-json-1.1"
+
+
+@dataclass(kw_only=True)
+class Exchange:
+    """A call; each step of the chain fills in what the next ones need."""
+
+    scope: Scope
+    receive: Receive
+    request_id: str
+    headers: list[tuple[str, str]]
+    """In order, names in lower case, values as Latin-1."""
+    body: bytes = b""
+    status: int = 200
+    answer: bytes = b""
+    content_type: str = CONTENT_TYPE
+    is_answered: bool = False
+    """Set by a step that needs no further ones."""
+    caller: Caller = field(init=False)
+    entry: Entry = field(init=False)
+    request: dict[str, Json] = field(init=False)
+    response: dict[str, Json] | None = field(init=False)
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return str(self.scope["method"])
+
+    @property
+    def path(self) -> str:
+        """The path as it came, undecoded."""
+        raw = self.scope.get("raw_path")
+        return str(self.scope["path"]) if raw is None else raw.decode("latin-1")
+
+    @property
+    def query(self) -> str:
+        """The query string as it came."""
+        return str(self.scope.get("query_string", b"").decode("latin-1"))
+
+    @property
+    def operation_name(self) -> str:
+        """The operation's name once it is known, for the log."""
+        return self.entry.operation.name if hasattr(self, "entry") else "-"
+
+    @property
+    def caller_name(self) -> str:
+        """The caller's access key id once it is proven, for the log."""
+        return self.caller.principal.access_key_id if hasattr(self, "caller") else "-"
+
+    def header(self, name: str) -> str | None:
+        """Give the first value of a header, by its lower-case name."""
+        return next((value for one, value in self.headers if one == name), None)
