@@ -20,12 +20,12 @@ def test_a_progress_line_shows_phase_share_step_loss_speed_and_time_left():
         phase="training",
         done=26,
         total=104,
-        unit="step",
+        unit="steps",
         values={"loss": 2.5, "tokens_per_second": 311.6, "seconds_left": 75},
     )
     line = texts.progress_line(progress, width=200)
     assert line.split("  ")[0] == "training"
-    for part in ("25%", "step 26/104", "loss 2.500", "312 tokens/s", "1 min 15 s left"):
+    for part in ("25%", "26/104 steps", "loss 2.500", "312 tokens/s", "1 min 15 s left"):
         assert part in line
 
 

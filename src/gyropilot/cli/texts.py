@@ -73,7 +73,7 @@ def progress_line(progress: Progress, *, width: int) -> str:
         share = min(1.0, max(0.0, progress.done / progress.total))
         filled = round(share * _BAR_CELLS)
         parts.append(f"[{'#' * filled}{'.' * (_BAR_CELLS - filled)}] {share:4.0%}")
-        parts.append(f"{progress.unit} {number(progress.done)}/{number(progress.total)}")
+        parts.append(f"{number(progress.done)}/{number(progress.total)} {progress.unit}")
     parts.extend(_figures(progress))
     return printable("  ".join(parts))[:width]
 

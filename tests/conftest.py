@@ -1,0 +1,23 @@
+"""Fixtures that tests of several rooms share: a running service with a tiny base model."""
+
+from __future__ import annotations
+
+import pytest
+
+import services
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory):
+    return services.make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory, tiny_model_folder):
+    """One service for all tests that leave it running; the tiny model is registered, s3://data/train/ holds rows."""
+    home = tmp_path_factory.mktemp("service") / "home"
+    with services.running(home, checkpoint_seconds=1) as running:
+        added = running.gyropilot("models", "add", services.TINY, tiny_model_folder)
+        assert added.returncode == 0, added.stderr
+        services.put_rows(running, services.rows(40))
+        yield running

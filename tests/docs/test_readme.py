@@ -1,0 +1,37 @@
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+import services
+
+TOP = Path(__file__).resolve().parents[2]
+
+
+def _program():
+    found = re.search(
+        r"<!-- run in tests/docs/test_readme.py -->\n```python\n(.*?)```", (TOP / "README.md").read_text(), re.S
+    )
+    return found[1]
+
+
+@pytest.mark.slow
+def test_the_readme_program_runs_as_it_stands(tmp_path, tiny_model_folder):
+    with services.running(tmp_path / "home") as service:
+        # The README names the real base model; here the tiny one stands under its name.
+        assert service.gyropilot("models", "add", "SmolLM2-135M-Instruct", tiny_model_folder).returncode == 0
+        lines = "\n".join(f'"{given}","{wanted}"' for given, wanted in services.rows(20))
+        (tmp_path / "data.csv").write_text(f"input,output\n{lines}\n")
+        environment = services.clean_environment() | service.variables
+        ran = services.run([sys.executable, "-c", _program()], cwd=tmp_path, env=environment)
+        assert ran.returncode == 0, ran.stderr
+        watched = service.gyropilot("jobs", "watch", "my-job")
+        assert watched.returncode == 0, watched.stdout + watched.stderr
+        copied = services.run(
+            [services.SCRIPTS / "aws", "s3", "cp", "s3://my-data/output/my-job/report.html", "."],
+            cwd=tmp_path,
+            env=environment,
+        )
+        assert copied.returncode == 0, copied.stderr
+        assert (tmp_path / "report.html").read_text().lstrip().startswith("<!")

@@ -1,0 +1,66 @@
+"""Nothing acknowledged is lost: kills in the middle of training end in the job that an undisturbed run gives."""
+
+import json
+
+import psutil
+import pytest
+
+import services
+
+HYPERPARAMETERS = {"epochCount": "10", "batchSize": "1", "learningRate": "0.001"}
+
+
+@pytest.mark.slow
+def test_jobs_survive_kills_of_the_service_and_of_the_child(tmp_path, tiny_model_folder):
+    with services.running(tmp_path / "home", checkpoint_seconds=0.2, lease_seconds=2) as service:
+        assert service.gyropilot("models", "add", services.TINY, tiny_model_folder).returncode == 0
+        services.put_rows(service, services.rows(200))
+        undisturbed = _train(service, "undisturbed", kill=None)
+        child_killed = _train(service, "child-killed", kill=_kill_child)
+        service_killed = _train(service, "service-killed", kill=_kill_service)
+    assert child_killed == undisturbed
+    assert service_killed == undisturbed
+
+
+def _train(service, name, *, kill):
+    """Run a job, killing something in mid-training; give its losses and the losses of its steps."""
+    request = services.request(service, name, TextGenerationHyperParameters=HYPERPARAMETERS)
+    service.boto3("sagemaker").create_auto_ml_job_v2(**request)
+    if kill:
+        services.wait_until(
+            lambda: (seen := service.progress(name)).phase == "training" and seen.done >= 0.3 * seen.total,
+            seconds=120,
+            what=f"{name} to be in mid-training",
+        )
+        kill(service)
+    job = services.wait_until(lambda: _ended(service, name), seconds=180, what=f"{name} to end")
+    assert job["AutoMLJobStatus"] == "Completed", job.get("FailureReason")
+    summaries = service.boto3("sagemaker").list_auto_ml_jobs(NameContains=name)["AutoMLJobSummaries"]
+    assert len(summaries) == 1
+    body = service.boto3("s3").get_object(Bucket="data", Key=f"out/{name}/training.jsonl")["Body"].read()
+    steps = [json.loads(line) for line in body.splitlines()]
+    numbers = [one["step"] for one in steps]
+    assert numbers == list(range(1, len(steps) + 1)), "each step once"
+    metrics = job["BestCandidate"]["CandidateProperties"]["CandidateMetrics"]
+    losses = {one["StandardMetricName"]: one["Value"] for one in metrics if "Loss" in one["StandardMetricName"]}
+    return losses, [one["loss"] for one in steps]
+
+
+def _ended(service, name):
+    job = service.boto3("sagemaker").describe_auto_ml_job_v2(AutoMLJobName=name)
+    return job if job["AutoMLJobStatus"] in {"Completed", "Failed", "Stopped"} else None
+
+
+def _kill_child(service):
+    children = psutil.Process(service.process.pid).children(recursive=True)
+    assert children
+    for child in children:
+        child.kill()
+
+
+def _kill_service(service):
+    children = psutil.Process(service.process.pid).children(recursive=True)
+    service.kill()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == [], "a child outlived its service"
+    service.start()
