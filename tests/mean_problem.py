@@ -1,0 +1,136 @@
+"""A problem type small enough for tests: it learns the mean of the numbers in a channel, one step at a time.
+
+It stands where TabularJobConfig will, so that shape checks and clients take its requests. A request with the tag
+`steps` trains that many steps; `step_seconds` is how long each takes; `fault` says what goes wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from dataclasses import asdict, dataclass
+
+from gyropilot.errors import InvalidData, InvalidRequest
+from gyropilot.problems import tasks
+from gyropilot.problems.contract import Container, Limits, Metric, Problem, TrainResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanSpec:
+    steps: int
+    step_seconds: float
+    fault: str
+    candidates: int
+    limits: Limits
+
+    def to_json(self):
+        return asdict(self)
+
+
+def read_request(request, context):
+    tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}
+    if tags.get("fault") == "request":
+        raise InvalidRequest(where="Tags", found="request", problem="is the fault asked for", fix="ask for none")
+    criteria = request["AutoMLProblemTypeConfig"]["TabularJobConfig"].get("CompletionCriteria", {})
+    return MeanSpec(
+        steps=int(tags.get("steps", "3")),
+        step_seconds=float(tags.get("step_seconds", "0")),
+        fault=tags.get("fault", ""),
+        candidates=int(tags.get("candidates", "1")),
+        limits=Limits(
+            max_candidates=criteria.get("MaxCandidates", 1),
+            seconds_per_candidate=criteria.get("MaxRuntimePerTrainingJobInSeconds"),
+            seconds_per_job=criteria.get("MaxAutoMLJobRuntimeInSeconds"),
+        ),
+    )
+
+
+def read_spec(values):
+    return MeanSpec(**{**values, "limits": Limits(**values["limits"])})
+
+
+class MeanSearch:
+    def __init__(self, spec, profile):
+        self._names = [f"mean-{number}" for number in range(spec.candidates)]
+
+    def ask(self):
+        return {"name": self._names.pop(0)} if self._names else None
+
+    def tell(self, name, result):
+        pass
+
+
+def profile(arguments, reporter):
+    task = tasks.profile_task(arguments)
+    numbers = []
+    for file in task.channels[0].files:
+        for number, line in enumerate(file.path.read_text().splitlines(), start=1):
+            if not line.replace(".", "").isdigit():
+                raise InvalidData(where=f"{file.uri} row {number}", found=line, problem="is no number", fix="mend it")
+            numbers.append(float(line))
+    (task.prepared / "numbers.json").write_text(json.dumps(numbers))
+    reporter.event("finding", f"{len(numbers)} numbers", detail={"count": len(numbers)})
+    if task.spec["fault"] == "slow profile":
+        threading.Event().wait(60)
+    return {"count": len(numbers)}
+
+
+def train(arguments, reporter):
+    task = tasks.train_task(arguments)
+    numbers = json.loads((task.prepared / "numbers.json").read_text())
+    checkpoint = task.checkpoints / "steps.json"
+    done = json.loads(checkpoint.read_text()) if checkpoint.exists() else 0
+    ended_by = "finished"
+    for step in range(done, task.spec["steps"]):
+        if reporter.stop_requested():
+            ended_by = "stop"
+            break
+        if task.seconds_left is not None and step - done >= task.seconds_left / max(task.spec["step_seconds"], 1e-9):
+            ended_by = "time limit"
+            break
+        _fail_if_asked(task, step)
+        threading.Event().wait(task.spec["step_seconds"])
+        checkpoint.write_text(json.dumps(step + 1))
+        reporter.progress("training", done=step + 1, total=task.spec["steps"], unit="steps", values={"loss": 1.0})
+    mean = sum(numbers) / len(numbers)
+    (task.output / "model.json").write_text(json.dumps({"mean": mean}))
+    error = sum((one - mean) ** 2 for one in numbers) / len(numbers) + float(task.candidate["name"][5:])
+    return tasks.to_json(
+        TrainResult(
+            score=error,
+            score_name="MSE",
+            direction="Minimize",
+            metrics=(Metric(name="MSE", split="Validation", value=error),),
+            containers=(Container(image="gyropilot/mean", model_path="model.json", environment={"A": "b"}),),
+            artifacts={"model": "model.json"},
+            ended_by=ended_by,
+        )
+    )
+
+
+def _fail_if_asked(task, step):
+    fault, marker = task.spec["fault"], task.checkpoints / "died"
+    if fault == "training":
+        raise InvalidData(where="step", found=step, problem="is the fault asked for", fix="ask for none")
+    if fault == "bug":
+        raise ZeroDivisionError("secret of the house")
+    if fault == "always dies" or (fault == "dies once" and step == 1 and not marker.exists()):
+        marker.write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+MEAN = Problem(
+    wire_name="TabularJobConfig",
+    config_name="Tabular",
+    extra="",
+    read_request=read_request,
+    read_spec=read_spec,
+    resolved_attributes=lambda spec: {"AutoMLJobObjective": {"MetricName": "MSE"}},
+    open_search=MeanSearch,
+    profile="mean_problem:profile",
+    train="mean_problem:train",
+    predict="mean_problem:load",
+    profile_status="AnalyzingData",
+)
