@@ -185,7 +185,7 @@ def test_an_input_that_changes_after_it_was_pinned_fails_the_job(house):
     request = houses.mean_request()
     pinned = staging.pin(house, request)
     house.objects.put_bytes("data", "numbers/a.csv", b"9\n9\n9\n", "text/csv")
-    with pytest.raises(InvalidData, match="s3://data/numbers/a.csv"):
+    with pytest.raises(InvalidData, match=r"s3://data/numbers/a\.csv"):
         staging.fetch(house, request, pinned, house.settings.scratch / "x")
 
 

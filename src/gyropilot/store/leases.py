@@ -35,20 +35,20 @@ def claim(db: Database, owner: str, ttl_seconds: float, max_running: int) -> tup
 
     Claims pass one at a time, over all processes, so there are never more than `max_running` live leases on open jobs.
     """
+    if not _any_is_free(db):
+        return None
     with db.write() as connection:
         connection.execute(
             update(turnstiles).where(turnstiles.c.name == "claims").values(passes=turnstiles.c.passes + 1)
         )
         now = db.lease_clock(connection)
-        is_open = jobs_table.c.status.in_(OPEN)
         is_held = and_(jobs_table.c.lease_token.is_not(None), jobs_table.c.lease_until > now)
-        running = connection.execute(select(func.count()).select_from(jobs_table).where(is_open, is_held)).scalar_one()
+        running = connection.execute(select(func.count()).select_from(jobs_table).where(_IS_OPEN, is_held)).scalar_one()
         if running >= max_running:
             return None
-        is_free = or_(jobs_table.c.lease_token.is_(None), jobs_table.c.lease_until <= now)
         oldest_first = (jobs_table.c.created_at, jobs_table.c.id)
         job_id = connection.execute(
-            select(jobs_table.c.id).where(is_open, is_free).order_by(*oldest_first).limit(1).with_for_update()
+            select(jobs_table.c.id).where(_IS_OPEN, _is_free(now)).order_by(*oldest_first).limit(1).with_for_update()
         ).scalar()
         return None if job_id is None else _take(connection, job_id, owner, now + _micros(ttl_seconds))
 
@@ -110,7 +110,19 @@ def holds(lease: Lease) -> ColumnElement[bool]:
     )
 
 
+_IS_OPEN = jobs_table.c.status.in_(OPEN)
 _NO_LEASE = {"lease_owner": None, "lease_token": None, "lease_until": None}
+
+
+def _any_is_free(db: Database) -> bool:
+    """Say whether a claim may find a job; asked first, since an idle worker must not write to the disk at each turn."""
+    with db.read() as connection:
+        free = select(jobs_table.c.id).where(_IS_OPEN, _is_free(db.lease_clock(connection))).limit(1)
+        return connection.execute(free).first() is not None
+
+
+def _is_free(now: int) -> ColumnElement[bool]:
+    return or_(jobs_table.c.lease_token.is_(None), jobs_table.c.lease_until <= now)
 
 
 def _take(connection: Connection, job_id: str, owner: str, until: int) -> tuple[Lease, JobRecord]:
