@@ -61,7 +61,7 @@ def base_models() -> str:
     rows = [
         (
             f"`{one.name}`",
-            f"{one.parameters / 1e9:.3g} B",
+            f"{one.parameters / 1e9:.3g} B" if one.parameters >= 1e9 else f"{one.parameters / 1e6:.3g} M",
             f"{one.context_tokens:,}",
             f"{one.max_rows:,}",
             one.licence,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from importlib.metadata import version
 from typing import NoReturn
@@ -56,6 +57,8 @@ def gyropilot() -> None:
 
 def main() -> NoReturn:
     """Run the command line; a failure is one line that says what to do."""
+    # Whatever a command writes is for its owner only.
+    os.umask(0o077)
     try:
         status = gyropilot.main(standalone_mode=False, prog_name="gyropilot")
     except click.exceptions.Abort:

