@@ -80,24 +80,22 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _check_depth_and_text(value: Json) -> None:
+    """Walk the value level by level: it may be nested deeper than Python's own stack."""
     level: list[Json] = [value]
-    for depth in range(MAX_DEPTH + 2):
+    for _ in range(MAX_DEPTH + 1):
         for text in (one for one in level if isinstance(one, str)):
             _check_text(text)
-        level = [inner for one in level for inner in _inside(one)]
-        if not level:
+        containers = [one for one in level if isinstance(one, (dict, list))]
+        if not containers:
             return
-        if depth == MAX_DEPTH and any(isinstance(one, (dict, list)) for one in level):
-            break
+        level = [inner for one in containers for inner in _inside(one)]
     raise MalformedRequest(f"The body is nested deeper than {MAX_DEPTH} levels.")
 
 
-def _inside(value: Json) -> Iterator[Json]:
+def _inside(value: dict[str, Json] | list[Json]) -> Iterator[Json]:
+    yield from value
     if isinstance(value, dict):
-        yield from value
         yield from value.values()
-    elif isinstance(value, list):
-        yield from value
 
 
 def _check_text(text: str) -> None:
