@@ -87,7 +87,7 @@ class FolderObjects:
             if self.bucket_exists(bucket):
                 return False
             folder = make_folders(self.root, (bucket,))
-            self._write(folder / "@bucket", f'{{"created_at": "{clock.now().isoformat()}"}}'.encode())
+            self.write_whole(folder / "@bucket", f'{{"created_at": "{clock.now().isoformat()}"}}'.encode())
             return True
 
     def delete_bucket(self, bucket: str) -> Literal["deleted", "not empty"]:
@@ -228,7 +228,7 @@ class FolderObjects:
             )
             draft.move(target / record.data_name)
             sync_folder(target)
-            self._write(target / f"{name}{RECORD_SUFFIX}", object_records.written(record))
+            self.write_whole(target / f"{name}{RECORD_SUFFIX}", object_records.written(record))
             if current:
                 (target / current.data_name).unlink(missing_ok=True)
         return record
@@ -251,6 +251,13 @@ class FolderObjects:
             sync_folder(folder)
             (folder / current.data_name).unlink(missing_ok=True)
             _prune(folder)
+
+    def write_whole(self, path: Path, data: bytes) -> None:
+        """Make a small file of the store's own whole and durable, over a former one."""
+        with self.draft() as draft:
+            draft.write(data)
+            draft.move(path)
+            sync_folder(path.parent)
 
     def _put(self, bucket: str, key: str, blocks: Iterator[bytes], content_type: str) -> ObjectInfo:
         with self.draft() as draft:
@@ -294,12 +301,6 @@ class FolderObjects:
                 if entry.name.startswith(f"{name}@") and entry.name not in wanted:
                     Path(entry.path).unlink(missing_ok=True)
             _prune(folder)
-
-    def _write(self, path: Path, data: bytes) -> None:
-        with self.draft() as draft:
-            draft.write(data)
-            draft.move(path)
-            sync_folder(path.parent)
 
 
 def _prune(folder: Path) -> None:

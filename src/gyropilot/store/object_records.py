@@ -41,9 +41,9 @@ def details_of(values: dict[str, object]) -> ObjectDetails:
     """Give back what `details_as_json` wrote."""
     return ObjectDetails(
         content_type=str(values["content_type"]),
-        metadata=_strings(values["metadata"]),
-        headers=_strings(values["headers"]),
-        checksums=_strings(values["checksums"]),
+        metadata=strings(values["metadata"]),
+        headers=strings(values["headers"]),
+        checksums=strings(values["checksums"]),
     )
 
 
@@ -80,5 +80,6 @@ def read_json(path: Path) -> dict[str, object] | None:
     return values
 
 
-def _strings(value: object) -> dict[str, str]:
+def strings(value: object) -> dict[str, str]:
+    """Give a JSON object of strings."""
     return {str(name): str(text) for name, text in value.items()} if isinstance(value, dict) else {}

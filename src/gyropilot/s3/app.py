@@ -1,0 +1,117 @@
+"""The object door: one ASGI app, S3's REST protocol over the embedded store; put into a process by `cli/processes.py`.
+
+request -> source -> signature -> permission -> operation -> bucket -> answer; any step raises -> errors.py
+"""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gyropilot import clock
+from gyropilot.names import new_id
+from gyropilot.s3 import routes, xml
+from gyropilot.s3.buckets import check_bucket, create_bucket
+from gyropilot.s3.details import refuse_what_is_not_done
+from gyropilot.s3.errors import S3Error, as_s3_error
+from gyropilot.s3.requests import Door, S3Request, read_path, read_query
+from gyropilot.settings import Settings
+from gyropilot.store.folder_objects import FolderObjects
+from gyropilot.store.folder_uploads import FolderUploads
+from gyropilot.store.principals import Credentials
+from gyropilot.wire.hosts import check_source
+from gyropilot.wire.signature import SignedRequest, VerifiedSignature, verify
+
+_KINDS = ("admin", "operator")
+_MOST_HEADER_BYTES = 16 * 1024
+
+logger = logging.getLogger(__name__)
+
+
+def make_app(objects: FolderObjects, credentials: Credentials, settings: Settings) -> ASGIApp:
+    """Give the app that serves the embedded store to the keys of `credentials`, except invokers'."""
+    door = Door(objects=objects, uploads=FolderUploads(objects), settings=settings)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError(f"this app has no part in {scope['type']}")
+        await _answer(door, credentials, Request(scope, receive), send)
+
+    return app
+
+
+async def _answer(door: Door, credentials: Credentials, request: Request, send: Send) -> None:
+    request_id, started_at = new_id()[:16].upper(), clock.monotonic()
+    try:
+        response = await _operated(door, credentials, request)
+    except ClientDisconnect:
+        return
+    except xml.Malformed as error:
+        response = _error_answer(
+            S3Error("MalformedXML", f"The XML you provided was malformed: {error}."), request, request_id
+        )
+    except Exception as error:  # the one place where errors become answers
+        response = _error_answer(as_s3_error(error), request, request_id)
+    response.headers["x-amz-request-id"] = request_id
+    milliseconds = (clock.monotonic() - started_at) * 1000
+    path = request.scope["path"]
+    logger.info("%s %s %s %d %.0f ms", request_id, request.method, path, response.status_code, milliseconds)
+    await response(request.scope, request.receive, send)
+
+
+async def _operated(door: Door, credentials: Credentials, request: Request) -> Response:
+    headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers.raw]
+    if sum(len(name) + len(value) for name, value in headers) > _MOST_HEADER_BYTES:
+        raise S3Error("InvalidRequest", f"The headers are longer than {_MOST_HEADER_BYTES} bytes.")
+    server = request.scope.get("server") or ("", door.settings.port)
+    check_source(headers, listening_host=door.settings.host, port=server[1])
+    path, query = request.scope["raw_path"].decode("latin-1"), request.scope["query_string"].decode("latin-1")
+    signature = _proven(credentials, request.method, path, query, headers)
+    bucket, key = read_path(path)
+    asked = S3Request(
+        method=request.method,
+        bucket=bucket,
+        key=key,
+        query=read_query(query),
+        headers=_joined(headers),
+        signature=signature,
+        stream=request.stream,
+    )
+    target, operation = routes.find(asked)
+    refuse_what_is_not_done(asked.headers, door.settings.account_id)
+    if target != "service" and operation is not create_bucket:
+        await check_bucket(door, bucket)
+    return await operation(door, asked)
+
+
+def _proven(
+    credentials: Credentials, method: str, path: str, query: str, headers: list[tuple[str, str]]
+) -> VerifiedSignature:
+    def find_secret(access_key_id: str) -> str | None:
+        found = credentials.find(access_key_id)
+        return found[1] if found else None
+
+    signed = SignedRequest(method=method, path=path, query=query, headers=headers, body_sha256=None)
+    signature = verify(signed, find_secret, now=clock.now(), service="s3")
+    found = credentials.find(signature.access_key_id)
+    if found is None or found[0].kind not in _KINDS:
+        raise S3Error("AccessDenied", "This key may not use the object store.")
+    return signature
+
+
+def _joined(headers: list[tuple[str, str]]) -> dict[str, str]:
+    """Give one value a name: what stands twice is joined, which is how it was signed."""
+    joined: dict[str, str] = {}
+    for name, value in headers:
+        joined[name] = f"{joined[name]},{value.strip()}" if name in joined else value.strip()
+    return joined
+
+
+def _error_answer(error: S3Error, request: Request, request_id: str) -> Response:
+    has_body = request.method != "HEAD" and error.status != 304
+    body = error.body(request.scope["path"], request_id) if has_body else b""
+    headers = {**error.headers, "Connection": "close"} if request.method in ("PUT", "POST") else error.headers
+    return Response(body, status_code=error.status, headers=headers, media_type="application/xml")

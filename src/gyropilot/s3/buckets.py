@@ -1,0 +1,89 @@
+"""Operations on buckets."""
+
+from __future__ import annotations
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from gyropilot.s3 import xml
+from gyropilot.s3.answers import timestamp, xml_answer
+from gyropilot.s3.bodies import document
+from gyropilot.s3.errors import S3Error, no_bucket
+from gyropilot.s3.requests import Door, S3Request
+from gyropilot.s3.xml import element
+from gyropilot.store.object_names import is_bucket_name
+
+
+async def list_buckets(door: Door, request: S3Request) -> Response:
+    """Answer ListBuckets."""
+    prefix = request.query.get("prefix", "")
+    buckets = [one for one in await run_in_threadpool(door.objects.buckets) if one.name.startswith(prefix)]
+    shown = [
+        element("Bucket", element("Name", one.name), element("CreationDate", timestamp(one.created_at)))
+        for one in buckets
+    ]
+    owner = element("Owner", element("ID", door.settings.account_id))
+    return xml_answer(element("ListAllMyBucketsResult", owner, element("Buckets", *shown)))
+
+
+async def create_bucket(door: Door, request: S3Request) -> Response:
+    """Answer CreateBucket."""
+    if not is_bucket_name(request.bucket):
+        raise S3Error("InvalidBucketName", "The specified bucket is not valid.", BucketName=request.bucket)
+    body = await document(request)
+    if body:
+        _check_configuration(body, door.settings.region)
+    if not await run_in_threadpool(door.objects.create_bucket, request.bucket):
+        raise S3Error(
+            "BucketAlreadyOwnedByYou",
+            "Your previous request to create the named bucket succeeded and you already own it.",
+            BucketName=request.bucket,
+        )
+    return Response(headers={"Location": f"/{request.bucket}"})
+
+
+async def head_bucket(door: Door, request: S3Request) -> Response:
+    """Answer HeadBucket."""
+    return Response(headers={"x-amz-bucket-region": door.settings.region})
+
+
+async def delete_bucket(door: Door, request: S3Request) -> Response:
+    """Answer DeleteBucket; multipart uploads under way end with their bucket."""
+    if await run_in_threadpool(door.objects.delete_bucket, request.bucket) == "not empty":
+        raise S3Error("BucketNotEmpty", "The bucket you tried to delete is not empty.", BucketName=request.bucket)
+    for upload in await run_in_threadpool(door.uploads.of_bucket, request.bucket):
+        await run_in_threadpool(door.uploads.abort, upload)
+    return Response(status_code=204)
+
+
+async def get_bucket_location(door: Door, request: S3Request) -> Response:
+    """Answer GetBucketLocation; us-east-1 is told by an empty text, as S3 does."""
+    region = door.settings.region
+    return xml_answer(element("LocationConstraint", *([region] if region != "us-east-1" else [])))
+
+
+async def get_bucket_versioning(door: Door, request: S3Request) -> Response:
+    """Answer GetBucketVersioning: it was never switched on."""
+    return xml_answer(element("VersioningConfiguration"))
+
+
+async def check_bucket(door: Door, bucket: str) -> None:
+    """Check that a bucket is there.
+
+    Raises:
+        S3Error: it is not.
+    """
+    if not await run_in_threadpool(door.objects.bucket_exists, bucket):
+        raise no_bucket(bucket)
+
+
+def _check_configuration(body: bytes, region: str) -> None:
+    root = xml.read(body)
+    constraint = root.findtext("LocationConstraint")
+    if root.tag != "CreateBucketConfiguration" or {child.tag for child in root} - {"LocationConstraint"}:
+        raise S3Error("NotImplemented", "CreateBucketConfiguration is implemented for LocationConstraint alone.")
+    if constraint not in (None, region):
+        raise S3Error(
+            "IllegalLocationConstraintException",
+            f"The {constraint} location constraint is incompatible with this store's region {region}.",
+        )
