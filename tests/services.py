@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from gyropilot.cli import service as noted
+from gyropilot.sdk.client import Client
 
 SCRIPTS = Path(sys.executable).parent
 TINY = "Tiny"
@@ -38,6 +39,7 @@ class Service:
         self.log = self.home.with_name(f"{self.home.name}.log")
         self._settings = {f"GYROPILOT_{name.upper()}": str(value) for name, value in settings.items()}
         self.process = None
+        self.variables = {}
 
     def start(self, *options):
         with self.log.open("ab") as log:
@@ -48,6 +50,7 @@ class Service:
                 env=clean_environment() | self._settings,
             )
         wait_until(self._is_up, seconds=60, what=lambda: f"the service to start: {self.log.read_text()}")
+        self.variables = json.loads(self.gyropilot("env", "--json").stdout)
 
     def kill(self):
         self.process.kill()
@@ -56,10 +59,6 @@ class Service:
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)
-
-    @property
-    def variables(self):
-        return json.loads(self.gyropilot("env", "--json").stdout)
 
     def boto3(self, name):
         given = self.variables
@@ -79,16 +78,14 @@ class Service:
     def aws(self, *arguments):
         return run([SCRIPTS / "aws", *map(str, arguments)], env=clean_environment() | self.variables)
 
-    def progress(self, name):
+    def sdk(self):
         given = self.variables
-        from gyropilot.sdk.client import Client
-
         return Client(
             url=given["AWS_ENDPOINT_URL"],
             access_key=given["AWS_ACCESS_KEY_ID"],
             secret=given["AWS_SECRET_ACCESS_KEY"],
             region=given["AWS_REGION"],
-        ).progress(name)
+        )
 
     def _is_up(self):
         assert self.process.poll() is None, self.log.read_text()

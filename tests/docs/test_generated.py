@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,6 @@ def test_generated_parts_are_what_the_code_says():
 
 
 def test_every_link_between_pages_leads_somewhere():
-    import re
-
     pages = [TOP / "README.md", TOP / "CONTRIBUTING.md", TOP / "CHANGELOG.md", *(TOP / "docs").rglob("*.md")]
     broken = [
         f"{page.relative_to(TOP)}: {target}"
@@ -26,8 +25,6 @@ def test_every_link_between_pages_leads_somewhere():
 
 
 def test_every_make_target_that_the_docs_name_exists():
-    import re
-
     known = set(re.findall(r"^([a-z-]+):", (TOP / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for page in (TOP / "README.md", TOP / "CONTRIBUTING.md", TOP / ".ci" / "run"):
         for line in re.findall(r"(?:^|\$ |`)make (?:--no-print-directory )?([a-z -]+)", page.read_text(), re.MULTILINE):

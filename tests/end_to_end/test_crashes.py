@@ -28,7 +28,7 @@ def _train(service, name, *, kill):
     service.boto3("sagemaker").create_auto_ml_job_v2(**request)
     if kill:
         services.wait_until(
-            lambda: (seen := service.progress(name)).phase == "training" and seen.done >= 0.3 * seen.total,
+            lambda: (seen := service.sdk().progress(name)).phase == "training" and seen.done >= 0.3 * seen.total,
             seconds=120,
             what=f"{name} to be in mid-training",
         )

@@ -10,13 +10,7 @@ from gyropilot.sdk.errors import Refused, Unreachable
 
 @pytest.fixture
 def client(service):
-    given = service.variables
-    return Client(
-        url=given["AWS_ENDPOINT_URL"],
-        access_key=given["AWS_ACCESS_KEY_ID"],
-        secret=given["AWS_SECRET_ACCESS_KEY"],
-        region=given["AWS_REGION"],
-    )
+    return service.sdk()
 
 
 @pytest.mark.slow
