@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+_TALKATIVE = ("alembic", "uvicorn", "botocore", "aiobotocore", "s3fs")
 _SECRETS = re.compile(
     r"(?i)(authorization['\"]?\s*[:=]\s*)[^\r\n]+|(signature=)[0-9a-f]+|(x-amz-security-token['\"]?\s*[:=]\s*)\S+"
     r"|((?:secret|password|token)[a-z_]*['\"]?\s*[:=]\s*)\S+"
@@ -20,6 +21,8 @@ def set_up(*, level: int = logging.INFO, file: Path | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
 def redacted(text: str) -> str:
