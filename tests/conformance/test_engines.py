@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import stat
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gyropilot.engine import memory
-from gyropilot.engine.engine import Engine, Ending, Message, Run, Task
+from gyropilot.engine.engine import Ending, Engine, Message, Run, Task
 from gyropilot.engine.local_process import LocalProcessEngine
 from gyropilot.errors import LimitExceeded, NotAllowed
 
@@ -365,8 +364,8 @@ def test_runs_leave_no_descriptor_and_no_thread(engine, tmp_path):
     import threading
 
     finish(engine.start(a_task(tmp_path, "echo")))
-    descriptors, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+    descriptors, threads = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
     for _ in range(3):
         finish(engine.start(a_task(tmp_path, "echo")))
     wait_until(lambda: threading.active_count() <= threads)
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors

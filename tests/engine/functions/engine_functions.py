@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ def echo(arguments, reporter):
 def many_progress(arguments, reporter):
     for step in range(20_000):
         reporter.progress("training", done=step + 1, total=20_000, unit="steps")
-    return None
+    return
 
 
 def surroundings(arguments, reporter):
@@ -33,9 +34,9 @@ def surroundings(arguments, reporter):
         "folder": str(Path.cwd()),
         "path": sys.path,
         "is_leader": os.getpid() == os.getsid(0) == os.getpgrp(),
-        "stdin": os.readlink("/proc/self/fd/0"),
-        "descriptors": len(os.listdir("/proc/self/fd")),
-        "core": __import__("resource").getrlimit(__import__("resource").RLIMIT_CORE),
+        "stdin": str(Path("/proc/self/fd/0").readlink()),
+        "descriptors": len(list(Path("/proc/self/fd").iterdir())),
+        "core": resource.getrlimit(resource.RLIMIT_CORE),
         "umask": os.umask(0o077),
     }
 
@@ -108,9 +109,9 @@ def hang_with_family(arguments, reporter):
         time.sleep(600)
     reporter.event("ready", "", detail={"processes": [os.getpid(), fork, *family]})
     if arguments.get("then") == "return":
-        return None
+        return
     threading.Event().wait()
-    return None
+    return
 
 
 def grow(arguments, reporter):
