@@ -204,6 +204,24 @@ def test_a_chunked_body_over_the_limit_is_refused(server):
         assert sent.recv(1024).startswith(b"HTTP/1.1 413")
 
 
+def test_a_body_that_does_not_come_is_not_waited_for(server, monkeypatch):
+    monkeypatch.setattr("gyropilot.api.chain.BODY_SECONDS", 0.2)
+    headers = signed_headers(server) | {"Content-Length": "100"}
+    status, answer, _ = ask(server, body=b"{", headers=headers)
+    assert (status, code(answer)) == (400, "SerializationException")
+
+
+def test_a_replayed_stop_changes_nothing_more(server):
+    server.client().create_auto_ml_job_v2(**houses.mean_request("replayed"))
+    body = b'{"AutoMLJobName":"replayed"}'
+    headers = signed_headers(server, body=body, target="SageMaker.StopAutoMLJob")
+    first = ask(server, body=body, headers=headers)
+    described = server.client().describe_auto_ml_job_v2(AutoMLJobName="replayed")
+    assert first[:2] == ask(server, body=body, headers=headers)[:2] == (200, b"")
+    again = server.client().describe_auto_ml_job_v2(AutoMLJobName="replayed")
+    assert again["LastModifiedTime"] == described["LastModifiedTime"]
+
+
 def test_a_header_flood_is_refused(server):
     status, _, _ = ask(server, headers=signed_headers(server) | {f"X-Flood-{n}": "x" * 1000 for n in range(30)})
     assert status in (400, 413, 431)
