@@ -1,0 +1,130 @@
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+
+import pytest
+
+import services
+
+
+@pytest.fixture(scope="module")
+def completed(service):
+    """A job that ended well."""
+    service.sdk().create_job(services.request(service, "cli-done", TextGenerationHyperParameters={"epochCount": "1"}))
+    job = service.sdk().wait("cli-done", timeout_seconds=120, poll_seconds=0.1)
+    assert job["AutoMLJobStatus"] == "Completed", job.get("FailureReason")
+    return "cli-done"
+
+
+@pytest.mark.slow
+def test_watching_a_job_that_completes_ends_with_0_and_its_metrics(service, tmp_path):
+    (tmp_path / "request.json").write_text(json.dumps(services.request(service, "cli-watch")))
+    ran = service.gyropilot("jobs", "create", "--request", tmp_path / "request.json", "--watch")
+    assert ran.returncode == 0, ran.stderr
+    lines = ran.stdout.splitlines()
+    assert lines[0] == "Created cli-watch.  Follow it: gyropilot jobs watch cli-watch"
+    assert any(line.startswith("training") and "loss" in line and "tokens/s" in line for line in lines), ran.stdout
+    assert any(line.startswith("ValidationLoss") for line in lines)
+    assert any(line.startswith("Status") and "Completed" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_the_exit_code_of_watch_says_how_the_job_ended(service):
+    config = {"TextGenerationHyperParameters": {"epochCount": "10", "batchSize": "1"}}
+    service.sdk().create_job(services.request(service, "cli-stopped", **config))
+    stopped = service.gyropilot("jobs", "stop", "cli-stopped", "--wait")
+    assert stopped.stdout == "cli-stopped is Stopped.\n", stopped.stderr
+    assert service.gyropilot("jobs", "watch", "cli-stopped").returncode == 3
+
+    service.boto3("s3").put_object(Bucket="data", Key="empty/rows.csv", Body=b"input,output\n")
+    request = services.request(service, "cli-failed")
+    request["AutoMLJobInputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] = "s3://data/empty/"
+    service.sdk().create_job(request)
+    failed = service.gyropilot("jobs", "watch", "cli-failed")
+    assert failed.returncode == 1
+    assert any(line.startswith("Reason") for line in failed.stdout.splitlines())
+
+
+@pytest.mark.slow
+def test_a_finished_job_is_listed_shown_and_its_log_printed(service, completed):
+    listed = service.gyropilot("jobs", "list", "--status", "completed", "--name", completed)
+    assert listed.stdout.splitlines()[0].split() == ["NAME", "STATUS", "PHASE", "CREATED", "TOOK"]
+    assert listed.stdout.splitlines()[1].startswith("cli-done  Completed")
+    as_json = json.loads(service.gyropilot("jobs", "list", "--json", "--name", completed).stdout)
+    assert [one["AutoMLJobName"] for one in as_json] == [completed]
+
+    shown = service.gyropilot("jobs", "show", completed).stdout
+    for part in ("BaseModelName = Tiny", "model.tar.gz", "ValidationLoss", "Last events"):
+        assert part in shown
+    assert json.loads(service.gyropilot("jobs", "show", completed, "--json").stdout)["AutoMLJobStatus"] == "Completed"
+    assert service.gyropilot("jobs", "logs", completed).returncode == 0
+    assert service.gyropilot("jobs", "logs", "-f", completed).returncode == 0
+
+
+@pytest.mark.slow
+def test_in_a_terminal_the_line_moves_and_ctrl_c_leaves_the_job_running(service):
+    config = {"TextGenerationHyperParameters": {"epochCount": "10", "batchSize": "1"}}
+    service.sdk().create_job(services.request(service, "cli-tty", **config))
+    ours, theirs = pty.openpty()
+    command = [services.SCRIPTS / "gyropilot", "jobs", "watch", "cli-tty", "--home", service.home]
+    watching = subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, env=services.clean_environment())
+    os.close(theirs)
+    seen = _read_until(ours, b"[#")
+    assert b"\r\x1b[K" in seen
+    watching.send_signal(signal.SIGINT)
+    _, said = watching.communicate(timeout=20)
+    assert watching.returncode == 130
+    assert b"the job goes on" in said
+    assert service.sdk().describe("cli-tty")["AutoMLJobStatus"] == "InProgress"
+    service.sdk().stop("cli-tty")
+    os.close(ours)
+
+
+def test_a_refused_request_is_one_line_with_every_fault(service, tmp_path):
+    request = services.request(service, "cli-bad", BaseModelName="Nope", CompletionCriteria={"MaxCandidates": 9})
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    ran = service.gyropilot("jobs", "create", "--request", tmp_path / "request.json")
+    assert ran.returncode == 1
+    assert len(ran.stderr.splitlines()) == 1
+    assert "Nope" in ran.stderr
+    assert "MaxCandidates" in ran.stderr
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "\ufeff{}", "[" * 100_000])
+def test_a_request_file_that_is_no_json_object_is_a_usage_error(service, tmp_path, text):
+    (tmp_path / "request.json").write_text(text)
+    ran = service.gyropilot("jobs", "create", "--request", tmp_path / "request.json")
+    assert ran.returncode == 2, ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+    assert "request.json" in ran.stderr
+
+
+def test_members_that_the_service_does_not_know_are_named(service):
+    ran = service.gyropilot("jobs", "create", "--request", "-", input='{"AutoMLJobNam": "x"}')
+    assert ran.returncode == 1
+    assert len(ran.stderr.splitlines()) == 1
+    assert "AutoMLJobNam" in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["show", "watch", "logs", "stop"])
+def test_a_job_that_is_not_there_is_named(service, command):
+    ran = service.gyropilot("jobs", command, "nobody")
+    assert ran.returncode == 1
+    assert ran.stdout == ""
+    assert "nobody" in ran.stderr
+
+
+def _read_until(terminal, wanted, seconds=90):
+    seen = b""
+
+    def read():
+        nonlocal seen
+        if select.select([terminal], [], [], 0)[0]:
+            seen += os.read(terminal, 65536)
+        return wanted in seen
+
+    services.wait_until(read, seconds=seconds, what=lambda: f"{wanted!r} in {seen!r}")
+    return seen

@@ -1,0 +1,44 @@
+import json
+
+import services
+
+
+def _models(home, *arguments):
+    command = [services.SCRIPTS / "gyropilot", "models", *map(str, arguments), "--home", home]
+    return services.run(command, env=services.clean_environment())
+
+
+def test_a_folder_is_added_shown_listed_and_removed(tmp_path, tiny_model_folder):
+    home = tmp_path / "home"
+    added = _models(home, "add", "Tiny", tiny_model_folder, "--licence", "mit", "--max-rows", "500")
+    assert added.returncode == 0, added.stderr
+    assert added.stdout.startswith(f"Tiny is in {home / 'base_models' / 'Tiny'}")
+    assert home.stat().st_mode & 0o777 == 0o700
+    shown = json.loads(_models(home, "show", "Tiny", "--json").stdout)
+    assert (shown["installed"], shown["licence"], shown["max_rows"]) == (True, "mit", 500)
+    listed = [line.split() for line in _models(home, "list").stdout.splitlines()]
+    assert ["Tiny", "yes"] in [line[:2] for line in listed]
+    assert ["SmolLM2-135M-Instruct", "no"] in [line[:2] for line in listed]
+    assert _models(home, "remove", "Tiny").returncode == 0
+    assert _models(home, "remove", "Tiny").returncode == 1
+
+
+def test_the_catalog_says_how_each_model_gets_here(tmp_path):
+    listed = json.loads(_models(tmp_path, "list", "--json").stdout)
+    assert len(listed) == 19
+    ways = {one["name"]: one["install"] for one in listed}
+    assert ways["SmolLM2-135M-Instruct"] == "gyropilot models pull SmolLM2-135M-Instruct"
+    assert "ALLOW_DOWNLOADS=true" in ways["Falcon7BInstruct"]
+
+
+def test_what_cannot_be_had_says_why_and_what_to_do(tmp_path):
+    for arguments, status, said in (
+        (["pull", "Falcon7B"], 1, "ALLOW_DOWNLOADS=true"),
+        (["pull", "Falcon7b"], 1, "Falcon7B"),
+        (["show", "Nope"], 1, "gyropilot models list"),
+        (["add", "Tiny", tmp_path / "nowhere"], 2, "no folder"),
+        (["add", "Tiny", tmp_path], 1, "config.json"),
+    ):
+        ran = _models(tmp_path / "home", *arguments)
+        assert ran.returncode == status, ran.stderr
+        assert said in ran.stderr.splitlines()[-1]
