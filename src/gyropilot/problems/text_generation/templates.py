@@ -1,4 +1,4 @@
-"""How a row becomes tokens: the prompt template of a model, and the one encoder that training, scoring and serving share.
+"""How a row becomes tokens: a model's prompt template, and the one encoder that training, scoring and serving share.
 
     chat    the model's own chat template over one user message; the answer and the end token follow it
     plain   for base models: the text PLAIN with the input in its place; the answer and the end token follow it
@@ -275,8 +275,8 @@ def _special_texts(folder: Path, config: Mapping[str, Json]) -> dict[str, str]:
 def _stop_ids(folder: Path) -> list[int]:
     for name in ("generation_config.json", "config.json"):
         value = _json(folder / name).get("eos_token_id")
-        ids = value if isinstance(value, list) else [value]
-        if ids and all(isinstance(one, int) for one in ids):
+        ids = [one for one in (value if isinstance(value, list) else [value]) if isinstance(one, int)]
+        if ids:
             return ids
     return []
 
