@@ -78,9 +78,7 @@ async def _answer(steps: list[Step], scope: Scope, receive: Receive, send: Send)
         return
     except Exception as error:  # the one place where errors become answers
         _take_error(exchange, error)
-    milliseconds = (clock.monotonic() - started_at) * 1000
-    names = f"{exchange.operation_name} {exchange.caller_name}"
-    logger.info("%s %s %d %.0f ms", exchange.request_id, names, exchange.status, milliseconds)
+    _log(exchange, seconds=clock.monotonic() - started_at)
     await _send(exchange, send)
 
 
@@ -100,7 +98,16 @@ def _take_error(exchange: Exchange, error: Exception) -> None:
     if told.status >= 500:
         logger.error("%s %s failed", exchange.request_id, exchange.operation_name, exc_info=error)
     exchange.status = told.status
+    exchange.error_code = told.code
     exchange.answer = told.body()
+
+
+def _log(exchange: Exchange, *, seconds: float) -> None:
+    # Whoever watches over the service asks for its health every second; that is worth no line.
+    level = logging.DEBUG if exchange.is_answered else logging.INFO
+    names = f"{exchange.operation_name} {exchange.caller_name}"
+    outcome = f"{exchange.status} {exchange.error_code}".rstrip()
+    logger.log(level, "%s %s %s %.0f ms", exchange.request_id, names, outcome, seconds * 1000)
 
 
 async def _send(exchange: Exchange, send: Send) -> None:

@@ -28,6 +28,7 @@ class Exchange:
     """In order, names in lower case, values as Latin-1."""
     body: bytes = b""
     status: int = 200
+    error_code: str = ""
     answer: bytes = b""
     content_type: str = CONTENT_TYPE
     is_answered: bool = False
