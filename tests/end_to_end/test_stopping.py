@@ -1,0 +1,52 @@
+"""How `gyropilot up` goes: by SIGTERM and by Ctrl-C alike it leaves nothing behind but its home."""
+
+import json
+import signal
+
+import psutil
+import pytest
+
+import services
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_service_cleanly(tmp_path, number):
+    with services.running(tmp_path / "home") as service:
+        service.process.send_signal(number)
+        assert service.process.wait(15) == 0, service.log.read_text()
+        assert not (service.home / "service.json").exists()
+        assert "Traceback" not in service.log.read_text()
+
+
+def test_a_second_service_on_the_same_home_is_refused(tmp_path):
+    with services.running(tmp_path / "home") as service:
+        ran = service.gyropilot("up", "--port", "0")
+        assert ran.returncode == 1
+        assert str(service.process.pid) in ran.stderr
+        assert len(ran.stderr.splitlines()) == 1
+        note = json.loads((service.home / "service.json").read_text())
+        assert note["pid"] == service.process.pid
+
+
+def test_a_taken_port_is_named(tmp_path):
+    with services.running(tmp_path / "home") as service:
+        port = service.variables["AWS_ENDPOINT_URL"].rpartition(":")[2]
+        ran = service.gyropilot("up", "--home", tmp_path / "other", "--port", port)
+        assert ran.returncode == 1
+        assert "--port" in ran.stderr
+        assert len(ran.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_sigterm_in_mid_training_hands_the_job_back(tmp_path, tiny_model_folder):
+    with services.running(tmp_path / "home", checkpoint_seconds=0.2) as service:
+        assert service.gyropilot("models", "add", services.TINY, tiny_model_folder).returncode == 0
+        services.put_rows(service, services.rows(100))
+        hyperparameters = {"epochCount": "10", "batchSize": "1"}
+        service.sdk().create_job(services.request(service, TextGenerationHyperParameters=hyperparameters))
+        services.wait_until(lambda: service.sdk().progress("job").phase == "training", seconds=90, what="training")
+        children = psutil.Process(service.process.pid).children(recursive=True)
+        assert service.stop() == 0
+        assert not any(child.is_running() for child in children)
+        service.start()
+        assert service.sdk().wait("job", timeout_seconds=120, poll_seconds=0.2)["AutoMLJobStatus"] == "Completed"
