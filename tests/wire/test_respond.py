@@ -64,7 +64,7 @@ def structures(shape):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_botocore_reads_back_what_is_written(name, data):
     operation = MODEL.operations[name]
@@ -76,7 +76,7 @@ def test_botocore_reads_back_what_is_written(name, data):
     assert parsed == response
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_generated_requests_within_the_limits_hold(data):
     shape = MODEL.operations["CreateAutoMLJobV2"].input
