@@ -35,6 +35,7 @@ def fetch(hub_id: str, revision: str, scratch: Path, on_progress: Progress) -> t
         MissingExtra: huggingface_hub is not installed.
     """
     try:
+        import httpx
         import huggingface_hub
         from huggingface_hub import errors
     except ImportError as error:
@@ -61,7 +62,7 @@ def fetch(hub_id: str, revision: str, scratch: Path, on_progress: Progress) -> t
         raise InvalidData(
             where=hub_id, found=revision, problem="the hub has no such model or revision", fix="check the name"
         ) from error
-    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, OSError) as error:
+    except (httpx.HTTPError, ValueError, RuntimeError, OSError) as error:  # the hub's own are kinds of these
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise InvalidData(
             where=hub_id,

@@ -121,7 +121,7 @@ def _placed(key: str, entry: Json, name: str) -> tuple[int, int, Tensor]:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise _lie(where, entry, "entry does not have exactly dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if dtype not in _BYTES_BY_DTYPE:
+    if not isinstance(dtype, str) or dtype not in _BYTES_BY_DTYPE:
         raise InvalidData(
             where=where,
             found=dtype,
