@@ -64,18 +64,18 @@ class CandidateRuns:
         record = self._book.candidate(name)
         if record is not None and record.status != "InProgress":
             return record.failure_reason or ""
-        started_at = record.created_at if record else clock.now()
-        self._book.put_candidate(outcomes.in_progress(self._book.job, name, started_at))
-        task = self._task(proposal, started_at, profile)
+        record = record or outcomes.in_progress(self._book.job, name, clock.now())
+        self._book.put_candidate(record)
+        task = self._task(proposal, record.created_at, profile)
         ending = self._children.run(
             self._problem.train, tasks.to_json(task), seconds_left=task.seconds_left, on_stop="ask"
         )
         if ending.outcome != "result":
             reason = failure_reason(ending)
-            self._book.put_candidate(outcomes.failed(self._book.job, name, started_at, reason))
+            self._book.put_candidate(outcomes.failed(record, reason))
             return reason
         self._publish(name, task.output, ending.result)
-        self._book.put_candidate(outcomes.completed(self._book.job, name, started_at, ending.result, self._uri))
+        self._book.put_candidate(outcomes.completed(record, self._book.job, ending.result, self._uri))
         return ""
 
     def _task(self, proposal: Mapping[str, Json], started_at: datetime, profile: Mapping[str, Json]) -> TrainTask:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -32,36 +33,28 @@ def in_progress(job: JobRecord, name: str, started_at: datetime) -> CandidateRec
     )
 
 
-def completed(job: JobRecord, name: str, started_at: datetime, result: Mapping[str, Json], uri: str) -> CandidateRecord:
+def completed(record: CandidateRecord, job: JobRecord, result: Mapping[str, Json], uri: str) -> CandidateRecord:
     """Give the record of a trained candidate; `uri` is where its artifacts lie."""
     now = clock.now()
-    return CandidateRecord(
-        job_id=job.id,
-        name=name,
+    return replace(
+        record,
         status="Completed",
         objective_status="Succeeded",
         score=result["score"],
         direction=result["direction"],
-        body=_body(job, name, result, uri),
-        created_at=started_at,
+        body=_body(job, record.name, result, uri),
         modified_at=now,
         ended_at=now,
-        failure_reason=None,
     )
 
 
-def failed(job: JobRecord, name: str, started_at: datetime, reason: str) -> CandidateRecord:
+def failed(record: CandidateRecord, reason: str) -> CandidateRecord:
     """Give the record of a candidate that could not be trained."""
     now = clock.now()
-    return CandidateRecord(
-        job_id=job.id,
-        name=name,
+    return replace(
+        record,
         status="Failed",
         objective_status="Failed",
-        score=None,
-        direction="Minimize",
-        body={"CandidateSteps": _steps(job, name)},
-        created_at=started_at,
         modified_at=now,
         ended_at=now,
         failure_reason=reason[:1024],
