@@ -45,6 +45,7 @@ class PipeReporter:
         self._waiting: bytes | None = None
         self._phase = ""
         self._sent_at = -math.inf
+        self._has_finished = False
 
     def progress(
         self, phase: str, *, done: float, total: float, unit: str, values: Mapping[str, float] | None = None
@@ -89,10 +90,11 @@ class PipeReporter:
             self._write(messages.encode("heartbeat", body))
 
     def finish(self, line: bytes) -> None:
-        """Write the last line, after progress that waited; no other thread writes one after it."""
-        self._writing.acquire()
-        self._send_waiting()
-        self._write(line)
+        """Write the last line, after progress that waited; what other threads still say is dropped."""
+        with self._writing:
+            self._send_waiting()
+            self._write(line)
+            self._has_finished = True
 
     def _send_waiting(self) -> None:
         if self._waiting is not None:
@@ -100,7 +102,7 @@ class PipeReporter:
             self._waiting, self._sent_at = None, clock.monotonic()
 
     def _write(self, line: bytes) -> None:
-        view = memoryview(line)
+        view = memoryview(b"" if self._has_finished else line)
         while view:
             view = view[os.write(self._descriptor, view) :]
 

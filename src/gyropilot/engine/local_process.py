@@ -45,8 +45,8 @@ class LocalProcessEngine:
         if not _FUNCTION.fullmatch(task.function) or not task.function.startswith(self.allowed_prefixes):
             raise NotAllowed(f"{task.function} is not a function that may run in a child")
         temporary = task.scratch / "tmp"
-        temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
-        task.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (task.scratch, temporary, task.log.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as childs:
             read_end, write_end = _pipe(ours, childs)
             lifeline_childs, lifeline_ours = os.pipe()
