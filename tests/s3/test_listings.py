@@ -76,4 +76,4 @@ def test_ten_thousand_objects_are_paged_in_seconds(door, s3, bucket):
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="data/", Delimiter="/")
     keys = [one["Key"] for page in pages for one in page["Contents"]]
     assert keys == [f"data/{number:05d}" for number in range(10_000)]
-    assert time.monotonic() - started_at < 20
+    assert time.monotonic() - started_at < 60

@@ -7,7 +7,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 from starlette.concurrency import run_in_threadpool
@@ -32,13 +32,13 @@ async def take(request: S3Request, draft: Draft, *, algorithm: str = "") -> dict
         S3Error: the body is not what the headers state.
         NotAuthentic: a chunk is not what the caller signed.
     """
-    return await _Intake(request, draft, MAX_OBJECT_BYTES, algorithm).run()
+    return await _Intake(request, draft, MAX_OBJECT_BYTES, stated_checksums(request), algorithm).run()
 
 
-async def document(request: S3Request) -> bytes:
-    """Give a small body whole; same errors as `take`."""
+async def document(request: S3Request, *, stated: Mapping[str, str]) -> bytes:
+    """Give a small body whole, of which the checksums `stated` are believed; same errors as `take`."""
     sink = _Memory()
-    await _Intake(request, sink, MAX_DOCUMENT_BYTES, "").run()
+    await _Intake(request, sink, MAX_DOCUMENT_BYTES, stated, "").run()
     return bytes(sink.data)
 
 
@@ -83,11 +83,13 @@ class _Memory:
 class _Intake:
     """One body on its way: decoded, written, summed; compared at its end with all that the headers state of it."""
 
-    def __init__(self, request: S3Request, sink: _Sink, max_bytes: int, algorithm: str) -> None:
+    def __init__(
+        self, request: S3Request, sink: _Sink, max_bytes: int, stated: Mapping[str, str], algorithm: str
+    ) -> None:
         self._request = request
         self._sink = sink
         self._trailer = request.headers.get("x-amz-trailer", "").strip().lower()
-        self._stated = stated_checksums(request)
+        self._stated = dict(stated)
         self._size_bytes = 0
         self._expected_bytes = _expected_bytes(request, max_bytes)
         if self._trailer:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from gyropilot.s3 import xml
 from gyropilot.s3.answers import timestamp, xml_answer
-from gyropilot.s3.bodies import document
+from gyropilot.s3.bodies import document, stated_checksums
 from gyropilot.s3.errors import S3Error, no_bucket
 from gyropilot.s3.requests import Door, S3Request
 from gyropilot.s3.xml import element
@@ -30,7 +30,7 @@ async def create_bucket(door: Door, request: S3Request) -> Response:
     """Answer CreateBucket."""
     if not is_bucket_name(request.bucket):
         raise S3Error("InvalidBucketName", "The specified bucket is not valid.", BucketName=request.bucket)
-    body = await document(request)
+    body = await document(request, stated=stated_checksums(request))
     if body:
         _check_configuration(body, door.settings.region)
     if not await run_in_threadpool(door.objects.create_bucket, request.bucket):

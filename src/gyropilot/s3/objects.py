@@ -20,7 +20,7 @@ from gyropilot.s3.answers import (
     timestamp,
     xml_answer,
 )
-from gyropilot.s3.bodies import document, take
+from gyropilot.s3.bodies import document, stated_checksums, take
 from gyropilot.s3.buckets import check_bucket
 from gyropilot.s3.conditions import check_copy_source, check_read, write_check
 from gyropilot.s3.details import overrides, read_details
@@ -105,7 +105,7 @@ async def delete_object(door: Door, request: S3Request) -> Response:
 
 async def delete_objects(door: Door, request: S3Request) -> Response:
     """Answer DeleteObjects."""
-    root = xml.read(await document(request))
+    root = xml.read(await document(request, stated=stated_checksums(request)))
     wanted = root.findall("Object")
     if root.tag != "Delete" or not 0 < len(wanted) <= _MOST_DELETED:
         raise xml.Malformed(f"Delete names 1 to {_MOST_DELETED} objects")

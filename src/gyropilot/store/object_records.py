@@ -10,6 +10,8 @@ from pathlib import Path
 from gyropilot.store.object_files import open_plain
 from gyropilot.store.object_info import ObjectDetails, ObjectInfo, StoredObject
 
+_LARGEST_BYTES = 1 << 20
+
 
 def written(record: StoredObject) -> bytes:
     """Give the record as JSON."""
@@ -75,8 +77,10 @@ def read_json(path: Path) -> dict[str, object] | None:
         descriptor = open_plain(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        values: dict[str, object] = json.load(file)
+    try:
+        values: dict[str, object] = json.loads(os.read(descriptor, _LARGEST_BYTES))
+    finally:
+        os.close(descriptor)
     return values
 
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gyropilot.store.object_files import refuse_links
 from gyropilot.store.object_info import Listing, ObjectInfo
 from gyropilot.store.object_names import RECORD_SUFFIX, place, read_name, stem_of_folder
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     stem: bytes  # the key of a record, or what all keys of a folder begin with
     path: str
     is_record: bool
@@ -109,13 +108,14 @@ def _entries(folder: str, stem: bytes) -> Iterator[_Entry]:
     try:
         with os.scandir(folder) as entries:
             for one in entries:
-                name, at, _ = one.name.partition("@")
+                name = one.name
                 if not name.isascii():
                     continue  # put there by hand: no key's place
-                if not at and one.is_dir(follow_symlinks=False):
-                    found.append(_Entry(stem=stem + stem_of_folder(name), path=one.path, is_record=False))
-                elif name and one.name.endswith(RECORD_SUFFIX):
-                    found.append(_Entry(stem=stem + read_name(name), path=one.path, is_record=True))
+                if name.endswith(RECORD_SUFFIX) and len(name) > len(RECORD_SUFFIX):
+                    stem_of_record = stem + read_name(name[: -len(RECORD_SUFFIX)])
+                    found.append(_Entry(stem_of_record, one.path, is_record=True))
+                elif "@" not in name and one.is_dir(follow_symlinks=False):
+                    found.append(_Entry(stem + stem_of_folder(name), one.path, is_record=False))
     except (FileNotFoundError, NotADirectoryError):
         return iter(())
-    return iter(sorted(found, key=lambda entry: entry.stem))
+    return iter(sorted(found))
