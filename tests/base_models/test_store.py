@@ -1,3 +1,4 @@
+import errno
 import json
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import pytest
 import model_folders as folders
 from gyropilot.base_models.records import RECORD
 from gyropilot.base_models.store import BaseModelStore
-from gyropilot.errors import AlreadyExists, InvalidData, InvalidRequest, NotFound
+from gyropilot.errors import AlreadyExists, InvalidData, InvalidRequest, LimitExceeded, NotFound
 from gyropilot.store.objects import FolderObjects
 
 
@@ -212,6 +213,15 @@ BaseModelStore(Path(sys.argv[1]), False).add("mine", Path(sys.argv[2]), on_progr
     store.add("mine", source)
     assert visible(root) == ["mine"]
     store.verify("mine")
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(store, source, root):
+    def fill(phase, done, total):
+        if phase == "copying":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert "is full; make room" in told(lambda: store.add("mine", source, on_progress=fill), LimitExceeded)
+    assert visible(root) == []
 
 
 def test_a_bucket_is_a_source_too(store, source, tmp_path):

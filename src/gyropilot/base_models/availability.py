@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gyropilot.base_models import catalog, records
 from gyropilot.base_models.catalog import WheelSource
+from gyropilot.base_models.records import InstalledModel
 from gyropilot.errors import Fault, InvalidData
+
+Installed = Callable[[], Sequence[InstalledModel]]
 
 _CONFIG = "AutoMLProblemTypeConfig.TextGenerationJobConfig"
 _NAME = f"{_CONFIG}.BaseModelName"
 
 
-def faults(name: str, folder: Path, added_names: Iterable[str], *, accept_eula: bool) -> list[Fault]:
+def faults(name: str, folder: Path, installed: Installed, *, accept_eula: bool) -> list[Fault]:
     """Give every fault of naming this model in a request, under the request's field; contents are not read.
 
     Args:
         name: as the request has it.
         folder: where the model would be installed.
-        added_names: installed names, for the hint at a near one.
+        installed: gives the installed models; asked only for the hint at a near name.
         accept_eula: ModelAccessConfig.AcceptEula.
     """
     facts = catalog.find(name)
     if facts is None and not folder.is_dir():
-        return [unknown(name, added_names)]
+        return [unknown(name, installed)]
     found = []
     if facts is not None and facts.needs_eula and not accept_eula:
         found.append(
@@ -38,9 +41,10 @@ def faults(name: str, folder: Path, added_names: Iterable[str], *, accept_eula: 
     return found + (_damages(folder) if folder.is_dir() else [_absent(name)])
 
 
-def unknown(name: str, added_names: Iterable[str]) -> Fault:
+def unknown(name: str, installed: Installed) -> Fault:
     """Give the fault of a name that nobody knows, with the nearest one that is known."""
-    by_folded = {one.casefold(): one for one in [*(model.name for model in catalog.CATALOG), *added_names]}
+    known = [model.name for model in catalog.CATALOG] + [model.name for model in installed()]
+    by_folded = {one.casefold(): one for one in known}
     near = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
     hint = f"did you mean {by_folded[near[0]]}? " if near else ""
     return Fault(

