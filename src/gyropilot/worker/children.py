@@ -50,6 +50,8 @@ class Children:
             deaths = 1 if relay.furthest > furthest else deaths + 1
             furthest = relay.furthest
             self._book.event("died", ending.message, {"deaths": deaths})
+            if ending.is_out_of_memory:
+                return Ending(outcome="failure", error="TrainingFailed", message=ending.message)
             if deaths >= DEATHS_ALLOWED:
                 message = f"The child died {deaths} times in a row without getting further. Last: {ending.message}"
                 return Ending(outcome="failure", error="TrainingFailed", message=message)

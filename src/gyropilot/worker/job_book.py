@@ -14,7 +14,7 @@ from gyropilot.store.leases import Lease
 
 Json = Any
 
-_PROGRESS_SECONDS = 0.5
+_PROGRESS_SECONDS = 1.0
 _ALL_CANDIDATES = 1000
 
 
@@ -47,7 +47,7 @@ class JobBook:
         events.append(self._db, self._lease, kind, message, dict(detail or {}))
 
     def progress(self, body: Mapping[str, Json]) -> None:
-        """Store how far the job is, at most twice a second."""
+        """Store how far the job is, at most once a second."""
         if clock.monotonic() - self._progress_at >= _PROGRESS_SECONDS:
             self._progress_at = clock.monotonic()
             progress.put(self._db, self._lease, {**body, "at": clock.now().isoformat()})

@@ -42,25 +42,25 @@ def follow(
         HandedBack: the service goes down; the child has been killed.
     """
     patience = _Patience(seconds_left)
-    while (ending := run.ending()) is None:
-        message = run.next_message(_MESSAGE_SECONDS)
-        if message is not None:
-            relay(message)
-        _leave_if_told(run, signals)
-        if signals.stop_requested.is_set():
-            patience.stop_asked(run, on_stop)
-        patience.end_overdue(run)
-    while (message := run.next_message(0)) is not None:
-        relay(message)
+    try:
+        while (ending := run.ending()) is None:
+            message = run.next_message(_MESSAGE_SECONDS)
+            if message is not None:
+                relay(message)
+            _leave_if_told(signals)
+            if signals.stop_requested.is_set():
+                patience.stop_asked(run, on_stop)
+            patience.end_overdue(run)
+    except BaseException:
+        run.kill()
+        raise
     return patience.judged(ending)
 
 
-def _leave_if_told(run: Run, signals: Signals) -> None:
+def _leave_if_told(signals: Signals) -> None:
     if signals.lease_lost.is_set():
-        run.kill()
         raise LeaseLost("the job's lease went to another worker")
     if signals.going_down.is_set():
-        run.kill()
         raise HandedBack("the service is going down")
 
 
