@@ -62,6 +62,14 @@ def test_an_added_model_is_found_listed_verified_and_removed(store, source, root
     assert told(lambda: store.remove("mine"), NotFound) == "base model 'mine' is not installed"
 
 
+def test_a_chat_template_makes_a_model_of_ones_own_an_instruct_model(store, source):
+    assert not store.add("plain", source).has_chat_template
+    (source / "chat_template.jinja").write_text("{{ messages }}")
+    chat = store.add("chat", source)
+    assert chat.has_chat_template
+    assert chat.is_instruct
+
+
 def test_limits_are_as_the_operator_says(store, source):
     added = store.add("mine", source, context_tokens=32, max_rows=5)
     assert (added.context_tokens, added.max_rows) == (32, 5)

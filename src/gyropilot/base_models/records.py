@@ -61,6 +61,11 @@ class InstalledModel:
         """Bytes of all its files."""
         return sum(file.size_bytes for file in self.files.values())
 
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether it carries one; some models that follow instructions do not (Dolly, Flan-T5)."""
+        return "chat_template.jinja" in self.files
+
     def to_json(self) -> dict[str, Json]:
         """Give the record as JSON values, the folder left out."""
         values = asdict(self) | {"format": _FORMAT, "registered_at": self.registered_at.isoformat()}
