@@ -83,6 +83,7 @@ def train(arguments, reporter):
     checkpoint = task.checkpoints / "steps.json"
     done = json.loads(checkpoint.read_text()) if checkpoint.exists() else 0
     ended_by = "finished"
+    (task.checkpoints / "pid").write_text(str(os.getpid()))
     for step in range(done, task.spec["steps"]):
         if reporter.stop_requested():
             ended_by = "stop"

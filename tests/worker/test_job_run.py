@@ -10,6 +10,7 @@ import houses
 import mean_problem
 from gyropilot.control import automl_jobs
 from gyropilot.engine.local_process import LocalProcessEngine
+from gyropilot.store import jobs, leases
 from gyropilot.worker.loop import Worker
 from mean_problem import MEAN
 
@@ -176,6 +177,19 @@ def test_a_worker_that_goes_down_hands_the_job_to_the_next(house):
     finally:
         second.stop()
     assert "resumed" in [event["Kind"] for event in events_of(house)]
+
+
+def test_a_lost_lease_kills_the_child_and_writes_nothing(house, worker):
+    create(house, tags={"steps": "1000", "step_seconds": "0.02"})
+    wait_until(lambda: training_begun(house), "training")
+    (pid_file,) = house.settings.scratch.glob("*/checkpoints/mean-0/pid")
+    leases.release_all(house.db)
+    lease, _ = leases.claim(house.db, "another worker", 60.0, 1)
+    pid = int(pid_file.read_text())
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the child")
+    assert described(house)["AutoMLJobStatus"] == "InProgress"
+    assert lease.epoch == 2
+    jobs.update(house.db, lease, jobs.JobChanges(status="Failed", failure_reason="taken over"))
 
 
 def test_an_input_that_changes_after_it_was_pinned_fails_the_job(house):
