@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,10 +25,11 @@ from gyropilot.problems.text_generation.generation import Answer, generate
 from gyropilot.problems.text_generation.loop import TrainPlan, evaluate_loss
 from gyropilot.problems.text_generation.templates import Encoder
 
-MAX_SAMPLE_ROWS = 128
+MAX_SAMPLE_ROWS = 64
 """Most rows that are answered; the loss is taken over all."""
 MAX_NEW_TOKENS = 512
 BATCH_ROWS = 32
+_LOSS_ROWS = 256
 _LENGTH_PERCENTILE = 95
 _SCORES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
@@ -54,9 +55,12 @@ class Evaluation:
     """What was measured of one model."""
 
     loss: float
-    """Mean negative log-likelihood of an answer token in nats, over all validation rows."""
+    """Mean negative log-likelihood of an answer token in nats, over `loss_rows` rows."""
     labels: int
+    loss_rows: int
+    """All validation rows, unless the time was too short."""
     rows: int
+    """Validation rows there are."""
     mode: Mode
     """How ROUGE found words."""
     max_new_tokens: int
@@ -73,7 +77,7 @@ class Evaluation:
         return math.fsum(one.scores[name] for one in self.samples) / len(self.samples)
 
     def margin(self, name: str) -> float:
-        """Give half the width of the mean's 95 % confidence interval, normal approximation; 0 if all rows were taken."""
+        """Give half the width of the mean's 95 % confidence interval, by the normal distribution; 0 if no row is left."""
         count = len(self.samples)
         if count < 2 or count == self.rows:
             return 0.0
@@ -96,42 +100,68 @@ def read_evaluation(values: Mapping[str, Json]) -> Evaluation:
     return Evaluation(**{**values, "samples": tuple(Sample(**one) for one in values["samples"])})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How much of the validation rows one evaluation takes; a first batch of each part is always done."""
+
+    loss_rows: int
+    loss_seconds: float
+    answer_rows: int
+    answer_seconds: float
+
+
 class Evaluator:
-    """Measures models on one job's validation rows."""
+    """Measures models on one job's validation rows, always in the same order."""
 
     def __init__(
         self, validation: Sequence[Example], prepared: Path, encoder: Encoder, plan: TrainPlan, reporter: Reporter
     ) -> None:
-        self._validation, self._encoder, self._plan, self._reporter = validation, encoder, plan, reporter
-        self._sample = _sample(validation, seed=plan.seed)
-        self._rows = read_prepared_rows(prepared, (one.row for one in self._sample))
-        self._mode = rouge.choose_mode(row.output for row in self._rows.values())
+        self._encoder, self._plan, self._reporter = encoder, plan, reporter
+        order = np.random.Generator(np.random.PCG64([plan.seed, len(validation)])).permutation(len(validation))
+        self._validation = [validation[int(number)] for number in order]
+        rows = read_prepared_rows(prepared, (one.row for one in self._validation[:MAX_SAMPLE_ROWS]))
+        self._rows = rows
+        self._mode = rouge.choose_mode(row.output for row in rows.values())
         lengths = [len(one.answer_ids) for one in validation]
         longest = int(np.percentile(lengths, _LENGTH_PERCENTILE, method="higher"))
         self.max_new_tokens = min(MAX_NEW_TOKENS, longest)
 
-    def evaluate(self, model: torch.nn.Module, *, phase: str, seconds: float, sample_rows: int | None) -> Evaluation:
-        """Measure `model`.
+    def whole(self, *, loss_seconds: float, answer_seconds: float) -> Budget:
+        """Give the budget of all rows and the largest sample, within these times."""
+        count = len(self._validation)
+        return Budget(
+            loss_rows=count,
+            loss_seconds=loss_seconds,
+            answer_rows=min(count, MAX_SAMPLE_ROWS),
+            answer_seconds=answer_seconds,
+        )
 
-        Args:
-            model: in evaluation mode, on its device.
-            phase: what progress calls it, as "evaluating base".
-            seconds: budget of the answers; at least one batch is answered.
-            sample_rows: how many rows to answer, whatever the time; None: as many as fit the budget.
+    def evaluate(
+        self, model: torch.nn.Module, budget: Budget, *, phase: str, is_given_up: Callable[[], bool]
+    ) -> Evaluation | None:
+        """Measure `model`, in evaluation mode, on its device; None once `is_given_up` says so.
+
+        `phase` is what progress calls it, as "evaluating base".
         """
         started = clock.monotonic()
-        sample = self._sample if sample_rows is None else self._sample[:sample_rows]
-        total = len(self._validation) + len(sample)
-
-        def report(done: int, of: int) -> None:
-            self._reporter.progress(phase, done=done, total=total, unit="rows")
-
-        loss = evaluate_loss(model, self._validation, self._plan, on_progress=report)
-        deadline = None if sample_rows is not None else clock.monotonic() + seconds
-        samples = self._answered(model, sample, deadline, phase)
+        total = budget.loss_rows + budget.answer_rows
+        loss_sum, labels, loss_rows = 0.0, 0, 0
+        for part in self._parts(budget.loss_rows, _LOSS_ROWS, budget.loss_seconds):
+            if is_given_up():
+                return None
+            loss = evaluate_loss(model, part, self._plan)
+            loss_sum, labels, loss_rows = loss_sum + loss.loss_sum, labels + loss.label_count, loss_rows + len(part)
+            self._reporter.progress(phase, done=loss_rows, total=total, unit="rows")
+        samples: list[Sample] = []
+        for part in self._parts(budget.answer_rows, BATCH_ROWS, budget.answer_seconds):
+            if is_given_up():
+                return None
+            samples += self._answered(model, part)
+            self._reporter.progress(phase, done=budget.loss_rows + len(samples), total=total, unit="rows")
         return Evaluation(
-            loss=metrics.cross_entropy(loss.loss_sum, loss.label_count),
-            labels=loss.label_count,
+            loss=metrics.cross_entropy(loss_sum, labels),
+            labels=labels,
+            loss_rows=loss_rows,
             rows=len(self._validation),
             mode=self._mode,
             max_new_tokens=self.max_new_tokens,
@@ -139,24 +169,17 @@ class Evaluator:
             seconds=clock.monotonic() - started,
         )
 
-    def _answered(
-        self, model: torch.nn.Module, sample: Sequence[Example], deadline: float | None, phase: str
-    ) -> list[Sample]:
-        """Answer the sample batch by batch; with a deadline, while the next batch is likely to end before it."""
-        samples: list[Sample] = []
-        longest = 0.0
-        for start in range(0, len(sample), BATCH_ROWS):
+    def _parts(self, rows: int, size: int, seconds: float) -> Iterator[list[Example]]:
+        """Give the first `rows` rows part by part, while the next part is likely to end within `seconds`."""
+        deadline, longest = clock.monotonic() + seconds, 0.0
+        for start in range(0, rows, size):
             began = clock.monotonic()
-            if samples and deadline is not None and began + longest > deadline:
-                break
-            samples += self._answered_batch(model, sample[start : start + BATCH_ROWS])
+            if start and began + longest > deadline:
+                return
+            yield self._validation[start : min(rows, start + size)]
             longest = max(longest, clock.monotonic() - began)
-            done = len(self._validation) + len(samples)
-            total = len(self._validation) + len(sample)
-            self._reporter.progress(phase, done=done, total=total, unit="rows")
-        return samples
 
-    def _answered_batch(self, model: torch.nn.Module, examples: Sequence[Example]) -> list[Sample]:
+    def _answered(self, model: torch.nn.Module, examples: Sequence[Example]) -> list[Sample]:
         by_length = sorted(examples, key=lambda one: len(one.prompt_ids))
         answers: dict[int, Answer] = {}
         for group in _halves(by_length):
@@ -181,12 +204,6 @@ class Evaluator:
             is_ended=answer.is_ended,
             scores=_scores(rouge.score(text, row.output, self._mode)),
         )
-
-
-def _sample(validation: Sequence[Example], *, seed: int) -> list[Example]:
-    """Give up to MAX_SAMPLE_ROWS validation rows, drawn at random, in the order in which they are answered."""
-    order = np.random.Generator(np.random.PCG64([seed, 0xE7A1])).permutation(len(validation))
-    return [validation[int(number)] for number in order[:MAX_SAMPLE_ROWS]]
 
 
 def _halves(by_length: Sequence[Example]) -> list[Sequence[Example]]:

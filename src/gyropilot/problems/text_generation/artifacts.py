@@ -1,0 +1,116 @@
+"""Writes what a training leaves: model, adapter, archive, measurements, lineage and report; called at its end.
+
+    model/            merged weights (safetensors), config, tokenizer, template: any Hugging Face program loads it
+    adapter/          the adapter alone, a PEFT folder
+    model.tar.gz      model/ as one archive: what ModelDataUrl names
+    evaluation.json   training.jsonl   lineage.json   report.html
+
+The worker adds the manifest of digests when all of it is uploaded.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from gyropilot.problems.contract import Json
+from gyropilot.problems.text_generation.templates import Encoder
+
+MODEL = "model"
+ADAPTER = "adapter"
+ARCHIVE = "model.tar.gz"
+EVALUATION = "evaluation.json"
+TRAINING = "training.jsonl"
+LINEAGE = "lineage.json"
+REPORT = "report.html"
+SERVING = "gyropilot-serving.json"
+
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+)
+_MAX_SHARD = "4GB"
+
+
+def empty(output: Path) -> None:
+    """Make the output folder empty: a child that was killed may have left files there."""
+    output.mkdir(parents=True, exist_ok=True)
+    for path in output.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def write_model(
+    folder: Path, model: torch.nn.Module, base: Path, encoder: Encoder, serving: Mapping[str, Json]
+) -> None:
+    """Write the merged model with the base's tokenizer, the template and what serving needs to know."""
+    folder.mkdir(parents=True)
+    cast(Any, model).save_pretrained(str(folder), safe_serialization=True, max_shard_size=_MAX_SHARD)
+    for name in _TOKENIZER_FILES:
+        if (base / name).exists():
+            shutil.copyfile(base / name, folder / name)
+    _drop_keys(folder / "config.json", ("_name_or_path", "_model_name_or_path"))
+    encoder.save(folder)
+    write_json(folder / SERVING, serving)
+
+
+def write_adapter_names(folder: Path, base_model: str) -> None:
+    """Name the base model of a PEFT folder by its name, not by this machine's path; drop the empty model card."""
+    file = folder / "adapter_config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = base_model
+    write_json(file, config)
+    (folder / "README.md").unlink(missing_ok=True)
+
+
+def write_archive(folder: Path, archive: Path) -> None:
+    """Pack a folder's files; the same files give the same bytes, since no time, owner or mode of theirs goes in.
+
+    Compression is the lightest: weights hardly shrink, and time is what it costs.
+    """
+    partial = archive.with_suffix(".partial")
+    with (
+        partial.open("wb") as raw,
+        gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
+        for path in sorted(folder.rglob("*")):
+            if not path.is_file() or path.is_symlink():
+                continue
+            entry = tarfile.TarInfo(path.relative_to(folder).as_posix())
+            entry.size, entry.mode = path.stat().st_size, 0o644
+            with path.open("rb") as file:
+                tar.addfile(entry, file)
+    partial.replace(archive)
+
+
+def write_json(path: Path, content: Json) -> None:
+    """Write JSON for people and programs: indented, keys as given."""
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def write_lines(path: Path, records: Iterable[Mapping[str, Json]]) -> None:
+    """Write one JSON object a line."""
+    with path.open("w", encoding="utf-8") as file:
+        for record in records:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _drop_keys(file: Path, keys: Iterable[str]) -> None:
+    content = json.loads(file.read_text(encoding="utf-8"))
+    write_json(file, {name: value for name, value in content.items() if name not in set(keys)})

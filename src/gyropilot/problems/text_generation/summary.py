@@ -1,0 +1,188 @@
+"""All that is known at the end of one training: evaluation.json, lineage.json, report and result are told from it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+
+from gyropilot.metrics.generation import METRICS
+from gyropilot.problems.contract import Json, Metric
+from gyropilot.problems.text_generation.base_model import BaseModelFacts
+from gyropilot.problems.text_generation.evaluate import Evaluation
+from gyropilot.problems.text_generation.hardware import HardwarePlan
+from gyropilot.problems.text_generation.loop import TrainOutcome, TrainPlan
+from gyropilot.problems.text_generation.request import HYPERPARAMETERS, TextGenerationSpec
+from gyropilot.problems.text_generation.templates import PromptTemplate
+
+SCORES: Mapping[str, str] = {"Rouge1": "rouge1", "Rouge2": "rouge2", "RougeL": "rougeL", "RougeLSum": "rougeLsum"}
+"""Metric names and the ROUGE scores they are."""
+_PACKAGES = ("gyropilot", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "pyarrow", "jinja2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeCheck:
+    """How the model changed when its adapter was folded into the base and rounded to the base's precision."""
+
+    rows: int
+    loss_before: float
+    loss_after: float
+    largest_logit_change: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSummary:
+    """One training, from its rows to its measured model."""
+
+    job_name: str
+    candidate_name: str
+    spec: TextGenerationSpec
+    profile: Mapping[str, Json]
+    """What data.profile returned."""
+    base_model: BaseModelFacts
+    template: PromptTemplate
+    method: Mapping[str, Json]
+    plan: TrainPlan
+    hardware: HardwarePlan
+    trained: TrainOutcome
+    first_adapter: str
+    """The sha256 of the adapter before the first step."""
+    merge: MergeCheck
+    base: Evaluation
+    tuned: Evaluation
+
+    @property
+    def training_loss(self) -> float:
+        """Mean loss of a label over the last epoch's steps, or over those there were."""
+        last = self.trained.records[-1].epoch
+        records = [one for one in self.trained.records if one.epoch > last - 1]
+        return sum(one.loss * one.labels for one in records) / sum(one.labels for one in records)
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """Give the candidate's metrics: those of the tuned model."""
+        tuned = self.tuned
+        return (
+            Metric(name="TrainingLoss", split="Train", value=self.training_loss),
+            Metric(name="ValidationLoss", split="Validation", value=tuned.loss),
+            Metric(name="Perplexity", split="Validation", value=tuned.perplexity),
+            *(Metric(name=name, split="Validation", value=tuned.score(score)) for name, score in SCORES.items()),
+        )
+
+    def base_value(self, metric: str) -> float | None:
+        """Give what the untouched base model has in a metric of the validation rows."""
+        if metric in SCORES:
+            return self.base.score(SCORES[metric])
+        return {"ValidationLoss": self.base.loss, "Perplexity": self.base.perplexity}.get(metric)
+
+    def verdict(self) -> str:
+        """Say in one sentence whether to use the tuned model, and why."""
+        loss = f"its validation loss is {self.tuned.loss:.3f} against {self.base.loss:.3f} of the base model"
+        before, after = self.base.score("rougeL"), self.tuned.score("rougeL")
+        rouge = f"RougeL {after:.3f} against {before:.3f} on {len(self.tuned.samples)} answered rows"
+        if self.tuned.loss >= self.base.loss:
+            return f"Do not use the tuned model: {loss}, so it predicts the validation answers no better; {rouge}."
+        if after < before - max(self.tuned.margin("rougeL"), 0.01):
+            return f"Use the tuned model with care: {loss}, yet its generated answers match less, {rouge}."
+        return f"Use the tuned model: {loss}, and {rouge}."
+
+    def evaluation(self) -> dict[str, Json]:
+        """Give the content of evaluation.json."""
+        facts = {one.name: one for one in METRICS}
+        return {
+            "format": 1,
+            "verdict": self.verdict(),
+            "metrics": [
+                {
+                    "name": one.name,
+                    "split": one.split,
+                    "direction": facts[one.name].direction,
+                    "tuned": one.value,
+                    "base": self.base_value(one.name),
+                    "margin_95": self.tuned.margin(SCORES[one.name]) if one.name in SCORES else None,
+                    "formula": facts[one.name].formula,
+                    "source": facts[one.name].source,
+                }
+                for one in self.metrics()
+            ],
+            "models": {"base": _measured(self.base), "tuned": _measured(self.tuned)},
+            "rouge": {"mode": self.tuned.mode, "measure": "F", "rows": len(self.tuned.samples)},
+            "generations": self.generations(),
+            "merge": asdict(self.merge),
+            "ended_by": self.trained.ended_by,
+            "findings": self.profile["findings"],
+        }
+
+    def generations(self) -> list[dict[str, Json]]:
+        """Give the answered validation rows, each with the base's and the tuned model's answer."""
+        before = {one.row: one for one in self.base.samples}
+        return [
+            {
+                "place": after.place,
+                "input": after.input,
+                "reference": after.reference,
+                "base": {key: getattr(before[after.row], key) for key in ("answer", "is_ended", "scores")},
+                "tuned": {key: getattr(after, key) for key in ("answer", "is_ended", "scores")},
+            }
+            for after in self.tuned.samples
+            if after.row in before
+        ]
+
+    def lineage(self) -> dict[str, Json]:
+        """Give the content of lineage.json: what the model was made of, and how."""
+        profile = self.profile
+        return {
+            "format": 1,
+            "job": self.job_name,
+            "candidate": self.candidate_name,
+            "base_model": self.base_model.to_json() | {"eula_accepted": self.spec.accept_eula},
+            "data": {key: profile[key] for key in ("files", "rows", "split", "tokens", "limits", "cache", "findings")},
+            "template": self.template.to_json() | {"digest": self.template.digest},
+            "method": dict(self.method),
+            "hyperparameters": {
+                one.key: {
+                    "value": getattr(self.spec, one.field),
+                    "chosen_by": "service default" if one.key in self.spec.defaulted else "request",
+                }
+                for one in HYPERPARAMETERS
+            },
+            "plan": asdict(self.plan),
+            "hardware": asdict(self.hardware) | {"machine": platform.machine(), "system": platform.system()},
+            "training": {
+                "steps": self.trained.steps,
+                "tokens": self.trained.tokens,
+                "seconds": self.trained.seconds,
+                "ended_by": self.trained.ended_by,
+                "resumed_at_step": self.trained.resumed_at,
+                "forward": self.trained.forward,
+                "first_adapter_sha256": self.first_adapter,
+            },
+            "merge": asdict(self.merge),
+            "versions": {"python": platform.python_version()} | versions(),
+        }
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of the packages that the result depends on."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _measured(evaluation: Evaluation) -> dict[str, Json]:
+    return {
+        "ValidationLoss": evaluation.loss,
+        "Perplexity": evaluation.perplexity,
+        **{name: evaluation.score(score) for name, score in SCORES.items()},
+        "labels": evaluation.labels,
+        "loss_rows": evaluation.loss_rows,
+        "validation_rows": evaluation.rows,
+        "answered_rows": len(evaluation.samples),
+        "max_new_tokens": evaluation.max_new_tokens,
+        "ended_share": evaluation.ended_share,
+        "seconds": evaluation.seconds,
+    }
