@@ -5,18 +5,23 @@ Rules of one problem type stand in its `request.py`; here are those that hold fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gyropilot.control.house import House
-from gyropilot.errors import Fault, InvalidRequest
+from gyropilot.data import channels
+from gyropilot.errors import Fault, InvalidData, InvalidRequest
 from gyropilot.names import is_s3_uri, is_under, split_s3_uri
-from gyropilot.problems.catalog import NOT_BUILT
+from gyropilot.problems import catalog
 from gyropilot.problems.contract import Problem, RequestContext, Spec
 from gyropilot.store import roles
+from gyropilot.store.objects import ObjectInfo
 from gyropilot.store.principals import Principal
 
 Json = Any
+
+_EVERYWHERE = ("s3://*",)
 
 
 def admit(house: House, principal: Principal, request: Mapping[str, Json]) -> tuple[Problem, Spec]:
@@ -32,19 +37,24 @@ def admit(house: House, principal: Principal, request: Mapping[str, Json]) -> tu
     return problem, spec
 
 
+@dataclass(frozen=True, kw_only=True)
+class S3Source:
+    """Where a channel lies."""
+
+    s3_data_type: str
+    s3_uri: str
+
+
 def channel_path(number: int) -> str:
     """Give the path of a channel's S3Uri as the caller wrote it."""
     return f"AutoMLJobInputDataConfig[{number}].DataSource.S3DataSource.S3Uri"
 
 
 def _read(house: House, request: Mapping[str, Json], faults: list[Fault]) -> tuple[Problem | None, Spec | None]:
-    (wire_name,) = request["AutoMLProblemTypeConfig"]
-    problem = next((one for one in house.problems if one.wire_name == wire_name), None)
-    if problem is None:
-        built = ", ".join(one.wire_name for one in house.problems)
-        known = "is not built yet" if wire_name in NOT_BUILT else "is no problem type"
-        where = f"AutoMLProblemTypeConfig.{wire_name}"
-        faults.append(Fault(where=where, problem=f"this problem type {known}", fix=f"this service trains: {built}"))
+    try:
+        problem = catalog.find(request, house.problems)
+    except InvalidRequest as error:
+        faults.extend(error.faults)
         return None, None
     try:
         return problem, problem.read_request(request, RequestContext(base_models=house.base_models))
@@ -91,52 +101,62 @@ def _location_faults(house: House, principal: Principal, request: Mapping[str, J
         )
         role = None
     for number, channel in enumerate(request["AutoMLJobInputDataConfig"]):
-        uri = _value_at(channel, "DataSource.S3DataSource.S3Uri") or ""
-        prefixes = role.read_prefixes if role else ("s3://*",)
-        fault = _uri_fault(house, channel_path(number), uri, prefixes, "read")
-        yield from [fault] if fault else _missing_input(house, channel_path(number), uri, prefixes)
+        prefixes = role.read_prefixes if role else _EVERYWHERE
+        yield from _channel_faults(house, channel_path(number), source_of(channel), prefixes)
     output = request["OutputDataConfig"]["S3OutputPath"]
-    prefixes = role.write_prefixes if role else ("s3://*",)
-    fault = _uri_fault(house, "OutputDataConfig.S3OutputPath", output, prefixes, "write")
-    if fault:
-        yield fault
+    prefixes = role.write_prefixes if role else _EVERYWHERE
+    yield from _uri_faults(house, "OutputDataConfig.S3OutputPath", output, prefixes, "write")
 
 
-def _uri_fault(house: House, where: str, uri: str, prefixes: tuple[str, ...], verb: str) -> Fault | None:
-    if not is_s3_uri(uri):
-        return Fault(where=where, found=uri, problem="is not an s3 URI", fix="write s3://bucket/key")
-    if any(segment in {"..", "."} for segment in split_s3_uri(uri)[1].split("/")):
-        return Fault(where=where, found=uri, problem="has a segment . or ..", fix="name the key in full")
-    if not any(is_under(uri, prefix) for prefix in prefixes):
-        return Fault(
-            where=where,
-            found=uri,
-            problem=f"lies outside what the role may {verb}: {', '.join(prefixes) or 'nothing'}",
-            fix="use another place or another role",
+def source_of(channel: Mapping[str, Json]) -> S3Source:
+    """Give where a channel of a request lies."""
+    source = channel["DataSource"]["S3DataSource"]
+    return S3Source(s3_data_type=source["S3DataType"], s3_uri=source["S3Uri"])
+
+
+def readable_objects(house: House, source: S3Source, prefixes: tuple[str, ...]) -> list[ObjectInfo]:
+    """Give a channel's objects in key order, of those only what the role's prefixes cover.
+
+    Raises:
+        InvalidData: there is none, or the channel cannot be listed.
+    """
+    found = [
+        info
+        for info in channels.resolve(house.objects, source)
+        if any(is_under(f"s3://{info.bucket}/{info.key}", prefix) for prefix in prefixes)
+    ]
+    if not found:
+        raise InvalidData(
+            where=source.s3_uri, problem="holds no object that the role may read", fix="use another place or role"
         )
-    bucket = split_s3_uri(uri)[0]
-    if not house.objects.bucket_exists(bucket):
-        return Fault(
-            where=where, found=uri, problem=f"there is no bucket {bucket!r}", fix=f"create it: aws s3 mb s3://{bucket}"
-        )
-    return None
+    return found
 
 
-def _missing_input(house: House, where: str, uri: str, prefixes: tuple[str, ...]) -> Iterator[Fault]:
-    first = next(readable_objects(house, uri, prefixes), None)
-    if first is None:
-        yield Fault(
-            where=where, found=uri, problem="no object lies under this prefix", fix="upload the data, or mend the URI"
-        )
+def _channel_faults(house: House, where: str, source: S3Source, prefixes: tuple[str, ...]) -> Iterator[Fault]:
+    faults = list(_uri_faults(house, where, source.s3_uri, prefixes, "read"))
+    yield from faults
+    if faults or source.s3_data_type != "S3Prefix":  # whether another kind may be is the problem type's rule
+        return
+    try:
+        readable_objects(house, source, prefixes)
+    except InvalidData as error:
+        for fault in error.faults:
+            yield replace(fault, where=where, found=fault.found or source.s3_uri)
 
 
-def readable_objects(house: House, uri: str, prefixes: tuple[str, ...]) -> Iterator[Any]:
-    """Give the non-empty-named objects under a prefix that the role's prefixes cover, in key order."""
+def _uri_faults(house: House, where: str, uri: str, prefixes: tuple[str, ...], verb: str) -> Iterator[Fault]:
     bucket, key = split_s3_uri(uri)
-    covers: Callable[[str], bool] = lambda one: any(is_under(one, prefix) for prefix in prefixes)  # noqa: E731
-    for info in house.objects.list(bucket, key):
-        if not info.key.endswith("/") and covers(f"s3://{bucket}/{info.key}"):
-            yield info
+    if not is_s3_uri(uri):
+        yield Fault(where=where, found=uri, problem="is not an s3 URI", fix="write s3://bucket/key")
+    elif any(segment in {"..", "."} for segment in key.split("/")):
+        yield Fault(where=where, found=uri, problem="has a segment . or ..", fix="name the key in full")
+    elif not any(is_under(uri, prefix) for prefix in prefixes):
+        covered = ", ".join(prefixes) or "nothing"
+        problem = f"lies outside what the role may {verb}: {covered}"
+        yield Fault(where=where, found=uri, problem=problem, fix="use another place or another role")
+    elif not house.objects.bucket_exists(bucket):
+        problem = f"there is no bucket {bucket!r}"
+        yield Fault(where=where, found=uri, problem=problem, fix=f"create it: aws s3 mb s3://{bucket}")
 
 
 def _value_at(request: Mapping[str, Json], path: str) -> Json:

@@ -19,14 +19,14 @@ NOT_BUILT: Mapping[str, str] = {
 """Members of AutoMLProblemTypeConfig that the service model knows and this service refuses, with their config names."""
 
 
-def find(request: Mapping[str, Json]) -> Problem:
+def find(request: Mapping[str, Json], problems: tuple[Problem, ...] = PROBLEMS) -> Problem:
     """Give the problem type that a CreateAutoMLJobV2 request asks for.
 
     Raises:
         InvalidRequest: none, several, or one that is not built.
     """
     given = [name for name, value in (request.get("AutoMLProblemTypeConfig") or {}).items() if value is not None]
-    built = {problem.wire_name: problem for problem in PROBLEMS}
+    built = {problem.wire_name: problem for problem in problems}
     if len(given) == 1 and given[0] in built:
         return built[given[0]]
     here = ", ".join(built)
@@ -44,10 +44,10 @@ def find(request: Mapping[str, Json]) -> Problem:
     )
 
 
-def named(config_name: str) -> Problem:
+def named(config_name: str, problems: tuple[Problem, ...] = PROBLEMS) -> Problem:
     """Give the problem type of a stored job by its AutoMLProblemTypeConfigName.
 
     Raises:
         KeyError: no problem type bears it.
     """
-    return {problem.config_name: problem for problem in PROBLEMS}[config_name]
+    return {problem.config_name: problem for problem in problems}[config_name]

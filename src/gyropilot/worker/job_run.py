@@ -18,7 +18,7 @@ from gyropilot import clock
 from gyropilot.control.house import House
 from gyropilot.engine.engine import Engine
 from gyropilot.errors import GyropilotError, LeaseLost, TrainingFailed
-from gyropilot.problems import tasks
+from gyropilot.problems import catalog, tasks
 from gyropilot.problems.contract import ProfileTask
 from gyropilot.store.jobs import JobChanges, JobRecord
 from gyropilot.store.leases import Lease
@@ -46,7 +46,7 @@ class JobRun:
     ) -> None:
         self._house = house
         self._book = JobBook(house.db, lease, job)
-        self._problem = next(one for one in house.problems if one.config_name == job.problem)
+        self._problem = catalog.named(job.problem, house.problems)
         self._folder = house.settings.scratch / job.id
         self._uri = publishing.output_uri(job.request)
         self._keeper = LeaseKeeper(house.db, lease, ttl_seconds=house.settings.lease_seconds)

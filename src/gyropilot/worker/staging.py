@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gyropilot.control.admission import channel_path, readable_objects
+from gyropilot.control.admission import S3Source, readable_objects, source_of
 from gyropilot.control.house import House
-from gyropilot.errors import InvalidData
 from gyropilot.problems.contract import LocalChannel, LocalFile
 from gyropilot.store import roles
 
@@ -23,10 +22,7 @@ def pin(house: House, request: Mapping[str, Json]) -> list[Json]:
     """
     role = roles.find(house.db, request["RoleArn"])
     prefixes = role.read_prefixes if role else ()
-    return [
-        _pinned_channel(house, number, channel["DataSource"]["S3DataSource"]["S3Uri"], prefixes)
-        for number, channel in enumerate(request["AutoMLJobInputDataConfig"])
-    ]
+    return [_pinned_channel(house, source_of(channel), prefixes) for channel in request["AutoMLJobInputDataConfig"]]
 
 
 def fetch(house: House, request: Mapping[str, Json], pinned: list[Json], folder: Path) -> tuple[LocalChannel, ...]:
@@ -47,18 +43,11 @@ def fetch(house: House, request: Mapping[str, Json], pinned: list[Json], folder:
     )
 
 
-def _pinned_channel(house: House, number: int, uri: str, prefixes: tuple[str, ...]) -> list[Json]:
-    found = [
+def _pinned_channel(house: House, source: S3Source, prefixes: tuple[str, ...]) -> list[Json]:
+    return [
         {"bucket": one.bucket, "key": one.key, "etag": one.etag, "size_bytes": one.size_bytes}
-        for one in readable_objects(house, uri, prefixes)
+        for one in readable_objects(house, source, prefixes)
     ]
-    if not found:
-        raise InvalidData(
-            where=f"{channel_path(number)} {uri}",
-            problem="holds no object that the job's role may read",
-            fix="upload the data and create the job again",
-        )
-    return found
 
 
 def _local_file(house: House, pinned: Mapping[str, Json], path: Path) -> LocalFile:
