@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from gyropilot.errors import Fault, InvalidRequest
+from gyropilot.problems.contract import RequestContext
+from gyropilot.problems.text_generation import request
+
+HYPERPARAMETERS = "AutoMLProblemTypeConfig.TextGenerationJobConfig.TextGenerationHyperParameters"
+
+
+class Models:
+    """Knows every model but Unknown; Gated wants its EULA accepted."""
+
+    def check_available(self, name, *, accept_eula):
+        if name == "Unknown" or (name == "Gated" and not accept_eula):
+            raise InvalidRequest.of([Fault(where="BaseModelName", problem="cannot be used")])
+
+
+def channel(**changes):
+    source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://data/train/"}}
+    return {"DataSource": source, **changes}
+
+
+def wire(*channels, config=None, **fields):
+    return {
+        "AutoMLJobInputDataConfig": list(channels) or [channel()],
+        "AutoMLProblemTypeConfig": {"TextGenerationJobConfig": config or {}},
+        **fields,
+    }
+
+
+def read(*channels, config=None, **fields):
+    return request.read(wire(*channels, config=config, **fields), RequestContext(base_models=Models()))
+
+
+def hyperparameters(**values):
+    return {"TextGenerationHyperParameters": values}
+
+
+def fault_of(*channels, config=None, **fields):
+    with pytest.raises(InvalidRequest) as caught:
+        read(*channels, config=config, **fields)
+    (fault,) = caught.value.faults
+    return fault
+
+
+def test_an_empty_configuration_gets_every_default():
+    spec = read()
+    assert spec.base_model == "Falcon7BInstruct"
+    assert (spec.epochs, spec.batch_size, spec.warmup_steps) == (3, 8, 10)
+    assert spec.validation_fraction == 0.2
+    assert spec.limits.seconds_per_candidate == 259_200
+    assert spec.limits.seconds_per_job is None
+    assert spec.defaulted == tuple(one.key for one in request.HYPERPARAMETERS)
+
+
+def test_given_values_hold_and_are_not_called_defaults():
+    spec = read(config=hyperparameters(epochCount="10", learningRate="1e-5"))
+    assert (spec.epochs, spec.learning_rate) == (10, 1e-5)
+    assert spec.defaulted == ("batchSize", "learningRateWarmupSteps")
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "field", "value"),
+    [
+        ("epochCount", "1", "epochs", 1),
+        ("batchSize", "64", "batch_size", 64),
+        ("learningRate", "0.000001", "learning_rate", 1e-6),
+        ("learningRate", ".5", "learning_rate", 0.5),
+        ("learningRate", "1", "learning_rate", 1.0),
+        ("learningRate", "0", "learning_rate", 0.0),
+        ("learningRateWarmupSteps", "0", "warmup_steps", 0),
+        ("learningRateWarmupSteps", "250", "warmup_steps", 250),
+    ],
+)
+def test_the_ends_of_each_range_are_taken(key, text, field, value):
+    assert getattr(read(config=hyperparameters(**{key: text})), field) == value
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "problem"),
+    [
+        ("epochCount", "0", "outside 1 to 10"),
+        ("epochCount", "11", "outside 1 to 10"),
+        ("epochCount", "3.0", "not an integer"),
+        ("epochCount", " 3", "not an integer"),
+        ("epochCount", "3\n", "not an integer"),
+        ("epochCount", "٣", "not an integer"),
+        ("epochCount", "", "not an integer"),
+        ("batchSize", "65", "outside 1 to 64"),
+        ("batchSize", "-1", "not an integer"),
+        ("learningRate", "1.5", "outside 0 to 1"),
+        ("learningRate", "nan", "not a float"),
+        ("learningRate", "inf", "not a float"),
+        ("learningRate", "1e999", "outside 0 to 1"),
+        ("learningRate", "0,1", "not a float"),
+        ("learningRate", "-0.1", "not a float"),
+        ("learningRateWarmupSteps", "251", "outside 0 to 250"),
+    ],
+)
+def test_a_value_outside_its_range_is_named_with_the_range(key, text, problem):
+    fault = fault_of(config=hyperparameters(**{key: text}))
+    assert fault.where == f"{HYPERPARAMETERS}.{key}"
+    assert fault.found == text
+    assert problem in fault.problem
+    assert "from" in fault.fix
+
+
+def test_an_unknown_hyperparameter_is_refused_with_the_nearest_known_one():
+    fault = fault_of(config=hyperparameters(epochcount="3"))
+    assert fault.where == f"{HYPERPARAMETERS}.epochcount"
+    assert "did you mean epochCount?" in fault.fix
+
+
+def test_all_faults_come_at_once():
+    config = {"BaseModelName": "Unknown", **hyperparameters(epochCount="0", batchSize="x", rank="8")}
+    config["CompletionCriteria"] = {"MaxCandidates": 5}
+    bad = channel(ContentType="application/json", CompressionType="Gzip")
+    with pytest.raises(InvalidRequest) as caught:
+        read(bad, config=config, DataSplitConfig={"ValidationFraction": 1.0}, AutoMLJobObjective={"MetricName": "F1"})
+    assert [fault.where.rpartition(".")[2] for fault in caught.value.faults] == [
+        "BaseModelName",
+        "rank",
+        "epochCount",
+        "batchSize",
+        "MaxCandidates",
+        "ContentType",
+        "CompressionType",
+        "ValidationFraction",
+        "AutoMLJobObjective",
+    ]
+
+
+def test_the_eula_is_passed_on():
+    assert fault_of(config={"BaseModelName": "Gated"}).problem == "cannot be used"
+    spec = read(config={"BaseModelName": "Gated", "ModelAccessConfig": {"AcceptEula": True}})
+    assert spec.accept_eula
+
+
+@pytest.mark.parametrize("given", ["text/csv", "text/csv;header=present", "Text/CSV; header=present", None])
+def test_csv_is_taken_in_each_of_its_spellings(given):
+    assert read(channel(ContentType=given) if given else channel()).validation_fraction == 0.2
+
+
+@pytest.mark.parametrize("given", ["text/csv;header=absent", "application/x-parquet", "x-application/vnd.amazon"])
+def test_other_content_types_are_refused(given):
+    assert fault_of(channel(ContentType=given)).where == "AutoMLJobInputDataConfig[0].ContentType"
+
+
+@pytest.mark.parametrize("kind", ["ManifestFile", "AugmentedManifestFile"])
+def test_only_prefixes_are_taken(kind):
+    given = copy.deepcopy(channel())
+    given["DataSource"]["S3DataSource"]["S3DataType"] = kind
+    assert fault_of(given).where.endswith("[0].DataSource.S3DataSource.S3DataType")
+
+
+def test_two_channels_hold_out_nothing():
+    assert read(channel(ChannelType="training"), channel(ChannelType="validation")).validation_fraction is None
+
+
+def test_a_fraction_beside_a_validation_channel_is_refused():
+    two = (channel(), channel(ChannelType="validation"))
+    fault = fault_of(*two, DataSplitConfig={"ValidationFraction": 0.2})
+    assert fault.where == "DataSplitConfig.ValidationFraction"
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 2])
+def test_a_fraction_must_leave_rows_on_both_sides(fraction):
+    assert "strictly" in fault_of(DataSplitConfig={"ValidationFraction": fraction}).problem
+
+
+def test_channels_must_be_one_of_each():
+    assert "single" in fault_of(channel(ChannelType="validation")).problem
+    assert "one training" in fault_of(channel(), channel()).problem
+
+
+def test_channels_must_share_their_content_type():
+    two = (channel(), channel(ChannelType="validation", ContentType="x-application/vnd.amazon+parquet"))
+    assert "same ContentType" in fault_of(*two).problem
+
+
+def test_what_cannot_be_set_is_refused_by_name():
+    assert fault_of(AutoMLJobObjective={"MetricName": "Accuracy"}).where == "AutoMLJobObjective"
+    assert fault_of(ModelDeployConfig={"AutoGenerateEndpointName": True}).where == "ModelDeployConfig"
+
+
+def test_a_job_may_take_thirty_days_at_most():
+    where = fault_of(config={"CompletionCriteria": {"MaxAutoMLJobRuntimeInSeconds": 2_592_001}}).where
+    assert where.endswith("CompletionCriteria.MaxAutoMLJobRuntimeInSeconds")
+
+
+def test_resolved_attributes_name_model_and_criteria():
+    criteria = {"MaxRuntimePerTrainingJobInSeconds": 60, "MaxAutoMLJobRuntimeInSeconds": 90}
+    resolved = request.resolved_attributes(read(config={"BaseModelName": "Dolly3B", "CompletionCriteria": criteria}))
+    assert resolved == {
+        "CompletionCriteria": {"MaxCandidates": 1, **criteria},
+        "AutoMLProblemTypeResolvedAttributes": {"TextGenerationResolvedAttributes": {"BaseModelName": "Dolly3B"}},
+    }
