@@ -48,7 +48,10 @@ class RunningDoor:
 
 @contextlib.contextmanager
 def running(home: Path):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    # asyncio switches Nagle's delay off only for sockets that name their protocol.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
         settings = Settings(home=home, port=listener.getsockname()[1])
         home.mkdir(mode=0o700, exist_ok=True)
         credentials = Credentials.open(settings.credentials, settings.account_id)

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from gyropilot.errors import InvalidRequest, NotAllowed, NotFound
 from gyropilot.store.folder_objects import FolderObjects
+from gyropilot.store.object_info import ObjectDetails
 
 WRITER = """
 import sys
@@ -151,3 +154,32 @@ def test_a_large_file_is_not_held_in_memory(objects, tmp_path):
     objects.put_file("bucket", "big", sparse)
     grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown_kib < 64 * 1024
+
+
+def test_of_many_writers_that_find_nothing_one_wins(objects):
+    def only_if_absent(current):
+        if current:
+            raise FileExistsError
+
+    def write(number):
+        with objects.draft() as draft:
+            draft.write(b"%d" % number)
+            try:
+                objects.commit(draft, "bucket", "k", ObjectDetails(), check=only_if_absent)
+            except FileExistsError:
+                return None
+            return number
+
+    with ThreadPoolExecutor(8) as pool:
+        winners = [number for number in pool.map(write, range(16)) if number is not None]
+    assert [b"%d" % number for number in winners] == [objects.read("bucket", "k")]
+
+
+def test_parts_join_also_where_the_system_cannot_copy_by_itself(objects, monkeypatch):
+    monkeypatch.delattr(os, "copy_file_range")
+    (objects.root / "part").write_bytes(bytes(3 << 20))
+    with objects.draft() as draft:
+        draft.append(objects.root / "part")
+        draft.append(objects.root / "part")
+        objects.commit(draft, "bucket", "k", ObjectDetails(), check=lambda current: None, etag="x-2")
+    assert objects.head("bucket", "k").size_bytes == len(objects.read("bucket", "k")) == 6 << 20

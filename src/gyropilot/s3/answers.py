@@ -79,13 +79,14 @@ class FileAnswer(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             self._file.seek(self._start)
             left = self._length
-            while left:
-                block = await run_in_threadpool(self._file.read, min(left, _BLOCK_BYTES))
-                if not block:
+            while True:
+                block = await run_in_threadpool(self._file.read, min(left, _BLOCK_BYTES)) if left else b""
+                if left and not block:
                     raise OSError("an object's file is shorter than its record says")
                 left -= len(block)
-                await send({"type": "http.response.body", "body": block, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+                await send({"type": "http.response.body", "body": block, "more_body": left > 0})
+                if not left:
+                    return
 
 
 async def slow_xml_answer(work: Callable[[], Element]) -> Response:

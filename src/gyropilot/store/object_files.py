@@ -41,14 +41,13 @@ class Draft:
         view = memoryview(data)
         self._md5.update(view)
         self.size_bytes += len(view)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
+        _write_all(self._descriptor, view)
 
     def append(self, path: Path) -> None:
         """Append a file of the store without reading it where the system can; `md5` does not cover it."""
         source = open_plain(path)
         try:
-            while count := self._copied(source):
+            while count := _copied(source, self._descriptor):
                 self.size_bytes += count
         finally:
             os.close(source)
@@ -69,11 +68,6 @@ class Draft:
             self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = -1
-
-    def _copied(self, source: int) -> int:
-        with contextlib.suppress(AttributeError, OSError):  # not on every system, not between any two file systems
-            return os.copy_file_range(source, self._descriptor, 64 * BLOCK_BYTES)
-        return os.write(self._descriptor, os.read(source, BLOCK_BYTES))
 
     def __enter__(self) -> Draft:
         return self
@@ -152,3 +146,17 @@ def locked(path: Path, note: bytes) -> Iterator[bytes]:
         os.ftruncate(descriptor, 0)  # not after an error: what it left half done is for the next holder to clear
     finally:
         os.close(descriptor)
+
+
+def _copied(source: int, target: int) -> int:
+    """Give how many bytes of `source` were appended to `target`; 0 at its end."""
+    with contextlib.suppress(AttributeError, OSError):  # not on every system, not between any two file systems
+        return os.copy_file_range(source, target, 64 * BLOCK_BYTES)
+    return _write_all(target, memoryview(os.read(source, BLOCK_BYTES)))
+
+
+def _write_all(target: int, view: memoryview) -> int:
+    size_bytes = len(view)
+    while view:
+        view = view[os.write(target, view) :]
+    return size_bytes
