@@ -64,7 +64,7 @@ def profile(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json
     reading = _Reading(task, base, encoder, reporter)
     training, validation = reading.prepare(spec)
     for one in reading.found.all():
-        reporter.event("finding", one.message, detail=asdict(one))
+        reporter.event("finding", one.message, detail=one.to_json())
     return {
         "job_name": task.job_name,
         "base_model": base.to_json(),
@@ -84,7 +84,7 @@ def profile(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json
         "tokens": {"prompt": _percentiles(reading.prompt_lengths), "answer": _percentiles(reading.answer_lengths)},
         "limits": {"side_tokens": base.context_tokens, "model_tokens": base.model_tokens, "rows": base.max_rows},
         "cache": {"training": training.digest, "validation": validation.digest},
-        "findings": [asdict(one) for one in reading.found.all()],
+        "findings": [one.to_json() for one in reading.found.all()],
     }
 
 

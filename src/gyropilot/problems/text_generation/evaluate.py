@@ -77,7 +77,7 @@ class Evaluation:
         return math.fsum(one.scores[name] for one in self.samples) / len(self.samples)
 
     def margin(self, name: str) -> float:
-        """Give half the width of the mean's 95 % confidence interval, by the normal distribution; 0 if no row is left."""
+        """Give half the width of the mean's 95 % confidence interval (normal); 0 if no row is left out."""
         count = len(self.samples)
         if count < 2 or count == self.rows:
             return 0.0

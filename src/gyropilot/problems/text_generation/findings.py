@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
+
+from gyropilot.problems.contract import Json
 
 RECOMMENDED_ROWS = 1000
 _NAMED_ROWS = 20
@@ -41,6 +43,10 @@ class Finding:
     message: str
     rows: tuple[str, ...]
     """The first of them, as `s3://bucket/key: row 7`."""
+
+    def to_json(self) -> dict[str, Json]:
+        """Give the finding as JSON values."""
+        return {**asdict(self), "rows": list(self.rows)}
 
 
 class Findings:

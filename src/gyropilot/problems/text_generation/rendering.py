@@ -24,8 +24,9 @@ from gyropilot.errors import GyropilotError
 MAX_SOURCE_CHARACTERS = 256 * 1024
 MAX_STEPS = 100_000
 """Loop steps and calls of one rendering."""
-MAX_CHARACTERS = 48 * 2**20
-"""Text that one rendering may build and write; a row of data holds at most 16 MiB."""
+MAX_CHARACTERS = 128 * 2**20
+"""Text that one rendering may build and write; a row holds at most 16 MiB, and joining parts counts it each time."""
+_MAX_NUMBER_BITS = 4096
 
 _FILTERS = frozenset(
     [
@@ -283,7 +284,8 @@ def _size_after(operator: str, left: object, right: object) -> int:
     if operator != "*":
         return sum(size or 0 for size in sizes)
     if sizes == [None, None]:
-        return sum(one.bit_length() for one in (left, right) if isinstance(one, int))
+        bits = sum(one.bit_length() for one in (left, right) if isinstance(one, int))
+        return bits if bits <= _MAX_NUMBER_BITS else MAX_CHARACTERS + 1
     factors = (one if size is None else size for one, size in zip((left, right), sizes, strict=True))
     first, second = (int(one) if isinstance(one, (int, float)) else 1 for one in factors)
     return max(first, 0) * max(second, 0)

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import services
+import tuning_jobs
+from gyropilot.data.frames import PARQUET
+from gyropilot.errors import InvalidData
+from gyropilot.problems.contract import LocalChannel, LocalFile
+from gyropilot.problems.text_generation import data
+from gyropilot.problems.text_generation.batches import TokenCache
+
+ROWS = [(f"q{number}", f"a{number}") for number in range(10)]
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory):
+    return services.make_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture
+def job(tmp_path, model_folder):
+    return tuning_jobs.Job(tmp_path, model_folder)
+
+
+def kinds(profile):
+    return {one["kind"]: one["count"] for one in profile["findings"]}
+
+
+def rows_of(job, name):
+    cache = TokenCache.open(job.root / "prepared" / name)
+    rows = data.read_prepared_rows(job.root / "prepared", (one.row for one in cache))
+    return [(rows[one.row].input, rows[one.row].output) for one in cache]
+
+
+def test_rows_are_split_and_left_as_tokens(job):
+    profile = job.profile(job.stage(ROWS))
+    assert profile["rows"] == {"read": 10, "dropped": 0, "training": 8, "validation": 2}
+    training, validation = rows_of(job, "training"), rows_of(job, "validation")
+    assert sorted(training + validation) == sorted(ROWS)
+    assert profile["cache"]["training"] == TokenCache.open(job.root / "prepared" / "training").digest
+    assert profile["split"] == {"kind": "random", "fraction": 0.2, "seed": job.spec.seed}
+
+
+def test_profile_can_be_run_again_to_the_same_result(job):
+    channel = job.stage(ROWS)
+    assert job.profile(channel) == job.profile(channel)
+
+
+def test_two_channels_are_taken_as_they_are(tmp_path, model_folder):
+    job = tuning_jobs.Job(tmp_path, model_folder, validation_fraction=None)
+    profile = job.profile(job.stage(ROWS[:7]), job.stage(ROWS[7:], kind="validation"))
+    assert (rows_of(job, "training"), rows_of(job, "validation")) == (ROWS[:7], ROWS[7:])
+    assert profile["split"]["kind"] == "channels"
+
+
+def test_the_record_names_files_with_digest_and_rows(job):
+    profile = job.profile(job.stage(ROWS))
+    (file,) = profile["files"]
+    assert file["rows"] == 10
+    assert len(file["sha256"]) == 64
+    assert json.loads(json.dumps(profile)) == profile
+
+
+def test_parquet_and_csv_give_the_same_tokens(job):
+    csv = job.profile(job.stage(ROWS))
+    path = job.root / "rows.parquet"
+    pq.write_table(pa.table({"output": [row[1] for row in ROWS], "input": [row[0] for row in ROWS]}), path)
+    file = LocalFile(path=path, uri="s3://data/rows.parquet", size_bytes=path.stat().st_size, etag="e")
+    parquet = job.profile(
+        LocalChannel(channel_type="training", content_type=PARQUET, compression="None", files=(file,))
+    )
+    assert parquet["cache"] == csv["cache"]
+
+
+def test_rows_without_output_are_dropped_and_named(job):
+    listener = tuning_jobs.Listener()
+    rows = [*ROWS[:4], ("asked", ""), ("asked", "  \n"), *ROWS[4:]]
+    profile = job.profile(job.stage(rows), listener=listener)
+    assert profile["rows"]["dropped"] == 2
+    finding = next(detail for kind, _, detail in listener.events if detail["kind"] == "blank_output")
+    assert finding["severity"] == "dropped"
+    assert finding["rows"] == ["s3://data/training.csv: row 5", "s3://data/training.csv: row 6"]
+
+
+def test_when_no_output_is_left_the_data_is_refused(job):
+    with pytest.raises(InvalidData, match="10 rows, 10 of them with a blank output"):
+        job.profile(job.stage([(text, " ") for text, _ in ROWS]))
+
+
+def test_blank_inputs_are_kept_and_counted(job):
+    profile = job.profile(job.stage([("", "a"), *ROWS]))
+    assert kinds(profile)["blank_input"] == 1
+    assert profile["rows"]["dropped"] == 0
+
+
+def test_duplicates_and_rows_in_both_splits_are_counted(tmp_path, model_folder):
+    job = tuning_jobs.Job(tmp_path, model_folder, validation_fraction=None)
+    validation = [ROWS[0], ("q1", "other"), ("new", "new")]
+    profile = job.profile(job.stage([*ROWS, ROWS[5]]), job.stage(validation, kind="validation"))
+    found = kinds(profile)
+    assert (found["duplicate"], found["in_both_splits"], found["input_in_both_splits"]) == (2, 1, 1)
+    assert profile["rows"]["training"] == 11
+
+
+def test_a_joined_pair_is_not_its_neighbour(job):
+    assert "duplicate" not in kinds(job.profile(job.stage([("ab", "c"), ("a", "bc"), *ROWS])))
+
+
+def limited(job, **limits):
+    record = job.base_models / services.TINY / "gyropilot-model.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), **limits}))
+
+
+def test_exactly_the_row_limit_passes_and_one_more_is_counted(job):
+    limited(job, max_rows=10)
+    assert job.profile(job.stage(ROWS))["rows"]["read"] == 10
+    with pytest.raises(InvalidData, match=r"more than the 10 rows that Tiny takes.*12 rows"):
+        job.profile(job.stage([*ROWS, *ROWS[:2]]))
+
+
+def test_the_row_limit_counts_both_channels(tmp_path, model_folder):
+    job = tuning_jobs.Job(tmp_path, model_folder, validation_fraction=None)
+    limited(job, max_rows=9)
+    with pytest.raises(InvalidData, match="training and validation channel"):
+        job.profile(job.stage(ROWS[:7]), job.stage(ROWS[7:], kind="validation"))
+
+
+def test_sixty_percent_of_rows_may_be_cut_and_no_more(job):
+    limited(job, context_tokens=40)
+    long = ("word " * 100, "a")
+    profile = job.profile(job.stage([long] * 6 + ROWS[:4]))
+    assert kinds(profile)["cut_row"] == 6
+    with pytest.raises(InvalidData, match=r"more than 60%.*40 tokens.*7 of 11 rows \(63\.6%\)"):
+        job.profile(job.stage([long] * 7 + ROWS[:4]))
+
+
+def test_cut_outputs_keep_their_end_token(job):
+    limited(job, context_tokens=8)
+    profile = job.profile(job.stage([("x", "word " * 100), *ROWS]))
+    assert kinds(profile)["cut_output"] == 1
+    assert profile["tokens"]["answer"]["max"] == 8
+
+
+def test_the_text_of_control_tokens_is_noted(job):
+    assert kinds(job.profile(job.stage([("say </s> now", "no"), *ROWS])))["control_text"] == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "message"),
+    [
+        (("input", "output", "id"), [("a", "b", "1")], "not expected.*id"),
+        (("prompt", "output"), [("a", "b")], "'input' is missing"),
+        (("input", "output"), [("a", "b"), ("a", "b", "c")], "row 2"),
+        (("input", "output"), [("a", "b")], "too few"),
+    ],
+)
+def test_files_that_do_not_fit_are_named(job, header, rows, message):
+    with pytest.raises(InvalidData, match=message) as caught:
+        job.profile(job.stage(rows, header=header))
+    if message != "too few":
+        assert "s3://data/training.csv" in str(caught.value)
+
+
+def test_a_channel_left_without_rows_is_refused(tmp_path, model_folder):
+    job = tuning_jobs.Job(tmp_path, model_folder, validation_fraction=None)
+    with pytest.raises(InvalidData, match="validation channel"):
+        job.profile(job.stage(ROWS), job.stage([("a", " ")], kind="validation"))
