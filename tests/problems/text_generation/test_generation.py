@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from gyropilot.problems.text_generation.generation import generate
+
+
+@pytest.fixture
+def model(tiny, kind):
+    return tiny.loaded(kind, seed=3).model
+
+
+def prompts(tiny, *, start):
+    draw = np.random.default_rng(1)
+    shared = draw.integers(1, tiny.vocabulary, start).tolist()
+    return [shared + draw.integers(1, tiny.vocabulary, int(length)).tolist() for length in (1, 4, 9, 2, 14)]
+
+
+def from_transformers(model, prompt, stop_ids, count):
+    ids = torch.tensor([prompt])
+    with torch.inference_mode():
+        found = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=count,
+            eos_token_id=list(stop_ids),
+            pad_token_id=0,
+        )
+    tokens = found[0, len(prompt) :].tolist()
+    ends = [place for place, token in enumerate(tokens) if token in stop_ids]
+    return (tokens[: ends[0]], True) if ends else (tokens, False)
+
+
+@pytest.mark.parametrize("start", [0, 6])
+def test_a_batch_answers_as_transformers_answers_each_prompt_alone(tiny, model, start):
+    given = prompts(tiny, start=start)
+    free = [from_transformers(model, prompt, (), 12)[0] for prompt in given]
+    stop_ids = (free[1][3], free[3][0])
+    answers = generate(model, given, stop_ids=stop_ids, max_new_tokens=12)
+    wanted = [from_transformers(model, prompt, stop_ids, 12) for prompt in given]
+    assert [(list(one.token_ids), one.is_ended) for one in answers] == wanted
+    assert len({len(one.token_ids) for one in answers}) > 1
+
+
+def test_one_prompt_and_equal_prompts_are_answered(tiny, model):
+    (prompt, *_) = prompts(tiny, start=5)
+    (alone,) = generate(model, [prompt], stop_ids=(), max_new_tokens=5)
+    assert generate(model, [prompt] * 3, stop_ids=(), max_new_tokens=5) == [alone] * 3
+    assert not alone.is_ended
+
+
+def test_an_answer_that_stops_at_once_is_empty_and_ended(tiny, model):
+    prompt = prompts(tiny, start=0)[2]
+    (first,) = generate(model, [prompt], stop_ids=(), max_new_tokens=1)
+    (empty,) = generate(model, [prompt], stop_ids=first.token_ids, max_new_tokens=4)
+    assert (empty.token_ids, empty.is_ended) == ((), True)

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import services
+import tuning_jobs
+from gyropilot.errors import InvalidData, TrainingFailed
+from gyropilot.problems.text_generation import artifacts
+
+STEPS = 24
+"""Of the job below: 48 training rows, 4 a step, 2 epochs."""
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    root = tmp_path_factory.mktemp("job")
+    job = tuning_jobs.Job(root, services.make_tiny_model(root / "tiny"))
+    return job, job.profile(job.stage(tuning_jobs.ROWS))
+
+
+@pytest.fixture(scope="module")
+def straight(prepared):
+    """The job trained without a break."""
+    job, profile = prepared
+    listener = tuning_jobs.Listener()
+    task = job.train_task(profile, attempt="straight")
+    return task, job.train(task, listener), listener
+
+
+def metric(result, name):
+    (found,) = [one.value for one in result.metrics if one.name == name]
+    return found
+
+
+def evaluation(task):
+    return json.loads((task.output / artifacts.EVALUATION).read_text())
+
+
+def records(task):
+    lines = [json.loads(line) for line in (task.output / artifacts.TRAINING).read_text().splitlines()]
+    return [(one["step"], one["loss"], one["grad_norm"]) for one in lines]
+
+
+def test_the_tuned_model_beats_the_base_on_data_with_a_known_answer(straight):
+    task, result, _ = straight
+    measured = evaluation(task)["models"]
+    assert measured["tuned"]["ValidationLoss"] < 0.3 * measured["base"]["ValidationLoss"]
+    assert measured["tuned"]["RougeL"] > measured["base"]["RougeL"] + 0.3
+    assert measured["tuned"]["ended_share"] > 0.9
+    assert evaluation(task)["verdict"].startswith("Use the tuned model:")
+    assert result.ended_by == "finished"
+
+
+def test_the_result_names_the_metrics_and_what_ranks(straight):
+    task, result, _ = straight
+    assert [(one.name, one.split) for one in result.metrics] == [
+        ("TrainingLoss", "Train"),
+        *((name, "Validation") for name in ("ValidationLoss", "Perplexity", "Rouge1", "Rouge2", "RougeL", "RougeLSum")),
+    ]
+    assert result.score == metric(result, "ValidationLoss") == evaluation(task)["models"]["tuned"]["ValidationLoss"]
+    assert (result.score_name, result.direction) == ("ValidationLoss", "Minimize")
+    (container,) = result.containers
+    assert container.image.startswith("gyropilot/text-generation:")
+    assert (task.output / container.model_path).exists()
+    assert all((task.output / place).exists() for place in result.artifacts.values())
+
+
+def test_phases_come_in_order_with_loss_and_speed(straight):
+    _, _, listener = straight
+    assert listener.phases() == ["evaluating base", "training", "evaluating tuned", "saving"]
+    last = [one for one in listener.progressed if one["phase"] == "training"][-1]
+    assert last["done"] == last["total"] == STEPS
+    assert {"loss", "tokens_per_second", "seconds_left"} <= last.keys()
+    for phase in listener.phases():
+        ends = [one for one in listener.progressed if one["phase"] == phase]
+        assert ends[-1]["done"] == ends[-1]["total"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "done"),
+    [("evaluating base", 12), ("training", 1), ("training", 17), ("evaluating tuned", 12), ("saving", 2)],
+)
+def test_a_killed_training_goes_on_to_the_same_bits(prepared, straight, phase, done):
+    job, profile = prepared
+    task = job.train_task(profile, attempt=f"killed-{phase}-{done}".replace(" ", "-"))
+    with pytest.raises(tuning_jobs.Killed):
+        job.train(task, tuning_jobs.Listener(die_when=lambda at, count: (at, count) == (phase, done)))
+    again = tuning_jobs.Listener()
+    result = job.train(task, again)
+    assert result == straight[1]
+    assert records(task) == records(straight[0])
+    if phase != "evaluating base":
+        assert "evaluating base" not in again.phases()
+    weights = artifacts.MODEL + "/model.safetensors"
+    assert (task.output / weights).read_bytes() == (straight[0].output / weights).read_bytes()
+
+
+def test_a_stop_keeps_what_was_trained_so_far(prepared):
+    job, profile = prepared
+    task = job.train_task(profile, attempt="stopped")
+    result = job.train(task, tuning_jobs.Listener(stop_when=lambda phase, done: phase == "training" and done >= 9))
+    assert result.ended_by == "stop"
+    assert len(records(task)) == 9
+    measured = evaluation(task)["models"]
+    assert measured["tuned"]["ValidationLoss"] < measured["base"]["ValidationLoss"]
+    assert "stopped after 9 of 24 steps" in (task.output / artifacts.REPORT).read_text()
+
+
+@pytest.mark.parametrize("phase", ["evaluating base"])
+def test_a_stop_before_the_first_step_leaves_no_model(prepared, phase):
+    job, profile = prepared
+    task = job.train_task(profile, attempt="stopped-early")
+    with pytest.raises(TrainingFailed, match="stopped before its first training step"):
+        job.train(task, tuning_jobs.Listener(stop_when=lambda at, done: at == phase))
+    assert list(task.output.iterdir()) == []
+
+
+def test_the_time_limit_keeps_what_was_trained_so_far(tmp_path, prepared):
+    job = tuning_jobs.Job(tmp_path, prepared[0].root / "tiny", epochs=10, batch_size=1)
+    profile = job.profile(job.stage(tuning_jobs.ROWS * 6))
+    task = job.train_task(profile, seconds_left=7.0)
+    result = job.train(task)
+    assert result.ended_by == "time limit"
+    assert 0 < len(records(task)) < 2880
+    assert metric(result, "ValidationLoss") == evaluation(task)["models"]["tuned"]["ValidationLoss"]
+
+
+def test_no_time_at_all_says_which_limit_to_raise(prepared):
+    job, profile = prepared
+    task = job.train_task(profile, attempt="no-time", seconds_left=0.0)
+    with pytest.raises(TrainingFailed, match="Raise MaxRuntimePerTrainingJobInSeconds"):
+        job.train(task)
+
+
+def test_rows_other_than_the_checked_ones_are_refused(prepared):
+    job, profile = prepared
+    changed = {**profile, "cache": {**profile["cache"], "training": "0" * 64}}
+    with pytest.raises(InvalidData, match="are not those that were checked"):
+        job.train(job.train_task(changed, attempt="other-rows"))
+
+
+def test_a_diverging_training_says_what_to_lower(tmp_path, prepared):
+    job = tuning_jobs.Job(tmp_path, prepared[0].root / "tiny", learning_rate=1e30, warmup_steps=0)
+    task = job.train_task(job.profile(job.stage(tuning_jobs.ROWS)))
+    with pytest.raises(TrainingFailed, match="lower learningRate"):
+        job.train(task)
+    assert list(task.output.iterdir()) == []
+
+
+def test_a_base_model_that_left_the_store_is_named(tmp_path, prepared):
+    job = tuning_jobs.Job(tmp_path, prepared[0].root / "tiny", base_model="Gone")
+    with pytest.raises(TrainingFailed, match="Gone is not in the store any more"):
+        job.profile(job.stage(tuning_jobs.ROWS))
