@@ -21,10 +21,10 @@ import torch
 from gyropilot import clock
 from gyropilot.errors import TrainingFailed
 from gyropilot.problems.contract import Reporter
-from gyropilot.problems.text_generation import batches, checkpoints
+from gyropilot.problems.text_generation import batches, checkpoints, forward
 from gyropilot.problems.text_generation.batches import Example
 from gyropilot.problems.text_generation.checkpoints import Checkpoint
-from gyropilot.problems.text_generation.forward import Forward, PlainForward
+from gyropilot.problems.text_generation.forward import Forward
 from gyropilot.problems.text_generation.models import DtypeName, trainable_parameters
 
 PHASE = "training"
@@ -167,13 +167,14 @@ def evaluate_loss(
 ) -> LossSum:
     """Give the summed loss over all labels of `examples`; `on_progress` hears how many rows are done of how many."""
     batches.check(examples)
-    forward = PlainForward(model)
+    torch.set_num_threads(plan.threads)
+    way, _ = _chosen(model, examples)
     was_training = model.training
     model.eval()
     loss, labels, done = 0.0, 0, 0
     with torch.inference_mode():
         for pack in batches.packs(examples, max_tokens=plan.max_pack_tokens, max_examples=len(examples)):
-            loss += float(forward.loss_sum(pack))
+            loss += float(way.loss_sum(pack))
             labels, done = labels + len(pack.labels), done + len(pack.lengths)
             on_progress(done, len(examples))
     model.train(was_training)
@@ -205,16 +206,23 @@ class _Run:
             self._parameters.values(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True
         )
         self._max_pack_tokens = plan.max_pack_tokens
-        self._identity = {"plan": asdict(plan), "data_sha256": batches.digest(examples), "model": _shape(model)}
+        self._identity: dict[str, object] = {
+            "plan": asdict(plan),
+            "data_sha256": batches.digest(examples),
+            "model": _shape(model),
+        }
         self.total_steps = plan.epochs * batches.steps_per_epoch(len(examples), plan.batch_size)
         self.step = self.saved_step = self.resumed_at = 0
         self.records: list[StepRecord] = []
         folder.mkdir(parents=True, exist_ok=True)
         checkpoints.check_space(folder, 3 * 3 * sum(one.nbytes for one in self._parameters.values()))
+        self._forward, reason = _chosen(model, examples)
+        reporter.event("forward", f"packs go the {self._forward.name} way{reason and ': '}{reason}")
+        self._identity["forward"] = self._forward.name
         torch.manual_seed(plan.seed)
         self._restore()
+        self._forward.refresh()
         model.train()
-        self._forward: Forward = PlainForward(model)
 
     def take_step(self) -> StepRecord:
         """Do one optimizer step."""
@@ -342,6 +350,13 @@ class _Run:
                 "seconds_left": (self.total_steps - self.step) * seconds / len(recent),
             },
         )
+
+
+def _chosen(model: torch.nn.Module, examples: Sequence[Example]) -> tuple[Forward, str]:
+    try:
+        return forward.choose(model, examples)
+    except ValueError as error:
+        raise TrainingFailed(f"this base model cannot be tuned here: {error}; choose another one") from error
 
 
 def _shape(model: torch.nn.Module) -> str:
