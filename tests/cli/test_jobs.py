@@ -21,7 +21,8 @@ def completed(service):
 
 @pytest.mark.slow
 def test_watching_a_job_that_completes_ends_with_0_and_its_metrics(service, tmp_path):
-    (tmp_path / "request.json").write_text(json.dumps(services.request(service, "cli-watch")))
+    config = {"TextGenerationHyperParameters": {"epochCount": "4", "batchSize": "1"}}
+    (tmp_path / "request.json").write_text(json.dumps(services.request(service, "cli-watch", **config)))
     ran = service.gyropilot("jobs", "create", "--request", tmp_path / "request.json", "--watch")
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()

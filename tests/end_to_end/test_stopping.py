@@ -39,12 +39,12 @@ def test_a_taken_port_is_named(tmp_path):
 
 @pytest.mark.slow
 def test_sigterm_in_mid_training_hands_the_job_back(tmp_path, tiny_model_folder):
-    with services.running(tmp_path / "home", checkpoint_seconds=0.2) as service:
+    with services.running(tmp_path / "home", checkpoint_seconds=1) as service:
         assert service.gyropilot("models", "add", services.TINY, tiny_model_folder).returncode == 0
-        services.put_rows(service, services.rows(100))
+        services.put_rows(service, services.rows(40))
         hyperparameters = {"epochCount": "10", "batchSize": "1"}
         service.sdk().create_job(services.request(service, TextGenerationHyperParameters=hyperparameters))
-        services.wait_until(lambda: service.sdk().progress("job").phase == "training", seconds=90, what="training")
+        assert any(seen.phase == "training" for seen in service.sdk().watch("job", poll_seconds=0.1))
         children = psutil.Process(service.process.pid).children(recursive=True)
         assert service.stop() == 0
         assert not any(child.is_running() for child in children)

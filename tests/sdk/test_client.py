@@ -15,7 +15,9 @@ def client(service):
 
 @pytest.mark.slow
 def test_a_job_is_created_watched_and_told_about(service, client):
-    arn = client.create_job(services.request(service, "by-sdk"))
+    # Enough steps to be seen training: progress is kept once a second.
+    config = {"TextGenerationHyperParameters": {"epochCount": "4", "batchSize": "1"}}
+    arn = client.create_job(services.request(service, "by-sdk", **config))
     assert arn.endswith(":automl-job/by-sdk")
     seen = list(client.watch("by-sdk", poll_seconds=0.05))
     assert seen[-1].status == "Completed"
