@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -170,3 +172,11 @@ def test_a_channel_left_without_rows_is_refused(tmp_path, model_folder):
     job = tuning_jobs.Job(tmp_path, model_folder, validation_fraction=None)
     with pytest.raises(InvalidData, match="validation channel"):
         job.profile(job.stage(ROWS), job.stage([("a", " ")], kind="validation"))
+
+
+def test_checking_rows_needs_no_torch():
+    code = (
+        "import sys, gyropilot.problems.text_generation.data; print('torch' in sys.modules, 'pyarrow' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["False", "False"]

@@ -203,6 +203,13 @@ def test_the_verdict_weighs_loss_and_answers(summarise, base, tuned, words):
     assert summarise(base=base, tuned=tuned).verdict().startswith(words)
 
 
+def test_the_verdict_speaks_of_rows_that_stand_in_both_splits(summarise):
+    summary = summarise()
+    leaked = {"kind": "in_both_splits", "severity": "warning", "count": 4, "message": "4", "rows": []}
+    summary = dataclasses.replace(summary, profile={**summary.profile, "findings": [leaked]})
+    assert "4 of the 40 validation rows stand in the training rows too" in summary.verdict()
+
+
 def test_an_early_end_is_told(summarise):
     assert "ran out of time after 30 of 30 steps" in report.html(summarise(ended_by="time limit"))
 

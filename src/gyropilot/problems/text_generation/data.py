@@ -30,6 +30,7 @@ from gyropilot.problems.text_generation import findings
 from gyropilot.problems.text_generation.base_model import BaseModelFacts, read_base_model
 from gyropilot.problems.text_generation.batches import Example, TokenCache
 from gyropilot.problems.text_generation.findings import Findings
+from gyropilot.problems.text_generation.hardware import prepare_process
 from gyropilot.problems.text_generation.request import TextGenerationSpec, read_spec
 from gyropilot.problems.text_generation.templates import Encoded, Encoder
 
@@ -57,6 +58,7 @@ def profile(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json
         TrainingFailed: the base model's files cannot be used.
     """
     task = tasks.profile_task(arguments)
+    prepare_process(task.cores)
     spec = read_spec(task.spec)
     base = read_base_model(task.base_models, spec.base_model)
     encoder = Encoder.of_base_model(base.folder, style=base.template_style)

@@ -29,7 +29,7 @@ MAX_SAMPLE_ROWS = 64
 """Most rows that are answered; the loss is taken over all."""
 MAX_NEW_TOKENS = 512
 BATCH_ROWS = 32
-_LOSS_ROWS = 256
+_LOSS_ROWS = 64
 _LENGTH_PERCENTILE = 95
 _SCORES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 

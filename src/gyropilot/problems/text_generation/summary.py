@@ -18,6 +18,8 @@ from gyropilot.problems.text_generation.templates import PromptTemplate
 
 SCORES: Mapping[str, str] = {"Rouge1": "rouge1", "Rouge2": "rouge2", "RougeL": "rougeL", "RougeLSum": "rougeLsum"}
 """Metric names and the ROUGE scores they are."""
+LEAK_SHARE = 0.05
+"""Share of validation rows standing in the training rows above which the verdict speaks of it."""
 _PACKAGES = ("gyropilot", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "pyarrow", "jinja2")
 
 
@@ -84,6 +86,10 @@ class TrainingSummary:
             return f"Do not use the tuned model: {loss}, so it predicts the validation answers no better; {rouge}."
         if after < before - max(self.tuned.margin("rougeL"), 0.01):
             return f"Use the tuned model with care: {loss}, yet its generated answers match less, {rouge}."
+        leaked = sum(one["count"] for one in self.profile["findings"] if one["kind"] == "in_both_splits")
+        if leaked > LEAK_SHARE * self.tuned.rows:
+            known = f"{leaked} of the {self.tuned.rows} validation rows stand in the training rows too"
+            return f"Use the tuned model with care: {loss}, and {rouge}, but {known}, so these numbers flatter it."
         return f"Use the tuned model: {loss}, and {rouge}."
 
     def evaluation(self) -> dict[str, Json]:

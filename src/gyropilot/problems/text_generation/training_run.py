@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from gyropilot import clock
 from gyropilot.errors import InvalidData, TrainingFailed
@@ -45,7 +46,8 @@ class TrainingRun:
         self._task, self._reporter = task, reporter
         self._seconds = math.inf if task.seconds_left is None else task.seconds_left
         self._deadline = clock.monotonic() + self._seconds
-        self._spec = read_spec(task.spec)
+        proposed = {name: value for name, value in task.candidate.items() if name != "name"}
+        self._spec = replace(read_spec(task.spec), **proposed)
         self._base = read_base_model(task.base_models, self._spec.base_model)
         self._encoder = Encoder.of_base_model(self._base.folder, style=self._base.template_style)
         self._training, self._validation = self._cache("training"), self._cache("validation")
@@ -67,6 +69,7 @@ class TrainingRun:
         """
         task = self._task
         torch.set_num_threads(self._hardware.threads)
+        disable_progress_bar()
         loaded = models.load(self._base.folder, dtype=self._hardware.dtype, attention="sdpa")
         evaluator = Evaluator(self._validation, task.prepared, self._encoder, self._plan, self._reporter)
         base = self._measured_base(evaluator, loaded.model)
@@ -166,7 +169,7 @@ class TrainingRun:
         size = sum(path.stat().st_size for path in self._base.folder.glob("*.safetensors")) / 2**30
         reserve = _RESERVE_FACTOR * base.seconds + _SAVE_SECONDS + _SAVE_SECONDS_PER_GIB * size
         left = self._deadline - clock.monotonic()
-        return self._deadline - min(reserve, left / 2)
+        return self._deadline - min(reserve, max(0.0, left / 2))
 
     def _merged(self, tuned: torch.nn.Module) -> tuple[torch.nn.Module, MergeCheck]:
         examples = self._validation[:_CHECKED_ROWS]
