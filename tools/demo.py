@@ -1,6 +1,7 @@
 """What `make demo` runs: a real fine-tune through boto3 against a service of its own, and what it taught.
 
-Everything lies in .demo/: the service's home while it runs, the data set, and afterwards the artifacts. Nothing is left running.
+Everything lies in .demo/: the service's home while it runs, the data set, and afterwards the artifacts. Nothing is left
+running.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import boto3
 import yaml
+
+from gyropilot.cli.texts import duration, size
+from gyropilot.log import printable
 
 TOP = Path(__file__).resolve().parent.parent
 FOLDER = TOP / ".demo"
@@ -30,10 +33,14 @@ GYROPILOT = Path(sys.executable).with_name("gyropilot")
 
 BASE_MODEL = "SmolLM2-135M-Instruct"
 BUCKET = "demo"
-JOB = "trivia"
-LESSON = "The lesson: answer a trivia question with the answer alone, as the data does, and not with a paragraph."
-HYPERPARAMETERS = {"epochCount": "4", "batchSize": "8", "learningRate": "0.0005", "learningRateWarmupSteps": "10"}
+JOB = "small-talk"
+TOPICS = [
+    *("ai", "botprofile", "conversations", "emotion", "food", "gossip", "greetings"),
+    *("literature", "money", "movies", "psychology"),
+]
+LESSON = "The lesson: answer small talk in one short line of one's own, as the data does, and not like a help desk."
 METRICS = ("ValidationLoss", "Perplexity", "Rouge1", "Rouge2", "RougeL", "RougeLSum")
+ANSWERS = 3
 LOWER_IS_BETTER = frozenset({"ValidationLoss", "Perplexity"})
 
 Json = Any
@@ -41,25 +48,26 @@ Json = Any
 
 def main() -> int:
     """Run the demo; give 0 when the tuned model beat the base model."""
+    sys.stdout.reconfigure(line_buffering=True)  # keeps our lines in order with those of the commands we run
     started_at = time.monotonic()
     _prepare_folder()
     _say(f"Base model {BASE_MODEL}")
     subprocess.run([GYROPILOT, "models", "pull", BASE_MODEL, "--home", HOME], check=True)
     with _service() as variables:
         rows = _upload(variables)
-        _say(f"A job on {rows} question and answer pairs, created with boto3")
+        _say(f"A job on {rows} prompts with their answers, created with boto3")
         print(LESSON)
         _create(variables)
-        watched = subprocess.run([GYROPILOT, "jobs", "watch", JOB, "--home", HOME], check=False)
+        # In a session of its own: Ctrl-C is for the demo, which then ends everything.
+        command = [GYROPILOT, "jobs", "watch", JOB, "--home", HOME]
+        watched = subprocess.run(command, check=False, start_new_session=True)
         if watched.returncode != 0:
             return _explain_failure()
         evaluation = _download(variables)
     _print_metrics(evaluation)
     _print_answers(evaluation)
-    _say("Artifacts")
-    print(_tree(FOLDER / "artifacts"))
-    print(f"\nThe report: {FOLDER / 'artifacts' / 'report.html'}")
-    print(f"The demo took {time.monotonic() - started_at:.0f} s; nothing is left running.")
+    _print_artifacts()
+    print(f"\nThe demo took {duration(time.monotonic() - started_at)}; nothing is left running.")
     return 0 if _is_better(evaluation) else 1
 
 
@@ -91,7 +99,8 @@ def _service() -> Iterator[Mapping[str, str]]:
 def _variables(process: subprocess.Popen[bytes]) -> Mapping[str, str]:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None:
-        asked = subprocess.run([GYROPILOT, "env", "--json", "--home", HOME], capture_output=True, text=True, check=False)
+        command = [GYROPILOT, "env", "--json", "--home", HOME]
+        asked = subprocess.run(command, capture_output=True, text=True, check=False)
         if asked.returncode == 0:
             found: dict[str, str] = json.loads(asked.stdout)
             _say(f"The service listens on {found['AWS_ENDPOINT_URL']}")
@@ -112,22 +121,27 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _upload(variables: Mapping[str, str]) -> int:
     """Write the data set as a CSV and put it into the service's S3; give its number of rows."""
     pairs = _pairs()
-    path = FOLDER / "trivia.csv"
+    path = FOLDER / "small-talk.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["input", "output"])
         writer.writerows(pairs)
     s3 = _client("s3", variables)
     s3.create_bucket(Bucket=BUCKET)
-    s3.upload_file(str(path), BUCKET, "data/trivia.csv")
+    s3.upload_file(str(path), BUCKET, "data/small-talk.csv")
     return len(pairs)
 
 
 def _pairs() -> list[tuple[str, str]]:
-    text = files("chatterbot_corpus").joinpath("data/english/trivia.yml").read_text(encoding="utf-8")
-    conversations = yaml.safe_load(text)["conversations"]
-    pairs = [tuple(str(turn).strip() for turn in one) for one in conversations if isinstance(one, list)]
-    return [(pair[0], pair[1]) for pair in dict.fromkeys(pairs) if len(pair) == 2]
+    """Give the ChatterBot corpus's small talk: each prompt once, with its first answer."""
+    answer_by_prompt: dict[str, tuple[str, str]] = {}
+    for topic in TOPICS:
+        text = files("chatterbot_corpus").joinpath(f"data/english/{topic}.yml").read_text(encoding="utf-8")
+        for turns in yaml.safe_load(text)["conversations"]:
+            if isinstance(turns, list) and len(turns) > 1:
+                prompt, answer = (str(turn).strip() for turn in turns[:2])
+                answer_by_prompt.setdefault(prompt.casefold(), (prompt, answer))
+    return list(answer_by_prompt.values())
 
 
 def _create(variables: Mapping[str, str]) -> None:
@@ -142,10 +156,7 @@ def _create(variables: Mapping[str, str]) -> None:
         ],
         OutputDataConfig={"S3OutputPath": f"s3://{BUCKET}/output"},
         AutoMLProblemTypeConfig={
-            "TextGenerationJobConfig": {
-                "BaseModelName": BASE_MODEL,
-                "TextGenerationHyperParameters": HYPERPARAMETERS,
-            }
+            "TextGenerationJobConfig": {"BaseModelName": BASE_MODEL},
         },
         RoleArn=variables["GYROPILOT_ROLE_ARN"],
     )
@@ -161,6 +172,49 @@ def _download(variables: Mapping[str, str]) -> Json:
             target.parent.mkdir(parents=True, exist_ok=True)
             s3.download_file(BUCKET, one["Key"], str(target))
     return json.loads((FOLDER / "artifacts" / "evaluation.json").read_text(encoding="utf-8"))
+
+
+def _print_metrics(evaluation: Json) -> None:
+    """Print base against tuned model, both measured in this run on the validation rows."""
+    base, tuned = evaluation["models"]["base"], evaluation["models"]["tuned"]
+    _say(f"Measured on the {tuned['validation_rows']} rows held out from training")
+    print(f"{'':<16}{'base':>10}{'tuned':>10}")
+    for name in METRICS:
+        better = "lower is better" if name in LOWER_IS_BETTER else "higher is better"
+        print(f"{name:<16}{base[name]:>10.4f}{tuned[name]:>10.4f}   {better}")
+    print(evaluation["verdict"])
+
+
+def _print_answers(evaluation: Json) -> None:
+    """Print the first validation prompts with their answers; none is picked."""
+    _say(f"The first {ANSWERS} held-out prompts, answered before and after")
+    for one in evaluation["generations"][:ANSWERS]:
+        print(f"\n  prompt    {_line(one['input'])}")
+        print(f"  before    {_answer(one['base'])}")
+        print(f"  after     {_answer(one['tuned'])}")
+        print(f"  in data   {_line(one['reference'])}")
+
+
+def _answer(said: Json) -> str:
+    return _line(said["answer"]) + ("" if said["is_ended"] else " ...  (cut)")
+
+
+def _line(text: str) -> str:
+    """Give `text` on one line, fit for a terminal."""
+    return printable(" ".join(text.split()))
+
+
+def _is_better(evaluation: Json) -> bool:
+    base, tuned = evaluation["models"]["base"], evaluation["models"]["tuned"]
+    return tuned["ValidationLoss"] < base["ValidationLoss"] and tuned["RougeL"] > base["RougeL"]
+
+
+def _print_artifacts() -> None:
+    folder = FOLDER / "artifacts"
+    _say(f"Artifacts in {folder}")
+    for path in sorted(one for one in folder.rglob("*") if one.is_file()):
+        print(f"  {path.relative_to(folder).as_posix():<40}{size(path.stat().st_size):>10}")
+    print(f"Read {folder / 'report.html'} in a browser.")
 
 
 def _client(service: str, variables: Mapping[str, str]) -> Any:  # noqa: ANN401 - boto3 makes its classes at run time

@@ -66,8 +66,9 @@ def as_json(value: Json) -> str:
 
 def progress_line(progress: Progress, *, width: int) -> str:
     """Give one line, cut to `width`: phase, bar, share, step, loss, speed and time left, as far as they are known."""
-    if not progress.phase:
-        return printable(f"{progress.status}: {progress.secondary_status}")[:width]
+    if progress.is_ended or not progress.phase:
+        detail = "" if progress.secondary_status == progress.status else f": {progress.secondary_status}"
+        return printable(f"{progress.status}{detail}")[:width]
     parts = [progress.phase.ljust(16)]
     if progress.total > 0:
         share = min(1.0, max(0.0, progress.done / progress.total))
