@@ -42,8 +42,19 @@ class Spec(Protocol):
         """Give the spec as JSON values; the problem's read_spec reads them back."""
 
 
+class BaseModelRecord(Protocol):
+    """What reading a request may know of an installed base model."""
+
+    @property
+    def architecture(self) -> str:
+        """Class name of its family, as LlamaForCausalLM."""
+
+
 class BaseModels(Protocol):
     """What reading a request may ask of the base-model store; raises InvalidRequest with field and mend."""
+
+    def find(self, name: str) -> BaseModelRecord | None:
+        """Give what is installed under a name."""
 
     def check_available(self, name: str, *, accept_eula: bool) -> None:
         """Raise InvalidRequest unless the model is known, installed and its licence accepted where it must be."""

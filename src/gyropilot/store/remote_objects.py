@@ -18,6 +18,8 @@ from gyropilot.store.object_info import DEFAULT_CONTENT_TYPE, ObjectInfo
 _PART_BYTES = 16 << 20
 _MAX_PARTS = 10_000
 
+_Parts = list[dict[str, object]]
+
 
 class RemoteObjects:
     """Objects of an external store; usable from any thread.
@@ -128,8 +130,8 @@ class RemoteObjects:
         with contextlib.suppress(NotFound):
             self._call("delete_object", bucket, Key=key)
 
-    def _put_parts(self, bucket: str, key: str, upload: str, path: Path, part_bytes: int) -> list[dict[str, object]]:
-        parts: list[dict[str, object]] = []
+    def _put_parts(self, bucket: str, key: str, upload: str, path: Path, part_bytes: int) -> _Parts:
+        parts: _Parts = []
         with path.open("rb") as file:
             while data := file.read(part_bytes):
                 number = len(parts) + 1

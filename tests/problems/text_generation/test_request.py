@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +18,9 @@ class Models:
     def check_available(self, name, *, accept_eula):
         if name == "Unknown" or (name == "Gated" and not accept_eula):
             raise InvalidRequest.of([Fault(where="BaseModelName", problem="cannot be used")])
+
+    def find(self, name):
+        return SimpleNamespace(architecture="MptForCausalLM" if name == "MPT7B" else "LlamaForCausalLM")
 
 
 def channel(**changes):
@@ -55,6 +59,13 @@ def test_an_empty_configuration_gets_every_default():
     assert spec.limits.seconds_per_candidate == 259_200
     assert spec.limits.seconds_per_job is None
     assert spec.defaulted == tuple(one.key for one in request.HYPERPARAMETERS)
+
+
+def test_a_family_that_cannot_be_tuned_is_refused_when_the_job_is_created():
+    fault = fault_of(config={"BaseModelName": "MPT7B"})
+    assert fault.where == "AutoMLProblemTypeConfig.TextGenerationJobConfig.BaseModelName"
+    assert "MptForCausalLM" in fault.problem
+    assert "LlamaForCausalLM" in fault.fix
 
 
 def test_given_values_hold_and_are_not_called_defaults():

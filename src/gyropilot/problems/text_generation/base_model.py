@@ -7,9 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from gyropilot.base_models.records import InstalledModel
 from gyropilot.base_models.store import BaseModelStore
-from gyropilot.errors import TrainingFailed
+from gyropilot.errors import NotFound, TrainingFailed
 from gyropilot.problems.contract import Json
+
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
+"""Under which key a config.json says how long a text may be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +45,34 @@ def read_base_model(store: Path, name: str) -> BaseModelFacts:
     """
     installed = BaseModelStore(store, allow_downloads=False).find(name)
     if installed is None:
-        raise TrainingFailed(
-            f"base model {name} is not in the store any more; install it (gyropilot models pull {name}, or add)"
-            " and create the job again"
-        )
+        raise _gone(name)
+    return _facts(installed)
+
+
+def verified_base_model(store: Path, name: str) -> BaseModelFacts:
+    """Give the facts of an installed base model after every byte of it was compared with its digests.
+
+    Raises:
+        TrainingFailed: it is not installed any more.
+        InvalidData: a file is not as it was installed.
+    """
+    try:
+        return _facts(BaseModelStore(store, allow_downloads=False).verify(name))
+    except NotFound as error:
+        raise _gone(name) from error
+
+
+def _gone(name: str) -> TrainingFailed:
+    return TrainingFailed(
+        f"base model {name} is not in the store any more; install it (gyropilot models pull {name}, or add)"
+        " and create the job again"
+    )
+
+
+def _facts(installed: InstalledModel) -> BaseModelFacts:
     model_tokens = _model_tokens(installed.path)
     return BaseModelFacts(
-        name=name,
+        name=installed.name,
         folder=installed.path,
         digest=installed.digest,
         revision=installed.revision,
@@ -55,12 +80,12 @@ def read_base_model(store: Path, name: str) -> BaseModelFacts:
         context_tokens=min(installed.context_tokens, model_tokens),
         model_tokens=model_tokens,
         max_rows=installed.max_rows,
-        template_style="chat" if installed.is_instruct else "plain",
+        template_style="chat" if installed.has_chat_template else "plain",
     )
 
 
 def _model_tokens(folder: Path) -> int:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    length = int(config.get("max_position_embeddings") or 2048)
+    length = int(next((config[name] for name in _POSITIONS if config.get(name)), 2048))
     window = config.get("sliding_window")
     return min(length, int(window)) if window and config.get("use_sliding_window", True) else length

@@ -11,36 +11,13 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gyropilot.errors import TrainingFailed
+from gyropilot.problems.text_generation.architectures import Architecture, find_architecture
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 DtypeName = Literal["float32", "bfloat16"]
 DTYPES: dict[DtypeName, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """What the loop must know of one family of models."""
-
-    model_type: str
-    """As config.json names it."""
-    body: str
-    """Attribute of the causal model that gives hidden states."""
-    linear_layers: tuple[str, ...]
-    """Last names of the linear layers of a block: what LoRA adapts by default."""
-    norms: Literal["rms", "layer"]
-
-
-_LLAMA_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-_NEOX_LINEAR = ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h")
-
-ARCHITECTURES: tuple[Architecture, ...] = (
-    Architecture(model_type="llama", body="model", linear_layers=_LLAMA_LINEAR, norms="rms"),
-    Architecture(model_type="mistral", body="model", linear_layers=_LLAMA_LINEAR, norms="rms"),
-    Architecture(model_type="qwen2", body="model", linear_layers=_LLAMA_LINEAR, norms="rms"),
-    Architecture(model_type="gpt_neox", body="gpt_neox", linear_layers=_NEOX_LINEAR, norms="layer"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +54,6 @@ def load(folder: Path, *, dtype: DtypeName, attention: Literal["sdpa", "eager"])
     return LoadedModel(
         model=model, tokenizer=tokenizer, architecture=architecture, context_tokens=_context_tokens(config)
     )
-
-
-def find_architecture(model_type: str) -> Architecture:
-    """Give the entry of ARCHITECTURES for a `model_type`; raises TrainingFailed for one that is not supported."""
-    for architecture in ARCHITECTURES:
-        if architecture.model_type == model_type:
-            return architecture
-    known = ", ".join(one.model_type for one in ARCHITECTURES)
-    raise TrainingFailed(f"models of type {model_type!r} cannot be tuned yet; supported types: {known}")
 
 
 def architecture_of(model: torch.nn.Module) -> Architecture:

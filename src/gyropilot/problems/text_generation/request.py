@@ -15,6 +15,7 @@ from typing import Literal
 from gyropilot.data.frames import CSV, PARQUET
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.problems.contract import Json, Limits, RequestContext, Spec
+from gyropilot.problems.text_generation.architectures import ARCHITECTURES
 
 DEFAULT_BASE_MODEL = "Falcon7BInstruct"
 DEFAULT_VALIDATION_FRACTION = 0.2
@@ -170,7 +171,17 @@ def _base_model_faults(name: str, context: RequestContext, *, accept_eula: bool)
         context.base_models.check_available(name, accept_eula=accept_eula)
     except InvalidRequest as error:
         return error.faults
-    return ()
+    installed = context.base_models.find(name)
+    tunable = [one.class_name for one in ARCHITECTURES]
+    if installed is None or installed.architecture in tunable:
+        return ()
+    fault = Fault(
+        where=f"{_CONFIG}.BaseModelName",
+        found=name,
+        problem=f"this model is a {installed.architecture}, a family that cannot be tuned here yet",
+        fix=f"choose one of the families {', '.join(tunable)}; `gyropilot models list` shows what is installed",
+    )
+    return (fault,)
 
 
 def _read_hyperparameters(given: Mapping[str, str], faults: list[Fault]) -> tuple[dict[str, float], tuple[str, ...]]:

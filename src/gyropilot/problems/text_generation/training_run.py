@@ -15,7 +15,7 @@ from gyropilot import clock
 from gyropilot.errors import InvalidData, TrainingFailed
 from gyropilot.problems.contract import Container, Json, Reporter, TrainResult, TrainTask
 from gyropilot.problems.text_generation import artifacts, loop, models, report
-from gyropilot.problems.text_generation.base_model import read_base_model
+from gyropilot.problems.text_generation.base_model import verified_base_model
 from gyropilot.problems.text_generation.batches import TokenCache
 from gyropilot.problems.text_generation.evaluate import Budget, Evaluation, Evaluator, read_evaluation
 from gyropilot.problems.text_generation.hardware import plan_hardware
@@ -48,7 +48,7 @@ class TrainingRun:
         self._deadline = clock.monotonic() + self._seconds
         proposed = {name: value for name, value in task.candidate.items() if name != "name"}
         self._spec = replace(read_spec(task.spec), **proposed)
-        self._base = read_base_model(task.base_models, self._spec.base_model)
+        self._base = verified_base_model(task.base_models, self._spec.base_model)
         self._encoder = Encoder.of_base_model(self._base.folder, style=self._base.template_style)
         self._training, self._validation = self._cache("training"), self._cache("validation")
         self._hardware = plan_hardware(
