@@ -15,7 +15,9 @@ import click
 
 from gyropilot.base_models.catalog import CATALOG
 from gyropilot.cli.main import gyropilot
+from gyropilot.problems.text_generation.findings import _KINDS as KINDS
 from gyropilot.problems.text_generation.request import HYPERPARAMETERS
+from gyropilot.problems.text_generation.templates import PLAIN
 from gyropilot.settings import Settings
 
 TOP = Path(__file__).resolve().parent.parent
@@ -72,11 +74,24 @@ def base_models() -> str:
     return _table(("BaseModelName", "parameters", "context (tokens)", "rows at most", "licence", "AcceptEula"), rows)
 
 
+def findings() -> str:
+    """Give what looking at the rows can bring up."""
+    rows = [(f"`{kind}`", severity, text.format(count="N")) for kind, (severity, text) in KINDS.items()]
+    return _table(("kind", "weight", "what is told"), rows)
+
+
+def plain_template() -> str:
+    """Give the template of base models."""
+    return f"```text\n{PLAIN.rstrip()}\n```"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "commands": commands,
     "hyperparameters": hyperparameters,
     "base-models": base_models,
+    "findings": findings,
+    "plain-template": plain_template,
 }
 
 
