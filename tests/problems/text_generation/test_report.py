@@ -120,6 +120,7 @@ def summarise(tiny):
             method={"name": "LORA", "rank": 16},
             plan=tiny.plan(epochs=3),
             hardware=HardwarePlan(
+                device="cpu",
                 threads=1,
                 dtype="float32",
                 max_pack_tokens=9,

@@ -20,6 +20,9 @@ from gyropilot import clock
 from gyropilot.errors import TrainingFailed
 
 Dtype = Literal["float32", "bfloat16"]
+Device = Literal["cpu", "cuda"]
+_PACK_TOKENS: dict[Device, tuple[int, ...]] = {"cpu": (512, 384, 256, 128), "cuda": (4096, 2048, 1024, 512, 256)}
+"""Sizes of a pack, best first. On a CPU larger ones cost more in attention than they save."""
 _FILE = "hardware.json"
 _OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -37,6 +40,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 class HardwarePlan:
     """How one training process uses its machine."""
 
+    device: Device
     threads: int
     dtype: Dtype
     max_pack_tokens: int
@@ -80,8 +84,12 @@ def plan_hardware(
     gflops = _probe(max(1, cores))
     best = max(gflops, key=lambda name: gflops[name])
     dtype: Dtype = "bfloat16" if best.startswith("bfloat16") else "float32"
-    plan = _fitted(model_folder, dtype, memory_bytes=memory_bytes, longest_example=longest_example)
+    device, free_bytes = _accelerator()
+    if device == "cuda":
+        dtype, memory_bytes = "bfloat16", free_bytes
+    plan = _fitted(model_folder, dtype, device, memory_bytes=memory_bytes, longest_example=longest_example)
     chosen = HardwarePlan(
+        device=device,
         threads=int(best.split()[2]),
         dtype=dtype,
         max_pack_tokens=plan[0],
@@ -118,11 +126,22 @@ def needed_bytes(config: dict[str, Any], *, weights: int, dtype: Dtype, pack_tok
     return weights * width + activations + attention + adapters + (600 << 20)
 
 
-def _fitted(model_folder: Path, dtype: Dtype, *, memory_bytes: int, longest_example: int) -> tuple[int, int]:
+def _accelerator() -> tuple[Device, int]:
+    """Give the device to train on and, of an accelerator, its free bytes."""
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
+        return "cuda", int(torch.cuda.mem_get_info()[0])
+    return "cpu", 0
+
+
+def _fitted(
+    model_folder: Path, dtype: Dtype, device: Device, *, memory_bytes: int, longest_example: int
+) -> tuple[int, int]:
     config = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
     stored = sum(path.stat().st_size for path in model_folder.glob("*.safetensors"))
     weights = stored // (4 if config.get("dtype", config.get("torch_dtype")) == "float32" else 2)
-    for tokens in (512, 384, 256, 128):
+    for tokens in _PACK_TOKENS[device]:
         pack_tokens = max(tokens, longest_example)
         needed = needed_bytes(config, weights=weights, dtype=dtype, pack_tokens=pack_tokens)
         if needed <= memory_bytes or memory_bytes <= 0:
@@ -152,10 +171,6 @@ def _probe(cores: int) -> dict[str, float]:
 
 def _has_bfloat16() -> bool:
     """Say whether the processor multiplies bfloat16 itself; emulated, it is slower than float32."""
-    import torch
-
-    if torch.cuda.is_available():
-        return True
     cpuinfo = Path("/proc/cpuinfo")
     flags = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
     return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))

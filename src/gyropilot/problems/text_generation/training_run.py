@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,10 +14,11 @@ from transformers.utils.logging import disable_progress_bar
 from gyropilot import clock
 from gyropilot.errors import InvalidData, TrainingFailed
 from gyropilot.problems.contract import Container, Json, Reporter, TrainResult, TrainTask
-from gyropilot.problems.text_generation import artifacts, loop, models, report
+from gyropilot.problems.text_generation import artifacts, batches, loop, models, report
 from gyropilot.problems.text_generation.base_model import verified_base_model
-from gyropilot.problems.text_generation.batches import TokenCache
+from gyropilot.problems.text_generation.batches import Example, TokenCache
 from gyropilot.problems.text_generation.evaluate import Budget, Evaluation, Evaluator, read_evaluation
+from gyropilot.problems.text_generation.forward import PlainForward
 from gyropilot.problems.text_generation.hardware import plan_hardware
 from gyropilot.problems.text_generation.loop import TrainOutcome, TrainPlan
 from gyropilot.problems.text_generation.request import read_spec
@@ -71,6 +72,7 @@ class TrainingRun:
         torch.set_num_threads(self._hardware.threads)
         disable_progress_bar()
         loaded = models.load(self._base.folder, dtype=self._hardware.dtype, attention="sdpa")
+        loaded.model.to(self._hardware.device)
         evaluator = Evaluator(self._validation, task.prepared, self._encoder, self._plan, self._reporter)
         base = self._measured_base(evaluator, loaded.model)
         tuned = self._method.attach(loaded, seed=self._plan.seed)
@@ -173,12 +175,12 @@ class TrainingRun:
 
     def _merged(self, tuned: torch.nn.Module) -> tuple[torch.nn.Module, MergeCheck]:
         examples = self._validation[:_CHECKED_ROWS]
-        loss_before, logits_before = loop.evaluate_loss(tuned, examples, self._plan).mean, self._logits(tuned)
+        loss_before, logits_before = _loss(tuned, examples), self._logits(tuned)
         merged = self._method.merge(tuned)
         check = MergeCheck(
             rows=len(examples),
             loss_before=loss_before,
-            loss_after=loop.evaluate_loss(merged, examples, self._plan).mean,
+            loss_after=_loss(merged, examples),
             largest_logit_change=float((self._logits(merged) - logits_before).abs().max()),
         )
         if abs(check.loss_after - check.loss_before) > _MERGE_TOLERANCE:
@@ -275,6 +277,14 @@ class TrainingRun:
             },
             ended_by=summary.trained.ended_by,
         )
+
+
+@torch.inference_mode()
+def _loss(model: torch.nn.Module, examples: Sequence[Example]) -> float:
+    """Give the mean loss of a label, each row computed alone by the model's own code."""
+    way = PlainForward(model)
+    total = sum(float(way.loss_sum(batches.pack([one]))) for one in examples)
+    return total / sum(len(one.answer_ids) for one in examples)
 
 
 def _write_whole(file: Path, content: Mapping[str, Json]) -> None:
