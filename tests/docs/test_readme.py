@@ -18,20 +18,15 @@ def _program():
 
 
 @pytest.mark.slow
-def test_the_readme_program_runs(tmp_path, tiny_model_folder):
-    with services.running(tmp_path / "home") as service:
-        assert service.gyropilot("models", "add", services.TINY, tiny_model_folder).returncode == 0
-        lines = "\n".join(f'"{given}","{wanted}"' for given, wanted in services.rows(20))
-        (tmp_path / "data.csv").write_text(f"input,output\n{lines}\n")
-        environment = services.clean_environment() | service.variables
-        ran = services.run([sys.executable, "-c", _program()], cwd=tmp_path, env=environment)
-        assert ran.returncode == 0, ran.stderr
-        watched = service.gyropilot("jobs", "watch", "my-job")
-        assert watched.returncode == 0, watched.stdout + watched.stderr
-        copied = services.run(
-            [services.SCRIPTS / "aws", "s3", "cp", "s3://my-data/output/my-job/report.html", "."],
-            cwd=tmp_path,
-            env=environment,
-        )
-        assert copied.returncode == 0, copied.stderr
-        assert (tmp_path / "report.html").read_text().lstrip().startswith("<!")
+def test_the_readme_program_runs(service, tmp_path):
+    lines = "\n".join(f'"{given}","{wanted}"' for given, wanted in services.rows(20))
+    (tmp_path / "data.csv").write_text(f"input,output\n{lines}\n")
+    environment = services.clean_environment() | service.variables
+    ran = services.run([sys.executable, "-c", _program()], cwd=tmp_path, env=environment)
+    assert ran.returncode == 0, ran.stderr
+    watched = service.gyropilot("jobs", "watch", "my-job")
+    assert watched.returncode == 0, watched.stdout + watched.stderr
+    report = ["s3", "cp", "s3://my-data/output/my-job/report.html", "."]
+    copied = services.run([services.SCRIPTS / "aws", *report], cwd=tmp_path, env=environment)
+    assert copied.returncode == 0, copied.stderr
+    assert (tmp_path / "report.html").read_text().lstrip().startswith("<!")

@@ -7,40 +7,45 @@ import pytest
 
 import services
 
-HYPERPARAMETERS = {"epochCount": "10", "batchSize": "1", "learningRate": "0.001"}
+HYPERPARAMETERS = {"epochCount": "8", "batchSize": "1", "learningRate": "0.001"}
 
 
 @pytest.mark.slow
-def test_jobs_survive_kills_of_the_service_and_of_the_child(tmp_path, tiny_model_folder):
+def test_a_job_survives_kills_of_its_child_and_of_the_service(tmp_path, tiny_model_folder):
     # One core: the number of threads decides the last bits, and each job chooses it by what the machine does just then.
     with services.running(tmp_path / "home", checkpoint_seconds=1, lease_seconds=2, cores=1) as service:
         assert service.gyropilot("models", "add", services.TINY, tiny_model_folder).returncode == 0
         services.put_rows(service, services.rows(60))
-        undisturbed = _train(service, "undisturbed", kill=None)
-        child_killed = _train(service, "child-killed", kill=_kill_child)
-        service_killed = _train(service, "service-killed", kill=_kill_service)
-    assert child_killed == undisturbed
-    assert service_killed == undisturbed
+        _create(service, "undisturbed")
+        undisturbed = _losses(service, "undisturbed")
+        _create(service, "disturbed")
+        _wait_for_share(service, "disturbed", 0.25)
+        _kill_child(service)
+        _wait_for_share(service, "disturbed", 0.6)
+        _kill_service(service)
+        assert _losses(service, "disturbed") == undisturbed
 
 
-def _train(service, name, *, kill):
-    """Run a job, killing something in mid-training; give its losses and the losses of its steps."""
-    request = services.request(service, name, TextGenerationHyperParameters=HYPERPARAMETERS)
-    service.boto3("sagemaker").create_auto_ml_job_v2(**request)
-    if kill:
-        for seen in service.sdk().watch(name, poll_seconds=0.1):
-            assert not seen.is_ended, f"{name} ended before it could be disturbed: {seen}"
-            if seen.phase == "training" and seen.done >= 0.3 * seen.total:
-                break
-        kill(service)
+def _create(service, name):
+    service.sdk().create_job(services.request(service, name, TextGenerationHyperParameters=HYPERPARAMETERS))
+
+
+def _wait_for_share(service, name, share):
+    for seen in service.sdk().watch(name, poll_seconds=0.1):
+        assert not seen.is_ended, f"{name} ended before it could be disturbed: {seen}"
+        if seen.phase == "training" and seen.done >= share * seen.total:
+            return
+
+
+def _losses(service, name):
+    """Wait for the job to complete, once; give its losses and those of its steps."""
     job = services.wait_until(lambda: _ended(service, name), seconds=180, what=f"{name} to end")
     assert job["AutoMLJobStatus"] == "Completed", job.get("FailureReason")
-    summaries = service.boto3("sagemaker").list_auto_ml_jobs(NameContains=name)["AutoMLJobSummaries"]
-    assert len(summaries) == 1
+    ends = [one for one in service.sdk().events(name) if one.kind == "status" and one.message == "Completed"]
+    assert len(ends) == 1
     body = service.boto3("s3").get_object(Bucket="data", Key=f"out/{name}/training.jsonl")["Body"].read()
     steps = [json.loads(line) for line in body.splitlines()]
-    numbers = [one["step"] for one in steps]
-    assert numbers == list(range(1, len(steps) + 1)), "each step once"
+    assert [one["step"] for one in steps] == list(range(1, len(steps) + 1)), "each step once"
     metrics = job["BestCandidate"]["CandidateProperties"]["CandidateMetrics"]
     losses = {one["StandardMetricName"]: one["Value"] for one in metrics if "Loss" in one["StandardMetricName"]}
     return losses, [one["loss"] for one in steps]
