@@ -31,8 +31,10 @@ _OFFLINE = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 # libgomp's default spins for milliseconds, which starves a neighbour on a shared core; sleeping at once costs a wake-up
-# at each of thousands of short parallel regions. This is some tens of microseconds of spinning, then sleep.
-_SPIN_COUNT = "20000"
+# at each of thousands of short parallel regions. This is some tens of microseconds of spinning, then sleep: on
+# a machine with five busy processes on two cores twice the work done by the default, on a quiet one as fast.
+_SPIN_COUNT = "1000"
+_PROBE_SECONDS = 0.2
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
@@ -153,7 +155,11 @@ def _fitted(
 
 
 def _probe(cores: int) -> dict[str, float]:
-    """Time the matrix product that training spends its time on, by precision and threads, in GFLOP/s."""
+    """Time the matrix products that training spends its time on, by precision and threads, in GFLOP/s.
+
+    Many short ones, averaged: beside busy neighbours two threads wait for each other at each, which one large product
+    or the best of several would not show.
+    """
     import torch
 
     gflops: dict[str, float] = {}
@@ -162,9 +168,11 @@ def _probe(cores: int) -> dict[str, float]:
     for threads in sorted({1, cores}):
         torch.set_num_threads(threads)
         for dtype in dtypes:
-            x, w = torch.ones(512, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype)
-            best = min(_seconds(partial(torch.mm, x, w)) for _ in range(12))
-            gflops[f"{str(dtype).removeprefix('torch.')} x {threads} threads"] = 2 * 512 * 1024 * 1024 / best / 1e9
+            x, w = torch.ones(256, 576, dtype=dtype), torch.ones(576, 576, dtype=dtype)
+            product = partial(torch.mm, x, w)
+            product()
+            name = f"{str(dtype).removeprefix('torch.')} x {threads} threads"
+            gflops[name] = 2e-9 * 256 * 576 * 576 * _times_per_second(product)
     torch.set_num_threads(before)
     return gflops
 
@@ -176,10 +184,12 @@ def _has_bfloat16() -> bool:
     return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    started = clock.monotonic()
-    work()
-    return max(1e-9, clock.monotonic() - started)
+def _times_per_second(work: Callable[[], object]) -> float:
+    started, times = clock.monotonic(), 0
+    while clock.monotonic() - started < _PROBE_SECONDS:
+        work()
+        times += 1
+    return times / (clock.monotonic() - started)
 
 
 def _keep_freed_memory() -> None:
