@@ -212,6 +212,21 @@ def test_stop_and_deadline_end_after_the_step_under_way_and_keep_it(tiny, tmp_pa
     assert free.ended_by == "finished"
 
 
+def test_a_full_disk_costs_the_checkpoint_and_not_the_run(tiny, tmp_path, monkeypatch):
+    def full(folder, needed):
+        raise checkpoints.DiskFull("no room for a checkpoint: 64 MiB needed, 1 MiB free")
+
+    listener = tiny.listener()
+    monkeypatch.setattr(checkpoints, "_write", lambda partial, checkpoint: full(partial, 0))
+    _, outcome = run(tiny, tmp_path / "filled", seconds=0.0, listener=listener)
+    assert outcome.ended_by == "finished"
+    assert checkpoints.find_latest(tmp_path / "filled") is None
+    assert ("checkpoint-skipped", "no room for a checkpoint: 64 MiB needed, 1 MiB free") in listener.events
+    monkeypatch.setattr(checkpoints, "check_space", full)
+    with pytest.raises(TrainingFailed, match="no room"):
+        run(tiny, tmp_path / "full")
+
+
 def test_every_step_reports_loss_speed_and_time_left(tiny, tmp_path):
     listener, heard = tiny.listener(), []
     _, outcome = run(tiny, tmp_path, listener=listener, heard=heard)

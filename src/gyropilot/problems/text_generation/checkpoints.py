@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from gyropilot.errors import TrainingFailed
@@ -26,6 +27,10 @@ Json = Any
 _KEPT = 2
 _MARKER = "complete.json"
 _SPARE_BYTES = 64 << 20
+
+
+class DiskFull(TrainingFailed):
+    """A checkpoint does not fit on the disk; what was saved before stays."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +50,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     """Write one checkpoint durably and drop all but the last two.
 
     Raises:
-        TrainingFailed: the disk has no room for it; what was saved before stays.
+        DiskFull: the disk has no room for it; what was saved before stays.
     """
     folder.mkdir(parents=True, exist_ok=True)
     needed = sum(one.nbytes for part in (checkpoint.weights, checkpoint.optimizer) for one in part.values())
@@ -55,15 +60,13 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     for old in (partial, final):
         shutil.rmtree(old, ignore_errors=True)
     partial.mkdir(mode=0o700)
-    save_file(_plain(checkpoint.weights), partial / "weights.safetensors")
-    save_file(_plain(checkpoint.optimizer), partial / "optimizer.safetensors")
-    (partial / "state.json").write_text(json.dumps(checkpoint.state), encoding="utf-8")
-    marker = {path.name: {"size_bytes": path.stat().st_size, "sha256": _sha256(path)} for path in partial.iterdir()}
-    for path in partial.iterdir():
-        _flush(path)
-    (partial / _MARKER).write_text(json.dumps(marker), encoding="utf-8")
-    _flush(partial / _MARKER)
-    _flush(partial)
+    try:
+        _write(partial, checkpoint)
+    except (OSError, SafetensorError) as error:
+        if shutil.disk_usage(folder).free > needed:
+            raise
+        shutil.rmtree(partial, ignore_errors=True)
+        raise DiskFull(f"the disk filled up while the checkpoint of step {checkpoint.step} was written") from error
     partial.rename(final)
     _flush(folder)
     _drop_old(folder)
@@ -83,10 +86,10 @@ def find_latest(folder: Path) -> Checkpoint | None:
 
 
 def check_space(folder: Path, needed_bytes: int) -> None:
-    """Raise TrainingFailed when the disk under `folder` cannot take `needed_bytes` and some room to spare."""
+    """Raise DiskFull when the disk under `folder` cannot take `needed_bytes` and some room to spare."""
     free = shutil.disk_usage(folder).free
     if free < needed_bytes + _SPARE_BYTES:
-        raise TrainingFailed(
+        raise DiskFull(
             f"no room for a checkpoint: {_mebibytes(needed_bytes + _SPARE_BYTES)} needed, {_mebibytes(free)} free"
             " on the disk of the service's home; free some and create the job again"
         )
@@ -101,6 +104,19 @@ def refuse_mismatch(checkpoint: Checkpoint, *, expected: Mapping[str, Json]) -> 
     ]
     if faults:
         raise TrainingFailed(f"the checkpoint of step {checkpoint.step} belongs to another run; " + "; ".join(faults))
+
+
+def _write(partial: Path, checkpoint: Checkpoint) -> None:
+    """Fill a folder; its marker comes last, after all else is on disk."""
+    save_file(_plain(checkpoint.weights), partial / "weights.safetensors")
+    save_file(_plain(checkpoint.optimizer), partial / "optimizer.safetensors")
+    (partial / "state.json").write_text(json.dumps(checkpoint.state), encoding="utf-8")
+    marker = {path.name: {"size_bytes": path.stat().st_size, "sha256": _sha256(path)} for path in partial.iterdir()}
+    for path in partial.iterdir():
+        _flush(path)
+    (partial / _MARKER).write_text(json.dumps(marker), encoding="utf-8")
+    _flush(partial / _MARKER)
+    _flush(partial)
 
 
 def _plain(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -266,20 +266,25 @@ class _Run:
         return sum(record.seconds for record in recent) / len(recent) if recent else 0.0
 
     def save(self) -> None:
-        """Write a checkpoint of the present state."""
+        """Write a checkpoint of the present state; where the disk is full, say so and go on without."""
         optimizer = {"rng": torch.get_rng_state()}
         for name, parameter in self._parameters.items():
             for kind, value in self._optimizer.state[parameter].items():
                 optimizer[f"{kind}.{name}"] = value
-        checkpoints.save(
-            self._folder,
-            Checkpoint(
-                step=self.step,
-                weights=self._parameters,
-                optimizer=optimizer,
-                state={**self._identity, "records": [asdict(record) for record in self.records]},
-            ),
-        )
+        try:
+            checkpoints.save(
+                self._folder,
+                Checkpoint(
+                    step=self.step,
+                    weights=self._parameters,
+                    optimizer=optimizer,
+                    state={**self._identity, "records": [asdict(record) for record in self.records]},
+                ),
+            )
+        except checkpoints.DiskFull as error:
+            # Training itself needs no disk; the next attempt may find room again.
+            self._reporter.event("checkpoint-skipped", str(error), detail={"step": self.step})
+            return
         self.saved_step = self.step
         self._reporter.event("checkpoint", f"saved a checkpoint after step {self.step}", detail={"step": self.step})
 
