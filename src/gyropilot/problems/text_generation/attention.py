@@ -22,6 +22,7 @@ from gyropilot.problems.text_generation.batches import Pack
 _BLOCK = 256
 _LEAST_FILLED = 0.7
 _KEPT_SCORES = 1 << 22
+"""Most attention weights of one block that are kept for its backward pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,7 @@ def attend(
         scale: as 1 / sqrt(width).
     """
     result = torch.empty_like(queries)
+    is_small = queries.shape[1] * sum(len(one.queries) * one.bias.shape[1] for one in groups) <= _KEPT_SCORES
     kept = []
     for group in groups:
         stacked = _stacked(queries, group, keys.shape[1])
@@ -88,8 +90,7 @@ def attend(
         weights = _weights(stacked, group_keys, group, scale)
         found = torch.bmm(weights, group_values)
         _put(result, _unstacked(found, group, queries.shape[1:]), group)
-        small = weights.numel() <= _KEPT_SCORES
-        kept.append(Kept(queries=stacked, keys=group_keys, values=group_values, weights=weights if small else None))
+        kept.append(Kept(queries=stacked, keys=group_keys, values=group_values, weights=weights if is_small else None))
     return result, kept
 
 

@@ -9,6 +9,7 @@ from typing import cast
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora.layer import Linear as LoraLinear
 
 from gyropilot.problems.text_generation.models import LoadedModel, trainable_parameters
 
@@ -46,11 +47,13 @@ class Lora:
         cast(PeftModel, tuned).save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
 
     def merge(self, tuned: torch.nn.Module) -> torch.nn.Module:
-        """Fold the adapters into the base, in float32, rounded once to the base's precision."""
-        model = cast(PeftModel, tuned)
-        dtype = next(one.dtype for one in model.parameters() if not one.requires_grad)
-        merged = model.float().merge_and_unload(safe_merge=True)
-        return cast(torch.nn.Module, merged.to(dtype))
+        """Fold the adapters into the base, layer by layer in float32, rounded once to the base's precision."""
+        for module in tuned.modules():
+            if isinstance(module, LoraLinear):
+                weight = module.get_base_layer().weight
+                change = sum(module.get_delta_weight(name) for name in module.active_adapters)
+                weight.data.copy_(weight.data.float() + change)
+        return cast(torch.nn.Module, cast(PeftModel, tuned).unload())
 
 
 def fingerprint(tuned: torch.nn.Module) -> str:
