@@ -6,6 +6,7 @@ import ipaddress
 import json
 import logging
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
@@ -73,9 +74,16 @@ def _serve(house: House, listener: socket.socket, announce: Callable[[Settings],
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+    # uvicorn raises the signal that ended it once more; unhandled, it would kill us before jobs are handed back.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _ended_by_uvicorn)
     _note_address(house.settings)
     announce(house.settings)
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def _ended_by_uvicorn(_number: int, _frame: object) -> None:
+    """Do nothing: serving has ended, and what follows it ends the process."""
 
 
 def _open_house(settings: Settings) -> House:

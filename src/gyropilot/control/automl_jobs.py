@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from typing import Any
 
@@ -152,7 +153,8 @@ def job_log(house: House, principal: Principal, region: str, request: Mapping[st
     with path.open("rb") as file:
         file.seek(offset)
         data = file.read(LOG_BYTES_PER_PAGE)
-    return {"Text": data.decode(errors="replace"), "NextOffset": offset + len(data)}
+    text, used = codecs.utf_8_decode(data, "replace", False)  # noqa: FBT003 -- a character cut at the end waits
+    return {"Text": text, "NextOffset": offset + used}
 
 
 def find(house: House, principal: Principal, region: str, name: str) -> JobRecord:

@@ -102,7 +102,7 @@ class JobRun:
         self._book.write(JobChanges(started_at=clock.now()))
         inputs = staging.pin(self._house, self._book.job.request)
         self._book.note("inputs", inputs)
-        self._book.event("inputs", f"{sum(map(len, inputs))} input objects are pinned.", {"inputs": inputs})
+        self._book.event("inputs", f"Pinned input objects: {sum(map(len, inputs))}.", {"inputs": inputs})
 
     def _profiled(self) -> Mapping[str, Json]:
         prepared = self._folder / "prepared"
