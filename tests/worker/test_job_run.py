@@ -1,7 +1,11 @@
 """Jobs through a real worker: real children, database and folders; only the problem type is a small one."""
 
+import errno
 import json
+import os
+import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ import mean_problem
 from gyropilot.control import automl_jobs
 from gyropilot.engine.local_process import LocalProcessEngine
 from gyropilot.store import jobs, leases
+from gyropilot.worker import job_run, watching
 from gyropilot.worker.loop import Worker
 from mean_problem import MEAN
 
@@ -190,6 +195,77 @@ def test_a_lost_lease_kills_the_child_and_writes_nothing(house, worker):
     assert described(house)["AutoMLJobStatus"] == "InProgress"
     assert lease.epoch == 2
     jobs.update(house.db, lease, jobs.JobChanges(status="Failed", failure_reason="taken over"))
+
+
+def test_a_stop_survives_a_restart_and_keeps_what_was_trained(house):
+    first = new_worker(house)
+    first.start()
+    create(house, tags={"steps": "1000", "step_seconds": "0.02"})
+    wait_until(lambda: training_begun(house), "training")
+    first.stop()
+    automl_jobs.stop(house, houses.admin(house), houses.REGION, "job")
+    second = new_worker(house)
+    second.start()
+    try:
+        job = ended(house)
+    finally:
+        second.stop()
+    assert job["AutoMLJobStatus"] == "Stopped"
+    assert job["BestCandidate"]["CandidateName"] == "mean-0"
+
+
+def test_the_jobs_own_limit_is_told_from_the_candidates(house, worker):
+    limits = {"MaxRuntimePerTrainingJobInSeconds": 600, "MaxAutoMLJobRuntimeInSeconds": 3}
+    create(house, tags={"steps": "1000", "step_seconds": "0.1"}, criteria=limits)
+    assert ended(house)["AutoMLJobSecondaryStatus"] == "MaxAutoMLJobRuntimeReached"
+
+
+def test_a_child_that_hangs_is_ended_and_goes_on_from_its_checkpoint(house, worker, monkeypatch):
+    monkeypatch.setattr(watching, "STALL_SECONDS", 2.5)
+    create(house, tags={"steps": "60", "step_seconds": "0.02"})
+    wait_until(lambda: training_begun(house), "training")
+    (pid_file,) = house.settings.scratch.glob("*/checkpoints/mean-0/pid")
+    os.kill(int(pid_file.read_text()), signal.SIGSTOP)
+    assert ended(house)["AutoMLJobStatus"] == "Completed"
+    assert [event["Kind"] for event in events_of(house)].count("died") == 1
+
+
+class FullDisk:
+    """An object store whose disk is full for a number of puts."""
+
+    def __init__(self, objects, failures):
+        self._objects, self._failures = objects, failures
+
+    def __getattr__(self, name):
+        return getattr(self._objects, name)
+
+    def put_file(self, *arguments):
+        if self._failures:
+            self._failures -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self._objects.put_file(*arguments)
+
+
+@pytest.mark.parametrize(("failures", "status"), [(2, "Completed"), (99, "Failed")])
+def test_a_full_disk_is_waited_for_but_not_for_ever(house, monkeypatch, failures, status):
+    monkeypatch.setattr(job_run, "TROUBLE_SECONDS", 0.01)
+    house = replace(house, objects=FullDisk(house.objects, failures))
+    worker = new_worker(house)
+    worker.start()
+    try:
+        create(house)
+        job = ended(house)
+    finally:
+        worker.stop()
+    assert job["AutoMLJobStatus"] == status
+    assert status == "Completed" or "No space left on device" in job["FailureReason"]
+
+
+def test_a_failed_job_removes_only_what_it_put(house, worker):
+    house.objects.put_bytes("data", "out/job/manifest.json", b"another's", "application/json")
+    create(house, tags={"fault": "training"})
+    assert ended(house)["AutoMLJobStatus"] == "Failed"
+    assert house.objects.read("data", "out/job/manifest.json") == b"another's"
 
 
 def test_an_input_that_changes_after_it_was_pinned_fails_the_job(house):

@@ -21,7 +21,7 @@ _LEAVE_SECONDS = 2.0
 """How long a child may stay after its last line."""
 _CLEAR_SECONDS = 5.0
 _MOST_WAITING = 1000
-_MOST_EVENTS = 10_000
+_MOST_EVENTS = 200_000
 
 
 class LocalRun:

@@ -15,7 +15,7 @@ from gyropilot.errors import TrainingFailed
 from gyropilot.problems import tasks
 from gyropilot.problems.contract import Problem, Search, Spec, TrainTask
 from gyropilot.worker import outcomes, publishing
-from gyropilot.worker.children import Children
+from gyropilot.worker.children import Call, Children
 from gyropilot.worker.job_book import JobBook
 from gyropilot.worker.watching import Signals
 
@@ -40,18 +40,20 @@ class CandidateRuns:
         Raises:
             TrainingFailed: no candidate could be trained; with the last one's reason.
         """
+        ended_by: EndedBy = "finished"
         reason = ""
-        while (proposal := search.ask()) is not None:
+        while ended_by == "finished" and (proposal := search.ask()) is not None:
             name = proposal["name"]
             reason = self._train(proposal, profile)
             search.tell(name, None if reason else tasks.train_result(self._book.noted("results")[name]))
             if self._signals.stop_requested.is_set():
-                return "stop"
-            if self._job_time_is_up(name):
-                return "job time limit"
-        if reason and not any(one.status == "Completed" for one in self._book.candidates()):
+                ended_by = "stop"
+            elif self._job_time_is_up(name):
+                ended_by = "job time limit"
+        has_model = any(one.status == "Completed" for one in self._book.candidates())
+        if reason and not has_model and ended_by != "stop":
             raise TrainingFailed(reason)
-        return "finished"
+        return ended_by
 
     def job_seconds_left(self) -> float | None:
         """Give how long the job may still take; None: no bound."""
@@ -66,26 +68,29 @@ class CandidateRuns:
             return record.failure_reason or ""
         record = record or outcomes.in_progress(self._book.job, name, clock.now())
         self._book.put_candidate(record)
-        task = self._task(proposal, record.created_at, profile)
+        started_at, output = record.created_at, self._folder / "output" / name
         ending = self._children.run(
-            self._problem.train, tasks.to_json(task), seconds_left=task.seconds_left, on_stop="ask"
+            self._problem.train, lambda: self._call(proposal, started_at, profile, output), on_stop="ask"
         )
         if ending.outcome != "result":
             reason = failure_reason(ending)
-            self._book.put_candidate(outcomes.failed(record, reason))
+            status: Literal["Failed", "Stopped"] = "Stopped" if self._signals.stop_requested.is_set() else "Failed"
+            self._book.put_candidate(outcomes.ended_without_model(record, status, reason))
             return reason
-        self._publish(name, task.output, ending.result)
+        self._publish(name, output, ending.result)
         self._book.put_candidate(outcomes.completed(record, self._book.job, ending.result, self._uri))
         return ""
 
-    def _task(self, proposal: Mapping[str, Json], started_at: datetime, profile: Mapping[str, Json]) -> TrainTask:
+    def _call(
+        self, proposal: Mapping[str, Json], started_at: datetime, profile: Mapping[str, Json], output: Path
+    ) -> Call:
         settings = self._house.settings
         checkpoints = self._folder / "checkpoints" / proposal["name"]
         checkpoints.mkdir(parents=True, exist_ok=True)
-        output = self._folder / "output" / proposal["name"]
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir(parents=True)
-        return TrainTask(
+        seconds_left = self._candidate_seconds_left(started_at)
+        task = TrainTask(
             job_name=self._book.job.name,
             spec=self._book.job.spec,
             candidate=proposal,
@@ -97,27 +102,35 @@ class CandidateRuns:
             output_uri=self._uri,
             cores=self._children.share.cores,
             memory_bytes=self._children.share.memory_bytes,
-            seconds_left=self._candidate_seconds_left(started_at),
+            seconds_left=seconds_left,
             checkpoint_seconds=settings.checkpoint_seconds,
             evaluation_seconds=settings.evaluation_seconds,
         )
+        return Call(arguments=tasks.to_json(task), seconds_left=seconds_left)
 
     def _publish(self, name: str, output: Path, result: Json) -> None:
         self._book.progress({"phase": "uploading", "done": 0, "total": 1, "unit": "candidates", "values": {}})
+        # Noted first: the write proves that the lease holds, and tells a later run what may have been put.
+        self._book.note("put", sorted({*(self._book.noted("put") or []), *publishing.names_in(output)}))
         digests = publishing.publish(self._house.objects, output, self._uri)
         self._book.note("published", {**(self._book.noted("published") or {}), **digests})
         self._book.note("results", {**(self._book.noted("results") or {}), name: result})
 
     def _job_time_is_up(self, name: str) -> bool:
-        left = self.job_seconds_left()
+        """Say whether the job's bound, rather than the candidate's own, ended the candidate or is reached by now."""
+        left, record = self.job_seconds_left(), self._book.candidate(name)
+        if left is None or record is None:
+            return False
         result = (self._book.noted("results") or {}).get(name, {})
-        ended_by_clock = result.get("ended_by") == "time limit" and self._spec.limits.seconds_per_candidate is None
-        return left is not None and (left <= 0 or ended_by_clock)
+        own = self._own_seconds_left(record.created_at)
+        return left <= 0 or (result.get("ended_by") == "time limit" and (own is None or left <= own))
+
+    def _own_seconds_left(self, started_at: datetime) -> float | None:
+        limit = self._spec.limits.seconds_per_candidate
+        return None if limit is None else limit - _seconds_since(started_at)
 
     def _candidate_seconds_left(self, started_at: datetime) -> float | None:
-        limit = self._spec.limits.seconds_per_candidate
-        own = None if limit is None else limit - _seconds_since(started_at)
-        bounds = [one for one in (own, self.job_seconds_left()) if one is not None]
+        bounds = [one for one in (self._own_seconds_left(started_at), self.job_seconds_left()) if one is not None]
         return max(0.0, min(bounds)) if bounds else None
 
 

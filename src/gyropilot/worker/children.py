@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,15 @@ class Share:
     memory_bytes: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What one child is started with."""
+
+    arguments: Json
+    seconds_left: float | None
+    """None: no bound."""
+
+
 class Children:
     """The children of one job, one at a time."""
 
@@ -36,14 +46,18 @@ class Children:
         self._engine, self._book, self._signals = engine, book, signals
         self._scratch, self._log = scratch, log
 
-    def run(self, function: str, arguments: Json, *, seconds_left: float | None, on_stop: OnStop) -> Ending:
-        """Give the ending of `function`: its result, or a failure; never `died`."""
+    def run(self, function: str, make_call: Callable[[], Call], *, on_stop: OnStop) -> Ending:
+        """Give the ending of `function`: its result, or a failure; never `died`.
+
+        `make_call` is asked anew for each child, since the time that is left has become less.
+        """
         deaths, furthest = 0, -1.0
         while True:
             relay = _Relay(self._book, furthest)
-            run = self._engine.start(self._task(function, arguments))
+            call = make_call()
+            run = self._engine.start(self._task(function, call.arguments))
             ending = watching.follow(
-                run, signals=self._signals, seconds_left=seconds_left, relay=relay, on_stop=on_stop
+                run, signals=self._signals, seconds_left=call.seconds_left, relay=relay, on_stop=on_stop
             )
             if ending.outcome != "died":
                 return ending

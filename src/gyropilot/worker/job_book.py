@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from gyropilot import clock
 from gyropilot.store import candidates, events, jobs, progress
@@ -11,6 +11,7 @@ from gyropilot.store.candidates import CandidateQuery, CandidateRecord
 from gyropilot.store.database import Database
 from gyropilot.store.jobs import JobChanges, JobRecord
 from gyropilot.store.leases import Lease
+from gyropilot.worker import outcomes
 
 Json = Any
 
@@ -66,3 +67,9 @@ class JobBook:
     def put_candidate(self, record: CandidateRecord) -> None:
         """Write a candidate's record."""
         candidates.put(self._db, self._lease, record)
+
+    def close_candidates(self, status: Literal["Failed", "Stopped"], reason: str) -> None:
+        """End the candidates that are still in progress."""
+        for record in self.candidates():
+            if record.status == "InProgress":
+                self.put_candidate(outcomes.ended_without_model(record, status, reason))

@@ -25,13 +25,16 @@ from gyropilot.store.leases import Lease
 from gyropilot.store.statuses import Status
 from gyropilot.worker import publishing, ranking, staging
 from gyropilot.worker.candidate_runs import CandidateRuns, EndedBy, failure_reason
-from gyropilot.worker.children import Children, Share
+from gyropilot.worker.children import Call, Children, Share
 from gyropilot.worker.job_book import JobBook
 from gyropilot.worker.lease_keeper import LeaseKeeper
 from gyropilot.worker.watching import HandedBack, Signals
 
 Json = Any
 logger = logging.getLogger(__name__)
+
+TROUBLES_ALLOWED = 3
+TROUBLE_SECONDS = 2.0
 
 
 class Stopped(GyropilotError):
@@ -44,7 +47,7 @@ class JobRun:
     def __init__(
         self, house: House, engine: Engine, lease: Lease, job: JobRecord, share: Share, going_down: threading.Event
     ) -> None:
-        self._house = house
+        self._house, self._going_down = house, going_down
         self._book = JobBook(house.db, lease, job)
         self._problem = catalog.named(job.problem, house.problems)
         self._folder = house.settings.scratch / job.id
@@ -76,10 +79,13 @@ class JobRun:
         except (LeaseLost, HandedBack):
             raise
         except Stopped:
+            self._book.close_candidates("Stopped", "The job was stopped before there was a model to keep.")
             self._book.event("stopped", "The job was stopped before there was a model to keep.")
             self._book.write(JobChanges(status="Stopped"))
         except GyropilotError as error:
             self._fail(str(error))
+        except OSError as error:
+            self._try_again_or_fail(error)
         except Exception:
             logger.exception("job %s: internal failure", self._book.job.name)
             self._fail("InternalFailure: an error of this service ended the job; the service's log has the details.")
@@ -88,9 +94,12 @@ class JobRun:
         if self._book.job.stop_requested_at is not None:
             self._keeper.stop_requested.set()
         self._start()
-        self._leave_if_stopped()
+        has_begun_training = bool(self._book.candidates())  # then a stop keeps what was trained before an interruption
+        if not has_begun_training:
+            self._leave_if_stopped()
         profile = self._profiled()
-        self._leave_if_stopped()
+        if not has_begun_training:
+            self._leave_if_stopped()
         search = self._problem.open_search(self._problem.read_spec(self._book.job.spec), profile)
         self._book.enter(self._problem.train_status)
         self._end(self._candidates.train_all(search, profile))
@@ -122,9 +131,11 @@ class JobRun:
             prepared=prepared,
             cores=self._children.share.cores,
         )
-        seconds_left = self._candidates.job_seconds_left()
+        arguments = tasks.to_json(task)
         ending = self._children.run(
-            self._problem.profile, tasks.to_json(task), seconds_left=seconds_left, on_stop="kill"
+            self._problem.profile,
+            lambda: Call(arguments=arguments, seconds_left=self._candidates.job_seconds_left()),
+            on_stop="kill",
         )
         self._leave_if_stopped()
         if ending.outcome != "result":
@@ -138,6 +149,7 @@ class JobRun:
             raise Stopped
         if best is None:
             raise TrainingFailed("The time limit ended the job before any model was trained; raise the limit.")
+        self._book.note("put", [*self._book.noted("put"), publishing.MANIFEST])
         digest = publishing.publish_manifest(self._house.objects, self._uri, self._book.noted("published"))
         named = self._book.noted("results")[best.name]["artifacts"]
         artifacts = {name: f"{self._uri}/{path}" for name, path in named.items()}
@@ -152,12 +164,24 @@ class JobRun:
         if self._keeper.stop_requested.is_set():
             raise Stopped
 
+    def _try_again_or_fail(self, error: OSError) -> None:
+        """Hand the job back, its work kept, for the disk or the object store may be there again soon; not for ever."""
+        troubles = (self._book.noted("troubles") or 0) + 1
+        logger.warning("job %s: trouble %d: %s", self._book.job.name, troubles, error)
+        if troubles >= TROUBLES_ALLOWED:
+            self._fail(f"The machine or its object store failed {troubles} times, last with: {error}")
+            return
+        self._book.note("troubles", troubles)
+        self._book.event("trouble", f"{error}; the job is tried again", {"troubles": troubles})
+        self._going_down.wait(TROUBLE_SECONDS * 2**troubles)
+        raise HandedBack("trouble with the machine")
+
     def _fail(self, reason: str) -> None:
         try:
-            for folder in sorted((self._folder / "output").glob("*")):
-                publishing.withdraw(self._house.objects, folder, self._uri)
+            publishing.withdraw(self._house.objects, self._book.noted("put") or [], self._uri)
         except (OSError, GyropilotError):
             logger.exception("job %s: artifacts could not be withdrawn", self._book.job.name)
+        self._book.close_candidates("Failed", reason)
         self._book.write(JobChanges(status="Failed", failure_reason=reason[:1024]))
 
 

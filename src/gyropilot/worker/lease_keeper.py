@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from types import TracebackType
 
+from gyropilot import clock
 from gyropilot.errors import LeaseLost
 from gyropilot.store import jobs, leases
 from gyropilot.store.database import Database
 from gyropilot.store.leases import Lease
+
+logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
 
@@ -32,20 +36,22 @@ class LeaseKeeper:
         self._thread.join()
 
     def _run(self) -> None:
-        polls_per_renewal = max(1, int(self._ttl_seconds / 3 / _POLL_SECONDS))
-        polls = 0
-        while not self._closed.wait(_POLL_SECONDS):
-            polls += 1
-            job = jobs.get(self._db, self._lease.job_id)
-            if job is not None and job.stop_requested_at is not None:
-                self.stop_requested.set()
-            if polls % polls_per_renewal == 0 and not self._renewed():
-                return
+        renewed_at = clock.monotonic()
+        while not self._closed.wait(_POLL_SECONDS) and not self.lost.is_set():
+            looked_at = clock.monotonic()
+            try:
+                self._look_for_stop()
+                if looked_at - renewed_at >= self._ttl_seconds / 3:
+                    leases.renew(self._db, self._lease, self._ttl_seconds)
+                    renewed_at = looked_at
+            except LeaseLost:
+                self.lost.set()
+            except Exception:
+                logger.exception("job %s: its lease could not be renewed; trying again", self._lease.job_id)
+                if looked_at - renewed_at >= self._ttl_seconds:
+                    self.lost.set()
 
-    def _renewed(self) -> bool:
-        try:
-            leases.renew(self._db, self._lease, self._ttl_seconds)
-        except LeaseLost:
-            self.lost.set()
-            return False
-        return True
+    def _look_for_stop(self) -> None:
+        job = jobs.get(self._db, self._lease.job_id)
+        if job is not None and job.stop_requested_at is not None:
+            self.stop_requested.set()

@@ -19,6 +19,7 @@ from gyropilot.worker.job_run import JobRun
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.25
+_BROKEN_SECONDS = 5.0
 
 
 class Worker:
@@ -58,6 +59,8 @@ class Worker:
             if claimed is None:
                 return
             lease, job = claimed
+            if job.id in self._running:  # it lost its lease and is still ending its child
+                self._running.pop(job.id).join()
             thread = threading.Thread(target=self._run_job, args=(lease, job), name=f"job-{job.name}")
             self._running[job.id] = thread
             thread.start()
@@ -70,6 +73,7 @@ class Worker:
             JobRun(self._house, self._engine, lease, job, share, self._going_down).run()
         except Exception:
             logger.exception("job %s: its run broke; it will be claimed again", job.name)
+            self._going_down.wait(_BROKEN_SECONDS)
         try:
             leases.release(self._house.db, lease)
         except LeaseLost:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from gyropilot import clock, names
 from gyropilot.store.candidates import CandidateRecord
@@ -48,12 +48,12 @@ def completed(record: CandidateRecord, job: JobRecord, result: Mapping[str, Json
     )
 
 
-def failed(record: CandidateRecord, reason: str) -> CandidateRecord:
-    """Give the record of a candidate that could not be trained."""
+def ended_without_model(record: CandidateRecord, status: Literal["Failed", "Stopped"], reason: str) -> CandidateRecord:
+    """Give the record of a candidate that could not be trained, or was stopped before there was anything to keep."""
     now = clock.now()
     return replace(
         record,
-        status="Failed",
+        status=status,
         objective_status="Failed",
         modified_at=now,
         ended_at=now,

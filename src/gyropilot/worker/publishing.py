@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mimetypes
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,17 @@ def output_uri(request: Mapping[str, Json]) -> str:
     return f"{request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{request['AutoMLJobName']}"
 
 
+def names_in(folder: Path) -> list[str]:
+    """Give the relative names of what `publish` would put."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return sorted(path.relative_to(folder).as_posix() for path in files)
+
+
 def publish(objects: Objects, folder: Path, uri: str) -> dict[str, Json]:
     """Put every file of `folder` below `uri` and give sha256 and size by relative name."""
     bucket, prefix = split_s3_uri(uri)
     digests = {}
-    for name in _names(folder):
+    for name in names_in(folder):
         path = folder / name
         objects.put_file(bucket, f"{prefix}/{name}", path, _content_type(name))
         digests[name] = {"sha256": _sha256(path), "size_bytes": path.stat().st_size}
@@ -40,20 +46,14 @@ def publish_manifest(objects: Objects, uri: str, digests: Mapping[str, Json]) ->
     return hashlib.sha256(data).hexdigest()
 
 
-def withdraw(objects: Objects, folder: Path, uri: str) -> None:
-    """Remove what `publish` may have put, manifest first: a failed job leaves nothing that looks whole.
+def withdraw(objects: Objects, names: Iterable[str], uri: str) -> None:
+    """Remove what the job put, manifest first: a failed job leaves nothing that looks whole.
 
-    Only names that `folder` holds are removed; what else lies below `uri` is not ours.
+    `names` are those noted before they were put; what else lies below `uri` is not ours.
     """
     bucket, prefix = split_s3_uri(uri)
-    objects.delete(bucket, f"{prefix}/{MANIFEST}")
-    for name in _names(folder):
+    for name in sorted(names, key=lambda one: one != MANIFEST):
         objects.delete(bucket, f"{prefix}/{name}")
-
-
-def _names(folder: Path) -> list[str]:
-    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return sorted(path.relative_to(folder).as_posix() for path in files)
 
 
 def _content_type(name: str) -> str:

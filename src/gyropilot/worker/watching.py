@@ -13,8 +13,12 @@ from gyropilot.errors import GyropilotError, LeaseLost
 
 OnStop = Literal["ask", "kill"]
 
-STOP_GRACE_SECONDS = 300.0
-"""After Stop or the time limit a child may take this long to evaluate and save what it has."""
+GRACE_SECONDS = 300.0
+"""After Stop or the time limit a child may go this long without progress in evaluating and saving what it has."""
+LONGEST_GRACE_SECONDS = 3600.0
+"""With progress it may take this long."""
+STALL_SECONDS = 120.0
+"""A child that is silent this long, heartbeats among it, hangs."""
 
 _MESSAGE_SECONDS = 0.25
 
@@ -47,6 +51,7 @@ def follow(
             message = run.next_message(_MESSAGE_SECONDS)
             if message is not None:
                 relay(message)
+                patience.heard(message)
             _leave_if_told(signals)
             if signals.stop_requested.is_set():
                 patience.stop_asked(run, on_stop)
@@ -68,29 +73,43 @@ class _Patience:
     """How long a child may still take."""
 
     def __init__(self, seconds_left: float | None) -> None:
-        self._ends_at = None if seconds_left is None else clock.monotonic() + seconds_left + STOP_GRACE_SECONDS
+        self._time_is_up_at = None if seconds_left is None else clock.monotonic() + seconds_left
+        self._heard_at = self._progress_at = clock.monotonic()
         self._asked = False
         self._killed_because = ""
+
+    def heard(self, message: Message) -> None:
+        self._heard_at = clock.monotonic()
+        if message.kind == "progress":
+            self._progress_at = self._heard_at
 
     def stop_asked(self, run: Run, on_stop: OnStop) -> None:
         if self._asked:
             return
         self._asked = True
         if on_stop == "kill":
-            self._killed_because = "it was stopped before there was anything to keep"
-            run.kill()
+            self._kill(run, "it was stopped before there was anything to keep")
             return
         run.request_stop()
-        ends_at = clock.monotonic() + STOP_GRACE_SECONDS
-        self._ends_at = ends_at if self._ends_at is None else min(ends_at, self._ends_at)
+        now = clock.monotonic()
+        self._time_is_up_at = now if self._time_is_up_at is None else min(now, self._time_is_up_at)
 
     def end_overdue(self, run: Run) -> None:
-        if self._ends_at is not None and clock.monotonic() > self._ends_at and not self._killed_because:
-            self._killed_because = f"it did not end within {STOP_GRACE_SECONDS:.0f} s after its time was up"
-            run.kill()
+        now = clock.monotonic()
+        if now - self._heard_at > STALL_SECONDS:
+            run.kill()  # a death like another: it is started again
+        elif self._time_is_up_at is not None and now > self._time_is_up_at:
+            idle = now - max(self._progress_at, self._time_is_up_at)
+            if idle > GRACE_SECONDS or now - self._time_is_up_at > LONGEST_GRACE_SECONDS:
+                self._kill(run, f"its time was up and it had not ended {now - self._time_is_up_at:.0f} s later")
 
     def judged(self, ending: Ending) -> Ending:
         if self._killed_because and ending.outcome == "died":
             message = f"Training was ended: {self._killed_because}."
             return Ending(outcome="failure", error="TrainingFailed", message=message)
         return ending
+
+    def _kill(self, run: Run, because: str) -> None:
+        if not self._killed_because:
+            self._killed_because = because
+            run.kill()
