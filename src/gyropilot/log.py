@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import textwrap
 from pathlib import Path
+from types import TracebackType
 
+_ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 _TALKATIVE = ("alembic", "uvicorn", "botocore", "aiobotocore", "s3fs")
 _SECRETS = re.compile(
     r"(?i)(authorization['\"]?\s*[:=]\s*)[^\r\n]+|(signature=)[0-9a-f]+|(x-amz-security-token['\"]?\s*[:=]\s*)\S+"
@@ -36,5 +39,13 @@ def printable(text: str) -> str:
 
 
 class _LineFormatter(logging.Formatter):
+    """One record, one line: what a caller sent can begin no second one. Lines of a traceback are set in."""
+
     def format(self, record: logging.LogRecord) -> str:
         return printable(redacted(super().format(record)))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- logging names it
+        return super().formatMessage(record).replace("\n", "\\n")
+
+    def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802 -- logging names it
+        return textwrap.indent(super().formatException(ei), "    ")

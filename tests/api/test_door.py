@@ -244,11 +244,23 @@ def test_a_fault_of_ours_tells_the_caller_only_the_request_id(server, monkeypatc
     assert "the secret inside" in caplog.text
 
 
+def test_the_log_names_the_job_of_a_call(server, caplog):
+    forged = "job x\n2026-01-01 forged"
+    with caplog.at_level(logging.INFO):
+        for name in ("a-job", forged, 7):
+            body = json.dumps({"AutoMLJobName": name}).encode()
+            headers = signed_headers(server, body=body, target="SageMaker.StopAutoMLJob")
+            assert ask(server, body=body, headers=headers)[0] == 400
+    lines = [one for one in caplog.messages if "StopAutoMLJob" in one]
+    assert [line.split()[2] for line in lines] == ["a-job", "?", "?"]
+    assert "forged" not in caplog.text
+
+
 def test_the_log_names_calls_and_no_secret(server, caplog):
     with caplog.at_level(logging.INFO):
         ask(server, headers=signed_headers(server))
     line = next(one for one in caplog.messages if "ListAutoMLJobs" in one)
-    assert f"ListAutoMLJobs {server.key} 200" in line
+    assert f"ListAutoMLJobs - {server.key} 200" in line
     assert server.secret not in caplog.text
     assert "Signature=" not in caplog.text
 

@@ -105,7 +105,7 @@ def _take_error(exchange: Exchange, error: Exception) -> None:
 def _log(exchange: Exchange, *, seconds: float) -> None:
     # Whoever watches over the service asks for its health every second; that is worth no line.
     level = logging.DEBUG if exchange.is_answered else logging.INFO
-    names = f"{exchange.operation_name} {exchange.caller_name}"
+    names = f"{exchange.operation_name} {exchange.resource_name} {exchange.caller_name}"
     outcome = f"{exchange.status} {exchange.error_code}".rstrip()
     logger.log(level, "%s %s %s %.0f ms", exchange.request_id, names, outcome, seconds * 1000)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
+_LOGGED_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 @dataclass(kw_only=True)
@@ -63,6 +65,14 @@ class Exchange:
     def caller_name(self) -> str:
         """The caller's access key id once it is proven, for the log."""
         return self.caller.principal.access_key_id if hasattr(self, "caller") else "-"
+
+    @property
+    def resource_name(self) -> str:
+        """The job that the request names, for the log; "?" for what can be no job's name."""
+        name = self.request.get("AutoMLJobName") if hasattr(self, "request") else None
+        if name is None:
+            return "-"
+        return name if isinstance(name, str) and _LOGGED_NAME.fullmatch(name) else "?"
 
     def header(self, name: str) -> str | None:
         """Give the first value of a header, by its lower-case name."""
