@@ -4,6 +4,7 @@ import datetime
 import hashlib
 import http.client
 import json
+import logging
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -56,6 +57,13 @@ def send(door):
         return answer.status, code, text
 
     return sent
+
+
+def test_the_log_has_the_path_as_it_was_sent(send, bucket, caplog):
+    with caplog.at_level(logging.INFO):
+        send("GET", f"/{bucket}/a%0a2026-01-01%20forged")
+    (line,) = [one for one in caplog.messages if "forged" in one]
+    assert f"GET /{bucket}/a%0a2026-01-01%20forged 404" in line
 
 
 def test_a_signed_request_is_answered(send, bucket):

@@ -70,11 +70,6 @@ class Chain:
     async def verify_signature(self, exchange: Exchange) -> None:
         """Prove who calls."""
         credentials = self._house.credentials
-
-        def find_secret(access_key_id: str) -> str | None:
-            found = credentials.find(access_key_id)
-            return found[1] if found else None
-
         request = SignedRequest(
             method=exchange.method,
             path=exchange.path,
@@ -82,7 +77,7 @@ class Chain:
             headers=exchange.headers,
             body_sha256=hashlib.sha256(exchange.body).hexdigest(),
         )
-        verified = signature.verify(request, find_secret, now=clock.now(), service=SIGNING_NAME)
+        verified = signature.verify(request, credentials.find_secret, now=clock.now(), service=SIGNING_NAME)
         region = self._house.settings.region
         if verified.region != region:
             raise NotAuthentic("wrong", f"Credential should be scoped to the region '{region}'.")

@@ -57,7 +57,7 @@ async def _answer(door: Door, credentials: Credentials, request: Request, send: 
         response = _error_answer(as_s3_error(error), request, request_id)
     response.headers["x-amz-request-id"] = request_id
     milliseconds = (clock.monotonic() - started_at) * 1000
-    path = request.scope["path"]
+    path = request.scope["raw_path"].decode("latin-1")
     logger.info("%s %s %s %d %.0f ms", request_id, request.method, path, response.status_code, milliseconds)
     await response(request.scope, request.receive, send)
 
@@ -90,12 +90,8 @@ async def _operated(door: Door, credentials: Credentials, request: Request) -> R
 def _proven(
     credentials: Credentials, method: str, path: str, query: str, headers: list[tuple[str, str]]
 ) -> VerifiedSignature:
-    def find_secret(access_key_id: str) -> str | None:
-        found = credentials.find(access_key_id)
-        return found[1] if found else None
-
     signed = SignedRequest(method=method, path=path, query=query, headers=headers, body_sha256=None)
-    signature = verify(signed, find_secret, now=clock.now(), service="s3")
+    signature = verify(signed, credentials.find_secret, now=clock.now(), service="s3")
     found = credentials.find(signature.access_key_id)
     if found is None or found[0].kind not in _KINDS:
         raise S3Error("AccessDenied", "This key may not use the object store.")

@@ -13,7 +13,6 @@ import fcntl
 import logging
 import os
 import sqlite3
-import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -24,6 +23,7 @@ from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine,
 from gyropilot import clock
 from gyropilot.errors import InvalidRequest, LimitExceeded
 from gyropilot.store import tables
+from gyropilot.store.folders import make_private_folder
 
 _log = logging.getLogger(__name__)
 _BUSY_SECONDS = 30
@@ -137,22 +137,6 @@ def lock_home(home: Path) -> HomeLock:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return HomeLock(descriptor)
-
-
-def make_private_folder(folder: Path) -> None:
-    """Make a folder that only its owner may enter; one that exists is closed to others.
-
-    Raises:
-        InvalidRequest: it belongs to another user.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.stat()
-    if status.st_uid != os.geteuid():
-        raise InvalidRequest(
-            where=str(folder), found=f"owner {status.st_uid}", problem="belongs to another user", fix="choose another"
-        )
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        folder.chmod(0o700)
 
 
 def _checked_url(url: str) -> URL:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from gyropilot.errors import InvalidRequest
-from gyropilot.store.database import make_private_folder
+from gyropilot.store.folders import make_private_folder
 
 Kind = Literal["admin", "operator", "invoker"]
 _KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -59,6 +59,11 @@ class Credentials:
     def find(self, access_key_id: str) -> tuple[Principal, str] | None:
         """Give the principal of an access key and its secret."""
         return self._known.get(access_key_id)
+
+    def find_secret(self, access_key_id: str) -> str | None:
+        """Give the secret of an access key."""
+        found = self.find(access_key_id)
+        return None if found is None else found[1]
 
     def first_admin(self) -> tuple[str, str]:
         """Give access key id and secret of the first admin key."""
