@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,9 +31,9 @@ def read(listing: Mapping[str, Json], token: str | None) -> Cursor | None:
         return None
     try:
         digest, *cursor = json.loads(base64.urlsafe_b64decode(token.encode()))
-        if not all(isinstance(one, (str, int, float)) for one in cursor):
+        if not all(_is_storable(one) for one in cursor):
             raise TypeError
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InvalidRequest(
             where="NextToken", found=token, problem="is no token of this service", fix="list from the start"
         ) from error
@@ -43,6 +44,16 @@ def read(listing: Mapping[str, Json], token: str | None) -> Cursor | None:
             fix="repeat the filters of the first page, or list from the start",
         )
     return tuple(cursor)
+
+
+def _is_storable(value: Json) -> bool:
+    """Say whether a database takes the value: a text without NUL, a whole number of 64 bits or a finite one."""
+    if isinstance(value, str):
+        value.encode()  # a lone surrogate is a ValueError
+        return "\0" not in value
+    if isinstance(value, int):
+        return not isinstance(value, bool) and -(2**63) <= value < 2**63
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _digest(listing: Mapping[str, Json]) -> str:

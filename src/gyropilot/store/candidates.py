@@ -82,7 +82,7 @@ def page(db: Database, query: CandidateQuery) -> pages.Page[CandidateRecord]:
     """Give one page of the candidates that pass the filters.
 
     Raises:
-        ValueError: the cursor belongs to another order.
+        InvalidRequest: the cursor belongs to another order.
     """
     column = candidates_table.c
     beyond = _BEYOND if query.sort_order == "Ascending" else -_BEYOND

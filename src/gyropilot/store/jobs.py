@@ -85,7 +85,7 @@ def page(db: Database, query: JobQuery) -> pages.Page[JobRecord]:
     """Give one page of the jobs that pass the filters.
 
     Raises:
-        ValueError: the cursor belongs to another order.
+        InvalidRequest: the cursor belongs to another order.
     """
     keys = {
         "Name": (jobs_table.c.folded_name, jobs_table.c.id),

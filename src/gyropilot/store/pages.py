@@ -10,6 +10,8 @@ from typing import Any, Generic, Literal, TypeVar
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, literal, tuple_, type_coerce
 
+from gyropilot.errors import InvalidRequest
+
 Cursor = tuple[str | int | float, ...]
 """Sort values of a page's last row; JSON values, in the order of the sort keys."""
 SortOrder = Literal["Ascending", "Descending"]
@@ -37,12 +39,12 @@ def fetch(
     The keys are plain numbers or text that no two rows share as a whole; they end each row as columns key_0, key_1...
 
     Raises:
-        ValueError: `after` is not a cursor of this order.
+        InvalidRequest: `after` is not a cursor of this order.
     """
     query = query.add_columns(*(key.label(f"key_{place}") for place, key in enumerate(keys)))
     if after is not None:
-        if len(after) != len(keys):
-            raise ValueError("the cursor belongs to another order")
+        if len(after) != len(keys) or not all(map(_fits, after, keys)):
+            raise InvalidRequest(where="cursor", problem="belongs to another order", fix="list from the start")
         here = tuple_(*keys)
         there = tuple_(*(literal(value, type_=key.type) for key, value in zip(keys, after, strict=True)))
         query = query.where(here > there if order == "Ascending" else here < there)
@@ -52,6 +54,11 @@ def fetch(
         return rows, None
     last = rows[limit - 1]._mapping
     return rows[:limit], tuple(last[f"key_{place}"] for place in range(len(keys)))
+
+
+def _fits(value: object, key: ColumnElement[Any]) -> bool:
+    wanted = key.type.python_type
+    return type(value) is wanted or (wanted is float and type(value) is int)
 
 
 def as_number(moment: ColumnElement[Any]) -> ColumnElement[int]:
