@@ -5,13 +5,14 @@ Rules of one problem type stand in its `request.py`; here are those that hold fo
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from gyropilot.control.house import House
 from gyropilot.data import channels
-from gyropilot.errors import Fault, InvalidData, InvalidRequest
+from gyropilot.errors import Fault, InvalidData, InvalidRequest, MissingExtra
 from gyropilot.names import is_s3_uri, is_under, split_s3_uri
 from gyropilot.problems import catalog
 from gyropilot.problems.contract import Problem, RequestContext, Spec
@@ -29,6 +30,7 @@ def admit(house: House, principal: Principal, request: Mapping[str, Json]) -> tu
 
     Raises:
         InvalidRequest: with every fault found in the request.
+        MissingExtra: the problem's optional dependencies are not installed.
     """
     faults = [*_refused_fields(request), *_tag_faults(request), *_location_faults(house, principal, request)]
     problem, spec = _read(house, request, faults)
@@ -56,11 +58,18 @@ def _read(house: House, request: Mapping[str, Json], faults: list[Fault]) -> tup
     except InvalidRequest as error:
         faults.extend(error.faults)
         return None, None
+    _check_installed(problem)
     try:
         return problem, problem.read_request(request, RequestContext(base_models=house.base_models))
     except InvalidRequest as error:
         faults.extend(error.faults)
         return problem, None
+
+
+def _check_installed(problem: Problem) -> None:
+    missing = [module for module in problem.modules if importlib.util.find_spec(module) is None]
+    if missing:
+        raise MissingExtra(problem.extra, f"{problem.wire_name} ({', '.join(missing)} cannot be found)")
 
 
 _REFUSALS: tuple[tuple[str, str, str], ...] = (

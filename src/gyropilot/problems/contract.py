@@ -197,7 +197,7 @@ class Problem:
     config_name: str
     """Its AutoMLProblemTypeConfigName, as TextGeneration."""
     extra: str
-    """The optional dependencies it needs: gyropilot[extra]."""
+    """The name of the optional dependencies it needs: gyropilot[extra]."""
     read_request: Callable[[Mapping[str, Json], RequestContext], Spec]
     """Reads the whole request; raises InvalidRequest with every fault it finds."""
     read_spec: Callable[[Mapping[str, Json]], Spec]
@@ -211,3 +211,5 @@ class Problem:
     predict: str
     profile_status: str = "PreTraining"
     train_status: str = "TrainingModels"
+    modules: tuple[str, ...] = ()
+    """The top-level modules of those dependencies; a job is taken only where all of them are installed."""

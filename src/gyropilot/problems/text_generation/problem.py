@@ -9,6 +9,7 @@ TEXT_GENERATION = Problem(
     wire_name="TextGenerationJobConfig",
     config_name="TextGeneration",
     extra="llm",
+    modules=("torch", "transformers", "peft", "safetensors"),
     read_request=request.read,
     read_spec=request.read_spec,
     resolved_attributes=request.resolved_attributes,
