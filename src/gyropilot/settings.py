@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from gyropilot.errors import InvalidRequest
 from gyropilot.names import ACCOUNT_ID
+
+_DAY = 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,23 +21,50 @@ class Settings:
     """What an operator may choose: GYROPILOT_<NAME> in the environment, or <name> in <home>/settings.toml."""
 
     home: Path = field(default_factory=lambda: Path.home() / ".gyropilot", metadata={"about": "Folder of all state."})
-    host: str = field(default="127.0.0.1", metadata={"about": "Address to listen on; only loopback addresses."})
-    port: int = field(default=8747, metadata={"about": "Port to listen on; 0 takes a free one."})
-    region: str = field(default="us-east-1", metadata={"about": "Region that ARNs and signatures carry."})
-    account_id: str = field(default=ACCOUNT_ID, metadata={"about": "12-digit account that ARNs carry."})
-    s3_endpoint: str = field(default="", metadata={"about": "URL of an external S3 store; empty: the embedded one."})
+    host: str = field(
+        default="127.0.0.1", metadata={"about": "Address to listen on; a loopback address, or localhost for 127.0.0.1."}
+    )
+    port: int = field(default=8747, metadata={"about": "Port to listen on; 0 takes a free one.", "range": (0, 65535)})
+    region: str = field(
+        default="us-east-1",
+        metadata={"about": "Region that ARNs and signatures carry.", "pattern": "[a-z0-9]+(-[a-z0-9]+)*"},
+    )
+    account_id: str = field(
+        default=ACCOUNT_ID, metadata={"about": "12-digit account that ARNs carry.", "pattern": "[0-9]{12}"}
+    )
+    s3_endpoint: str = field(
+        default="",
+        metadata={
+            "about": "URL of an external S3 store; empty: the embedded one.",
+            "pattern": r"(https?://[^\s/]+\S*)?",
+        },
+    )
     allow_downloads: bool = field(default=False, metadata={"about": "Base models may be fetched from the model hub."})
-    cores: int = field(default=0, metadata={"about": "CPU cores for jobs; 0: all of the machine."})
-    memory_gib: float = field(default=0.0, metadata={"about": "Memory for jobs in GiB; 0: 80 % of the machine's."})
-    jobs_at_once: int = field(default=1, metadata={"about": "Jobs that run at the same time; they share the cores."})
-    lease_seconds: float = field(default=30.0, metadata={"about": "A worker silent this long loses its job."})
+    cores: int = field(default=0, metadata={"about": "CPU cores for jobs; 0: all of the machine.", "range": (0, 4096)})
+    memory_gib: float = field(
+        default=0.0,
+        metadata={"about": "Memory for jobs in GiB; 0: 80 % of what this process may use.", "range": (0, 2**20)},
+    )
+    jobs_at_once: int = field(
+        default=1,
+        metadata={
+            "about": "Jobs that run at the same time; they share the cores, and there are no more of them.",
+            "range": (1, 4096),
+        },
+    )
+    lease_seconds: float = field(
+        default=30.0, metadata={"about": "A worker silent this long loses its job.", "range": (1, _DAY)}
+    )
     checkpoint_seconds: float = field(
-        default=60.0, metadata={"about": "Training saves a checkpoint at least this often."}
+        default=60.0, metadata={"about": "Training saves a checkpoint at least this often.", "range": (0.1, _DAY)}
     )
     evaluation_seconds: float = field(
-        default=600.0, metadata={"about": "Budget of the generation part of one evaluation."}
+        default=600.0, metadata={"about": "Budget of the generation part of one evaluation.", "range": (1, _DAY)}
     )
-    log_level: str = field(default="INFO", metadata={"about": "DEBUG, INFO, WARNING or ERROR."})
+    log_level: str = field(
+        default="INFO",
+        metadata={"about": "DEBUG, INFO, WARNING or ERROR.", "choices": ("DEBUG", "INFO", "WARNING", "ERROR")},
+    )
 
     @property
     def database_url(self) -> str:
@@ -129,13 +160,51 @@ def _from_file(path: Path) -> dict[str, object]:
 
 def _converted(name: str, value: object) -> object:
     kind = type(getattr(Settings(), name))
+    wanted = next(one.metadata for one in fields(Settings) if one.name == name)
     try:
-        if kind is bool:
-            if str(value).lower() not in {"true", "false", "1", "0"}:
-                raise ValueError
-            return str(value).lower() in {"true", "1"}
-        return kind(value) if isinstance(value, (str, int, float, Path)) else value
-    except ValueError as error:
+        return _checked(_as_kind(kind, value), wanted)
+    except (ValueError, OverflowError) as error:
         raise InvalidRequest(
-            where=f"setting {name}", found=value, problem=f"is not {kind.__name__}", fix="see docs/settings.md"
+            where=f"setting {name}",
+            found=value,
+            problem=f"is not {_described(kind, wanted)}",
+            fix="see docs/settings.md",
         ) from error
+
+
+def _as_kind(kind: type, value: object) -> object:
+    if kind is bool:
+        if str(value).lower() not in {"true", "false", "1", "0"}:
+            raise ValueError
+        return str(value).lower() in {"true", "1"}
+    if isinstance(value, bool) or not isinstance(value, (str, int, float, Path)):
+        raise ValueError
+    if kind is int and isinstance(value, float):
+        raise ValueError
+    converted: object = kind(value)
+    return converted
+
+
+def _checked(value: object, wanted: Mapping[str, Any]) -> object:
+    if "range" in wanted:
+        least, most = wanted["range"]
+        if not (isinstance(value, (int, float)) and least <= value <= most):
+            raise ValueError
+    if "choices" in wanted:
+        value = str(value).upper()
+        if value not in wanted["choices"]:
+            raise ValueError
+    if "pattern" in wanted and not re.fullmatch(wanted["pattern"], str(value)):
+        raise ValueError
+    return value
+
+
+def _described(kind: type, wanted: Mapping[str, Any]) -> str:
+    if "range" in wanted:
+        least, most = wanted["range"]
+        return f"{'a whole number' if kind is int else 'a number'} from {least} to {most}"
+    if "choices" in wanted:
+        return f"one of {', '.join(wanted['choices'])}"
+    if "pattern" in wanted:
+        return f"of the form {wanted['pattern']}"
+    return {bool: "true or false", Path: "a path"}.get(kind, "a text")

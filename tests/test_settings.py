@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gyropilot import settings
+from gyropilot.errors import InvalidRequest
+
+
+def read(home, **environment):
+    return settings.read({"home": home}, {f"GYROPILOT_{name.upper()}": value for name, value in environment.items()})
+
+
+def test_the_nearest_source_wins(tmp_path):
+    (tmp_path / "settings.toml").write_text('port = 1\ncores = 2\nlog_level = "error"\nlease_seconds = 5\n')
+    found = settings.read({"home": tmp_path, "cores": 4, "host": None}, {"GYROPILOT_PORT": "3"})
+    assert (found.port, found.cores, found.log_level, found.lease_seconds) == (3, 4, "ERROR", 5.0)
+    assert found.host == "127.0.0.1"
+    assert found.home == tmp_path
+
+
+def test_downloads_are_allowed_by_the_shared_name_too(tmp_path):
+    assert settings.read({"home": tmp_path}, {"ALLOW_DOWNLOADS": "true"}).allow_downloads
+    both = {"ALLOW_DOWNLOADS": "true", "GYROPILOT_ALLOW_DOWNLOADS": "0"}
+    assert not settings.read({"home": tmp_path}, both).allow_downloads
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("port", "70000", "a whole number from 0 to 65535"),
+        ("port", "-1", "a whole number from 0 to 65535"),
+        ("port", "http", "a whole number"),
+        ("port", "8.5", "a whole number"),
+        ("cores", "-1", "from 0"),
+        ("memory_gib", "-0.5", "from 0"),
+        ("memory_gib", "nan", "a number from 0"),
+        ("memory_gib", "inf", "a number from 0"),
+        ("jobs_at_once", "0", "from 1"),
+        ("lease_seconds", "0", "from 1"),
+        ("checkpoint_seconds", "0", "from 0.1"),
+        ("evaluation_seconds", "-5", "from 1"),
+        ("log_level", "LOUD", "one of DEBUG, INFO, WARNING, ERROR"),
+        ("allow_downloads", "perhaps", "true or false"),
+        ("account_id", "12", "[0-9]{12}"),
+        ("region", "us east", "of the form"),
+        ("s3_endpoint", "localhost:9000", "https?"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_told_in_one_line(tmp_path, name, value, said):
+    with pytest.raises(InvalidRequest) as caught:
+        read(tmp_path, **{name: value})
+    message = str(caught.value)
+    assert message.startswith(f"setting {name}: is not ")
+    assert said in message
+    assert value in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("line", ["port = true", "port = 8.5", "cores = [1]", "region = 2026-01-01"])
+def test_a_value_of_another_kind_is_refused(tmp_path, line):
+    (tmp_path / "settings.toml").write_text(line)
+    with pytest.raises(InvalidRequest, match=line.split()[0]):
+        read(tmp_path)
+
+
+def test_every_default_passes_its_own_check(tmp_path):
+    as_text = {name: str(value) for name, value in vars(settings.Settings(home=tmp_path)).items()}
+    del as_text["home"]
+    assert read(tmp_path, **as_text) == settings.Settings(home=tmp_path)
+
+
+def test_a_file_with_an_unknown_name_or_no_toml_is_refused(tmp_path):
+    path = Path(tmp_path) / "settings.toml"
+    for text, said in (("ports = 1", "ports: is no setting"), ("port", "is not TOML"), ('home = "/"', "no setting")):
+        path.write_text(text)
+        with pytest.raises(InvalidRequest, match=said):
+            read(tmp_path)
