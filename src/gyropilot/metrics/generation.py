@@ -33,7 +33,7 @@ METRICS: tuple[GenerationMetric, ...] = (
         name="ValidationLoss",
         direction="Minimize",
         formula=_CROSS_ENTROPY,
-        source="measured on every validation row after training",
+        source="measured on the validation rows after training, on as many as a stop or the time limit leaves time for",
     ),
     GenerationMetric(
         name="Perplexity", direction="Minimize", formula="exp(ValidationLoss)", source="the validation rows"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ import tuning_jobs
 from gyropilot.metrics.rouge import rouge
 from gyropilot.problems.text_generation import evaluate, models
 from gyropilot.problems.text_generation.batches import TokenCache
-from gyropilot.problems.text_generation.evaluate import Budget, Evaluation, Evaluator, Sample, read_evaluation
+from gyropilot.problems.text_generation.evaluate import Budget, Evaluation, Evaluator, LossPart, Sample, read_evaluation
 from gyropilot.problems.text_generation.templates import Encoder
 
 
@@ -99,8 +100,26 @@ def made(scores, *, rows, loss=1.0):
         for row, score in enumerate(scores)
     )
     return Evaluation(
-        loss=loss, labels=1, loss_rows=rows, rows=rows, mode="reference", max_new_tokens=1, samples=samples, seconds=0
+        loss=loss,
+        labels=1,
+        loss_rows=rows,
+        rows=rows,
+        mode="reference",
+        max_new_tokens=1,
+        samples=samples,
+        seconds=0,
+        loss_parts=(LossPart(rows=rows, loss_sum=loss, labels=1),),
     )
+
+
+def test_the_base_is_compared_on_no_more_rows_than_the_tuned_model_saw():
+    first, second = LossPart(rows=2, loss_sum=6.0, labels=3), LossPart(rows=2, loss_sum=100.0, labels=1)
+    base = replace(made([0.0, 1.0], rows=4), loss=26.5, labels=4, loss_parts=(first, second))
+    tuned = replace(made([1.0], rows=4), loss_rows=2, loss_parts=(first,))
+    narrowed = base.on_rows_of(tuned)
+    assert (narrowed.loss, narrowed.labels, narrowed.loss_rows) == (2.0, 3, 2)
+    assert narrowed.score("rougeL") == 0.0
+    assert base.on_rows_of(base).loss == base.loss
 
 
 def test_the_margin_follows_the_textbook_and_vanishes_where_all_rows_are_taken():

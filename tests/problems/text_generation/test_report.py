@@ -8,7 +8,7 @@ import pytest
 from gyropilot.problems.contract import Limits
 from gyropilot.problems.text_generation import report
 from gyropilot.problems.text_generation.base_model import BaseModelFacts
-from gyropilot.problems.text_generation.evaluate import Evaluation, Sample
+from gyropilot.problems.text_generation.evaluate import Evaluation, LossPart, Sample
 from gyropilot.problems.text_generation.hardware import HardwarePlan
 from gyropilot.problems.text_generation.loop import StepRecord, TrainOutcome
 from gyropilot.problems.text_generation.request import TextGenerationSpec
@@ -55,6 +55,7 @@ def evaluation(loss, score, *, text="fine"):
         max_new_tokens=9,
         samples=samples,
         seconds=1.0,
+        loss_parts=(LossPart(rows=40, loss_sum=100 * loss, labels=100),),
     )
 
 

@@ -85,12 +85,12 @@ def find_latest(folder: Path) -> Checkpoint | None:
     return None
 
 
-def check_space(folder: Path, needed_bytes: int) -> None:
+def check_space(folder: Path, needed_bytes: int, *, of: str = "a checkpoint") -> None:
     """Raise DiskFull when the disk under `folder` cannot take `needed_bytes` and some room to spare."""
     free = shutil.disk_usage(folder).free
     if free < needed_bytes + _SPARE_BYTES:
         raise DiskFull(
-            f"no room for a checkpoint: {_mebibytes(needed_bytes + _SPARE_BYTES)} needed, {_mebibytes(free)} free"
+            f"no room for {of}: {_mebibytes(needed_bytes + _SPARE_BYTES)} needed, {_mebibytes(free)} free"
             " on the disk of the service's home; free some and create the job again"
         )
 

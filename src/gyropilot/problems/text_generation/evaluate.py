@@ -1,6 +1,7 @@
 """Measures a model on the validation rows: loss and perplexity on all of them, generated answers and ROUGE on a sample.
 
-The base and the tuned model are measured by the same code on the same rows, so that their numbers can be compared.
+The base and the tuned model are measured by the same code on the same rows, so that their numbers can be compared;
+where a stop or a time limit left the tuned model fewer rows, the base's numbers are narrowed to those.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,15 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LossPart:
+    """The loss of some validation rows that follow each other in the evaluator's order."""
+
+    rows: int
+    loss_sum: float
+    labels: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """What was measured of one model."""
 
@@ -66,6 +76,21 @@ class Evaluation:
     max_new_tokens: int
     samples: tuple[Sample, ...]
     seconds: float
+    loss_parts: tuple[LossPart, ...]
+    """What `loss` is made of, in the evaluator's order."""
+
+    def on_rows_of(self, other: Evaluation) -> Evaluation:
+        """Give these numbers over no more rows than `other` saw, by an evaluator of the same order."""
+        parts = self.loss_parts[: len(other.loss_parts)]
+        labels = sum(one.labels for one in parts)
+        return replace(
+            self,
+            loss=metrics.cross_entropy(math.fsum(one.loss_sum for one in parts), labels),
+            labels=labels,
+            loss_rows=sum(one.rows for one in parts),
+            samples=self.samples[: len(other.samples)],
+            loss_parts=parts,
+        )
 
     @property
     def perplexity(self) -> float:
@@ -97,7 +122,10 @@ class Evaluation:
 
 def read_evaluation(values: Mapping[str, Json]) -> Evaluation:
     """Read what `Evaluation.to_json` gave."""
-    return Evaluation(**{**values, "samples": tuple(Sample(**one) for one in values["samples"])})
+    samples = tuple(Sample(**one) for one in values["samples"])
+    return Evaluation(
+        **{**values, "samples": samples, "loss_parts": tuple(LossPart(**one) for one in values["loss_parts"])}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,28 +173,30 @@ class Evaluator:
         """
         started = clock.monotonic()
         total = budget.loss_rows + budget.answer_rows
-        loss_sum, labels, loss_rows = 0.0, 0, 0
+        parts: list[LossPart] = []
         for part in self._parts(budget.loss_rows, _LOSS_ROWS, budget.loss_seconds):
             if is_given_up():
                 return None
             loss = evaluate_loss(model, part, self._plan)
-            loss_sum, labels, loss_rows = loss_sum + loss.loss_sum, labels + loss.label_count, loss_rows + len(part)
-            self._reporter.progress(phase, done=loss_rows, total=total, unit="rows")
+            parts.append(LossPart(rows=len(part), loss_sum=loss.loss_sum, labels=loss.label_count))
+            self._reporter.progress(phase, done=sum(one.rows for one in parts), total=total, unit="rows")
         samples: list[Sample] = []
         for part in self._parts(budget.answer_rows, BATCH_ROWS, budget.answer_seconds):
             if is_given_up():
                 return None
             samples += self._answered(model, part)
             self._reporter.progress(phase, done=budget.loss_rows + len(samples), total=total, unit="rows")
+        labels = sum(one.labels for one in parts)
         return Evaluation(
-            loss=metrics.cross_entropy(loss_sum, labels),
+            loss=metrics.cross_entropy(math.fsum(one.loss_sum for one in parts), labels),
             labels=labels,
-            loss_rows=loss_rows,
+            loss_rows=sum(one.rows for one in parts),
             rows=len(self._validation),
             mode=self._mode,
             max_new_tokens=self.max_new_tokens,
             samples=tuple(samples),
             seconds=clock.monotonic() - started,
+            loss_parts=tuple(parts),
         )
 
     def _parts(self, rows: int, size: int, seconds: float) -> Iterator[list[Example]]:

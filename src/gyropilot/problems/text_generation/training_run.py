@@ -35,6 +35,8 @@ _LATE_SECONDS = 20.0
 """What the tuned model's loss, and its answers, may take each once a stop or the end of the time came."""
 _RESERVE_FACTOR = 1.3
 _SAVE_SECONDS, _SAVE_SECONDS_PER_GIB = 5.0, 40.0
+_COPIES = 4
+"""Model and archive in the output folder, and again in an embedded object store on the same disk."""
 _CHECKED_ROWS = 4
 _MERGE_TOLERANCE = 0.05
 """Loss change by merging from which an event speaks of it."""
@@ -82,6 +84,7 @@ class TrainingRun:
         self._method.save(tuned, task.output / artifacts.ADAPTER)
         artifacts.write_adapter_names(task.output / artifacts.ADAPTER, self._base.name)
         merged, merge = self._merged(tuned)
+        measured = self._measured_tuned(evaluator, merged, base, trained)
         summary = TrainingSummary(
             job_name=task.job_name,
             candidate_name=str(task.candidate["name"]),
@@ -95,8 +98,8 @@ class TrainingRun:
             trained=trained,
             first_adapter=first_adapter,
             merge=merge,
-            base=base,
-            tuned=self._measured_tuned(evaluator, merged, base, trained),
+            base=base.on_rows_of(measured),
+            tuned=measured,
         )
         self._write(merged, summary)
         return self._told(summary)
