@@ -26,6 +26,9 @@ REQUESTS = {
 
 
 class AllModels:
+    def find(self, name):
+        return None
+
     def check_available(self, name, *, accept_eula):
         pass
 
@@ -107,3 +110,8 @@ def test_search_proposes_named_candidates_as_json_and_ends(problem, spec):
 def test_search_opened_again_proposes_the_same(problem, spec):
     first, second = (problem.open_search(spec, {"job_name": "job"}).ask() for _ in range(2))
     assert first == second
+
+
+def test_what_it_needs_is_named_by_top_level_modules(problem):
+    assert all(module.isidentifier() for module in problem.modules)
+    assert bool(problem.modules) == bool(problem.extra)
