@@ -67,6 +67,16 @@ def test_every_example_stands_in_one_pack_whole_and_no_pack_outgrows_its_bounds(
     assert sorted(found) == sorted((*prompt, *answer) for prompt, answer in rows)
 
 
+def test_packs_are_of_about_one_size_and_as_many_as_asked(tiny):
+    examples = tiny.examples(24)
+    for count in (1, 2, 3):
+        packs = list(batches.packs(examples, max_tokens=4096, max_examples=64, multiple_of=count))
+        assert len(packs) == count
+        assert max(pack.tokens for pack in packs) - min(pack.tokens for pack in packs) <= 12
+    assert len(list(batches.packs(examples, max_tokens=100, max_examples=64, multiple_of=2))) % 2 == 0
+    assert len(list(batches.packs(examples[:1], max_tokens=100, max_examples=64, multiple_of=2))) == 1
+
+
 def test_each_epoch_takes_every_example_once_in_an_order_of_its_own(tiny):
     examples = tiny.examples(21)
     steps = batches.steps_per_epoch(21, 8)

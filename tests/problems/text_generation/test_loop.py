@@ -255,7 +255,7 @@ def test_when_memory_runs_out_packs_are_halved_and_the_step_is_the_same(tiny, tm
     assert ("memory", "memory ran out; packs are now of 64 tokens") in listener.events
     assert max(computed) < 64
     assert halved.steps == whole.steps
-    monkeypatch.setattr(forward, "choose", lambda model, examples: (PlainForward(model), ""))
+    monkeypatch.setattr(forward, "choose", lambda model, examples, check: (PlainForward(model), ""))
     monkeypatch.setattr(PlainForward, "loss_sum", lambda self, pack: (_ for _ in ()).throw(torch.OutOfMemoryError))
     with pytest.raises(TrainingFailed, match="does not fit into memory at step 1"):
         run(tiny, tmp_path / "none")

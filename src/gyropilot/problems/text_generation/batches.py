@@ -187,26 +187,34 @@ def step_examples(examples: Sequence[Example], *, batch_size: int, seed: int, st
     return [examples[int(index)] for index in order[place * batch_size : (place + 1) * batch_size]]
 
 
-def packs(examples: Sequence[Example], *, max_tokens: int, max_examples: int) -> Iterator[Pack]:
+def packs(examples: Sequence[Example], *, max_tokens: int, max_examples: int, multiple_of: int = 1) -> Iterator[Pack]:
     """Give the packs that hold `examples`, each of at most `max_tokens` and `max_examples`.
 
-    An example longer than `max_tokens` makes a pack of its own. Longest first, each into the first pack with room.
+    An example longer than `max_tokens` makes a pack of its own. Longest first, each into the lightest pack that has
+    room, out of as many as are needed, rounded up to a multiple of `multiple_of`: so packs are of about one size.
     """
     prefix = _shared_prefix(examples)
-    bins: list[list[Example]] = []
-    room: list[int] = []
+    rests = sum(one.length - prefix for one in examples)
+    needed = max(-(-rests // max(1, max_tokens - prefix)), -(-len(examples) // max_examples))
+    bins: list[list[Example]] = [[] for _ in range(-(-needed // multiple_of) * multiple_of)]
+    filled = [prefix] * len(bins)
     for one in sorted(examples, key=lambda example: (-example.length, example.row)):
-        needed = one.length - prefix
-        for number, left in enumerate(room):
-            if needed <= left and len(bins[number]) < max_examples:
-                bins[number].append(one)
-                room[number] -= needed
-                break
-        else:
-            bins.append([one])
-            room.append(max_tokens - prefix - needed)
+        rest = one.length - prefix
+        open_bins = [
+            number
+            for number, members in enumerate(bins)
+            if not members or (filled[number] + rest <= max_tokens and len(members) < max_examples)
+        ]
+        if not open_bins:
+            open_bins = [len(bins)]
+            bins.append([])
+            filled.append(prefix)
+        lightest = min(open_bins, key=filled.__getitem__)
+        bins[lightest].append(one)
+        filled[lightest] += rest
     for members in bins:
-        yield pack(members)
+        if members:
+            yield pack(members)
 
 
 def pack(examples: Sequence[Example]) -> Pack:

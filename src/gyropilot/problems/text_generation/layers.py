@@ -28,6 +28,7 @@ class FusedForward:
     """Llama-type blocks with or without LoRA on their linear layers."""
 
     name = "fused"
+    is_parallel = True
 
     def __init__(self, model: torch.nn.Module) -> None:
         self._body = cast(Any, body_of(model))
@@ -64,6 +65,8 @@ def why_not(model: torch.nn.Module) -> str:
         return f"models of type {architecture.model_type} go the plain way"
     if config.hidden_act != "silu" or getattr(config, "attention_dropout", 0.0):
         return "the model has another activation or dropout"
+    if (config.rope_parameters or {}).get("rope_type", "default") not in ("default", "linear", "llama3"):
+        return "the model's positions depend on what came before"
     if any(one.device.type != "cpu" for one in model.parameters()):
         return "the model is not on the CPU"
     layers = cast(Any, body_of(model)).layers

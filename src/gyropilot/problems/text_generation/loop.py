@@ -14,7 +14,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from types import TracebackType
+from typing import Literal, Self
 
 import torch
 
@@ -24,10 +25,12 @@ from gyropilot.problems.contract import Reporter
 from gyropilot.problems.text_generation import batches, checkpoints, forward
 from gyropilot.problems.text_generation.batches import Example
 from gyropilot.problems.text_generation.checkpoints import Checkpoint
+from gyropilot.problems.text_generation.crew import Crew
 from gyropilot.problems.text_generation.forward import Forward
 from gyropilot.problems.text_generation.models import DtypeName, trainable_parameters
 
 PHASE = "training"
+Ending = Literal["finished", "time limit", "stop"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,7 @@ class TrainOutcome:
     tokens: int
     seconds: float
     """In steps, over all attempts."""
-    ended_by: Literal["finished", "time limit", "stop"]
+    ended_by: Ending
     resumed_at: int
     """Step of the checkpoint that this attempt went on from; 0: it began anew."""
     forward: str
@@ -140,21 +143,8 @@ def train(
     run = _Run(model, examples, plan, folder=checkpoints, reporter=reporter)
     for record in run.records:
         on_step(record)
-    saved_at = clock.monotonic()
-    ended_by: Literal["finished", "time limit", "stop"] = "finished"
-    while run.step < run.total_steps:
-        if reporter.stop_requested():
-            ended_by = "stop"
-            break
-        if deadline is not None and clock.monotonic() + run.step_seconds() > deadline:
-            ended_by = "time limit"
-            break
-        on_step(run.take_step())
-        if clock.monotonic() - saved_at >= checkpoint_seconds:
-            run.save()
-            saved_at = clock.monotonic()
-    if run.step > run.saved_step:
-        run.save()
+    with run:
+        ended_by = _run_steps(run, reporter, deadline=deadline, checkpoint_seconds=checkpoint_seconds, on_step=on_step)
     return run.outcome(ended_by)
 
 
@@ -168,17 +158,26 @@ def evaluate_loss(
     """Give the summed loss over all labels of `examples`; `on_progress` hears how many rows are done of how many."""
     batches.check(examples)
     torch.set_num_threads(plan.threads)
-    way, _ = _chosen(model, examples)
+    way, most = _way_to_evaluate(model, examples)
     was_training = model.training
     model.eval()
     loss, labels, done = 0.0, 0, 0
-    with torch.inference_mode():
-        for pack in batches.packs(examples, max_tokens=plan.max_pack_tokens, max_examples=len(examples)):
-            loss += float(way.loss_sum(pack))
+    with Crew(way, threads=plan.threads) as crew:
+        packs = crew.packs(examples, max_tokens=plan.max_pack_tokens, max_examples=most)
+        for pack, part in zip(packs, crew.losses(packs), strict=True):
+            loss += part
             labels, done = labels + len(pack.labels), done + len(pack.lengths)
             on_progress(done, len(examples))
     model.train(was_training)
     return LossSum(loss_sum=loss, label_count=labels)
+
+
+def _way_to_evaluate(model: torch.nn.Module, examples: Sequence[Example]) -> tuple[Forward, int]:
+    """Give the way and the most examples in a pack; a model that must not be packed is measured row by row."""
+    try:
+        return forward.choose(model, examples, check="loss")[0], len(examples)
+    except ValueError:
+        return forward.PlainForward(model), 1
 
 
 def learning_rate(plan: TrainPlan, *, step: int, total_steps: int) -> float:
@@ -190,6 +189,32 @@ def learning_rate(plan: TrainPlan, *, step: int, total_steps: int) -> float:
     if plan.schedule == "cosine":
         return plan.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
     return plan.learning_rate * ((1.0 - done) if plan.schedule == "linear" else 1.0)
+
+
+def _run_steps(
+    run: _Run,
+    reporter: Reporter,
+    *,
+    deadline: float | None,
+    checkpoint_seconds: float,
+    on_step: Callable[[StepRecord], None],
+) -> Ending:
+    saved_at = clock.monotonic()
+    ended_by: Ending = "finished"
+    while run.step < run.total_steps:
+        if reporter.stop_requested():
+            ended_by = "stop"
+            break
+        if deadline is not None and clock.monotonic() + run.step_seconds() > deadline:
+            ended_by = "time limit"
+            break
+        on_step(run.take_step())
+        if clock.monotonic() - saved_at >= checkpoint_seconds:
+            run.save()
+            saved_at = clock.monotonic()
+    if run.step > run.saved_step:
+        run.save()
+    return ended_by
 
 
 class _Run:
@@ -222,7 +247,17 @@ class _Run:
         torch.manual_seed(plan.seed)
         self._restore()
         self._forward.refresh()
-        model.train()
+        self._crew = Crew(self._forward, threads=plan.threads)
+
+    def __enter__(self) -> Self:
+        self._model.train()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._model.eval()
+        self._crew.__exit__(kind, error, trace)
 
     def take_step(self) -> StepRecord:
         """Do one optimizer step."""
@@ -288,9 +323,8 @@ class _Run:
         self.saved_step = self.step
         self._reporter.event("checkpoint", f"saved a checkpoint after step {self.step}", detail={"step": self.step})
 
-    def outcome(self, ended_by: Literal["finished", "time limit", "stop"]) -> TrainOutcome:
+    def outcome(self, ended_by: Ending) -> TrainOutcome:
         """Give what the run came to."""
-        self._model.eval()
         return TrainOutcome(
             steps=self.step,
             records=tuple(self.records),
@@ -320,15 +354,12 @@ class _Run:
     def _gradients(self, examples: Sequence[Example]) -> float:
         """Add up the gradients of the summed loss; give the sum. Where memory runs out, halve the packs and go on."""
         while True:
-            loss = 0.0
+            packs = self._crew.packs(examples, max_tokens=self._max_pack_tokens, max_examples=self._plan.micro_batch)
             try:
-                for pack in batches.packs(
-                    examples, max_tokens=self._max_pack_tokens, max_examples=self._plan.micro_batch
-                ):
-                    part = self._forward.loss_sum(pack)
-                    part.backward()  # type: ignore[no-untyped-call]
-                    loss += float(part.detach())
-            except torch.OutOfMemoryError as error:
+                return self._crew.add_gradients(packs, list(self._parameters.values()))
+            except (MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
                 self._optimizer.zero_grad(set_to_none=True)
                 longest = max(one.length for one in examples)
                 if self._max_pack_tokens <= longest // 2:
@@ -338,8 +369,6 @@ class _Run:
                     ) from error
                 self._max_pack_tokens //= 2
                 self._reporter.event("memory", f"memory ran out; packs are now of {self._max_pack_tokens} tokens")
-            else:
-                return loss
 
     def _report(self) -> None:
         recent = self.records[-8:]
@@ -359,9 +388,14 @@ class _Run:
 
 def _chosen(model: torch.nn.Module, examples: Sequence[Example]) -> tuple[Forward, str]:
     try:
-        return forward.choose(model, examples)
+        return forward.choose(model, examples, check="gradients")
     except ValueError as error:
         raise TrainingFailed(f"this base model cannot be tuned here: {error}; choose another one") from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Say whether memory ran out: torch has a class for accelerators, and only words for the CPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _shape(model: torch.nn.Module) -> str:
