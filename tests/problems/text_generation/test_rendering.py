@@ -91,6 +91,16 @@ def test_endless_loops_end(source):
         "{% set n = namespace(x='aaaa') %}{% for i in range(60) %}{% set n.x = n.x.replace('a', 'aa') %}{% endfor %}",
         "{% set n = namespace(x='aaaa') %}{% for i in range(60) %}{% set n.x = n.x|replace('a', 'aa') %}{% endfor %}",
         "{% set ns = namespace(x=['a']) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+        "{% set ns = namespace(x=['a']) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}",
+        "{% set ns = namespace(x=['a']) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns }}",
+        (
+            "{% set ns = namespace(x=['a']) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}"
+            "{{ ns.x | string | length }}"
+        ),
+        (
+            "{% set a = namespace(x=['a'], y=['a']) %}{% for i in range(60) %}{% set a.x = [a.x, a.x] %}"
+            "{% set a.y = [a.y, a.y] %}{% endfor %}{{ a.x == a.y }}"
+        ),
         "{% set x = ['a' * 1000000] * 1000 %}{{ x | join(',') }}",
         "{{ 'a'.ljust(1000000000) }}",
         "{{ 'a' | center(1000000000) }}",

@@ -17,6 +17,7 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
 from gyropilot.errors import GyropilotError
@@ -174,7 +175,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.globals = {name: self.globals[name] for name in ("range", "namespace", "dict")}
         self.filters = {name: value for name, value in self.filters.items() if name in _FILTERS}
         self.filters |= {"tojson": _to_json, "join": _join_filter, "replace": _replace_filter}
-        self.filters |= {"_steps": _steps, "_written": _written, "_concat": _concat}
+        self.filters |= {"_steps": _steps, "_written": _written, "_concat": _concat, "_weighed": _weighed}
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:  # noqa: ANN401  # jinja2's types
         if isinstance(obj, (str, list, tuple, dict)):
@@ -216,6 +217,19 @@ class _Accountant(NodeTransformer):
         self.generic_visit(node)
         return _through("_concat", nodes.List(node.nodes, lineno=node.lineno))
 
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        node.expr = _through("_weighed", node.expr)
+        for operand in node.ops:
+            operand.expr = _through("_weighed", operand.expr)
+        return node
+
+    def visit_Filter(self, node: nodes.Filter) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        if node.node is not None:
+            node.node = _through("_weighed", node.node)
+        return node
+
     def visit_Output(self, node: nodes.Output) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)
         node.nodes = [
@@ -246,9 +260,29 @@ def _steps(context: Context, values: Iterable[object]) -> Iterator[object]:
 
 @jinja2.pass_context
 def _written(context: Context, value: object) -> str:
-    text = str(value)
+    text = str(_weighed(context, value))
     _budget(context).take_characters(len(text))
     return text
+
+
+@jinja2.pass_context
+def _weighed(context: Context, value: object) -> object:
+    """Give `value` after a step for each thing it holds: lists in lists double in size with each level."""
+    held = [value]
+    while held:
+        one = held.pop()
+        for thing in _inside(one):
+            _budget(context).take_step()
+            held.append(thing)
+    return value
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, Namespace):
+        return (getattr(value, "_Namespace__attrs"),)  # noqa: B009 -- jinja2 names it privately
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 @jinja2.pass_context
