@@ -93,7 +93,7 @@ def plan_hardware(
     plan = _fitted(model_folder, dtype, device, memory_bytes=memory_bytes, longest_example=longest_example)
     chosen = HardwarePlan(
         device=device,
-        threads=int(best.split()[2]),
+        threads=max(1, cores) if _shares_packs(model_folder, device) else int(best.split()[2]),
         dtype=dtype,
         max_pack_tokens=plan[0],
         micro_batch=1024,
@@ -131,6 +131,12 @@ def needed_bytes(config: dict[str, Any], *, weights: int, dtype: Dtype, pack_tok
     attention = layers * width * min(heads * pack_tokens * pack_tokens, 1 << 22)
     adapters = layers * (12 * hidden + 3 * inner) * 16 * 4 * 4
     return weights * width + pack_tokens * per_token + attention + adapters + (450 << 20)
+
+
+def _shares_packs(model_folder: Path, device: Device) -> bool:
+    """Say whether threads will compute whole packs each, which busy neighbours hardly hurt."""
+    config = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
+    return device == "cpu" and config.get("model_type") in _FAST_TYPES
 
 
 def _accelerator() -> tuple[Device, int]:
