@@ -3,9 +3,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from new_jobs import new_job
 
 from gyropilot.store import candidates, jobs, leases
+from new_jobs import new_job
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 

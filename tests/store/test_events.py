@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from new_jobs import ACCOUNT, REGION, in_threads, new_job
 
 from gyropilot.store import events, jobs, leases, progress
+from new_jobs import ACCOUNT, REGION, in_threads, new_job
 
 
 @pytest.fixture
