@@ -56,7 +56,7 @@ class Settings:
         default=30.0, metadata={"about": "A worker silent this long loses its job.", "range": (1, _DAY)}
     )
     checkpoint_seconds: float = field(
-        default=60.0, metadata={"about": "Training saves a checkpoint at least this often.", "range": (0.1, _DAY)}
+        default=20.0, metadata={"about": "Training saves a checkpoint at least this often.", "range": (0.1, _DAY)}
     )
     evaluation_seconds: float = field(
         default=600.0, metadata={"about": "Budget of the generation part of one evaluation.", "range": (1, _DAY)}
