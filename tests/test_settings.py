@@ -43,9 +43,9 @@ def test_downloads_are_allowed_by_the_shared_name_too(tmp_path):
         ("evaluation_seconds", "-5", "from 1"),
         ("log_level", "LOUD", "one of DEBUG, INFO, WARNING, ERROR"),
         ("allow_downloads", "perhaps", "true or false"),
-        ("account_id", "12", "[0-9]{12}"),
-        ("region", "us east", "of the form"),
-        ("s3_endpoint", "localhost:9000", "https?"),
+        ("account_id", "12", "12 digits"),
+        ("region", "us east", "a region such as us-east-1"),
+        ("s3_endpoint", "localhost:9000", "is not a URL such as http://host:9000"),
     ],
 )
 def test_a_value_that_does_not_fit_is_told_in_one_line(tmp_path, name, value, said):
@@ -63,6 +63,16 @@ def test_a_value_of_another_kind_is_refused(tmp_path, line):
     (tmp_path / "settings.toml").write_text(line)
     with pytest.raises(InvalidRequest, match=line.split()[0]):
         read(tmp_path)
+
+
+def test_all_bad_settings_are_told_at_once_with_where_they_came_from(tmp_path):
+    (tmp_path / "settings.toml").write_text('cores = -1\nprot = 1\nregion = "us east"\n')
+    with pytest.raises(InvalidRequest) as caught:
+        read(tmp_path, port="http")
+    told = str(caught.value).split(" | ")
+    assert len(told) == 4
+    for name, source in (("cores", "settings.toml"), ("prot", "settings.toml"), ("port", "GYROPILOT_PORT")):
+        assert any(name in one and source in one for one in told), told
 
 
 def test_every_default_passes_its_own_check(tmp_path):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from gyropilot.errors import InvalidRequest
+from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.names import ACCOUNT_ID
 
 _DAY = 86_400
@@ -27,16 +27,22 @@ class Settings:
     port: int = field(default=8747, metadata={"about": "Port to listen on; 0 takes a free one.", "range": (0, 65535)})
     region: str = field(
         default="us-east-1",
-        metadata={"about": "Region that ARNs and signatures carry.", "pattern": "[a-z0-9]+(-[a-z0-9]+)*"},
+        metadata={
+            "about": "Region that ARNs and signatures carry.",
+            "pattern": "[a-z0-9]+(-[a-z0-9]+)*",
+            "form": "a region such as us-east-1",
+        },
     )
     account_id: str = field(
-        default=ACCOUNT_ID, metadata={"about": "12-digit account that ARNs carry.", "pattern": "[0-9]{12}"}
+        default=ACCOUNT_ID,
+        metadata={"about": "12-digit account that ARNs carry.", "pattern": "[0-9]{12}", "form": "12 digits"},
     )
     s3_endpoint: str = field(
         default="",
         metadata={
             "about": "URL of an external S3 store; empty: the embedded one.",
             "pattern": r"(https?://[^\s/]+\S*)?",
+            "form": "a URL such as http://host:9000",
         },
     )
     allow_downloads: bool = field(default=False, metadata={"about": "Base models may be fetched from the model hub."})
@@ -111,16 +117,18 @@ def read(overrides: Mapping[str, object] | None = None, environment: Mapping[str
     environment = os.environ if environment is None else environment
     given: dict[str, object] = {k: v for k, v in (overrides or {}).items() if v is not None}
     home = Path(str(given.get("home") or environment.get("GYROPILOT_HOME") or Path.home() / ".gyropilot")).expanduser()
-    values: dict[str, object] = _from_file(home / "settings.toml")
-    for one in fields(Settings):
-        text = environment.get(f"GYROPILOT_{one.name.upper()}")
-        if text is not None:
-            values[one.name] = text
-    if "ALLOW_DOWNLOADS" in environment and "GYROPILOT_ALLOW_DOWNLOADS" not in environment:
-        values["allow_downloads"] = environment["ALLOW_DOWNLOADS"]
-    values |= given
-    values["home"] = home.resolve()
-    return Settings(**{name: _converted(name, value) for name, value in values.items()})  # type: ignore[arg-type]
+    found, faults = _from_file(home / "settings.toml")
+    found |= _from_environment(environment) | {name: (value, "") for name, value in given.items()}
+    found["home"] = (home.resolve(), "")
+    values: dict[str, Any] = {}
+    for name, (value, source) in found.items():
+        try:
+            values[name] = _converted(name, value)
+        except (ValueError, OverflowError):
+            faults.append(_fault(name, value, source))
+    if faults:
+        raise InvalidRequest.of(faults)
+    return Settings(**values)
 
 
 _PASSED_ON = (
@@ -144,32 +152,55 @@ def passed_on(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     return {name: environment[name] for name in _PASSED_ON if name in environment}
 
 
-def _from_file(path: Path) -> dict[str, object]:
-    if not path.exists():
-        return {}
+def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[object, str]]:
+    variables = {one.name: f"GYROPILOT_{one.name.upper()}" for one in fields(Settings)}
+    if variables["allow_downloads"] not in environment:
+        variables["allow_downloads"] = "ALLOW_DOWNLOADS"
+    return {
+        name: (environment[variable], f"{variable} in the environment")
+        for name, variable in variables.items()
+        if variable in environment
+    }
+
+
+def _from_file(path: Path) -> tuple[dict[str, tuple[object, str]], list[Fault]]:
+    """Give the file's values with where they stand, and a fault for each name that is no setting."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}, []
+    except OSError as error:
+        raise InvalidRequest(
+            where=str(path), problem=f"cannot be read: {error.strerror}", fix="choose another folder with --home"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(where=str(path), problem=f"is not TOML: {error}", fix="mend or remove the file") from error
     known = {one.name for one in fields(Settings)} - {"home"}
-    for name in values:
-        if name not in known:
-            raise InvalidRequest(where=f"{path}: {name}", problem="is no setting", fix="see docs/settings.md")
-    return dict(values)
+    faults = [
+        Fault(where=f"{path}: {name}", problem="is no setting", fix="see docs/settings.md")
+        for name in values
+        if name not in known
+    ]
+    return {name: (value, str(path)) for name, value in values.items() if name in known}, faults
 
 
 def _converted(name: str, value: object) -> object:
+    kind, wanted = _wanted(name)
+    return _checked(_as_kind(kind, value), wanted)
+
+
+def _fault(name: str, value: object, source: str) -> Fault:
+    return Fault(
+        where=f"setting {name}",
+        found=value,
+        problem=f"is not {_described(*_wanted(name))}",
+        fix=f"mend {source}; see docs/settings.md" if source else "see docs/settings.md",
+    )
+
+
+def _wanted(name: str) -> tuple[type, Mapping[str, Any]]:
     kind = type(getattr(Settings(), name))
-    wanted = next(one.metadata for one in fields(Settings) if one.name == name)
-    try:
-        return _checked(_as_kind(kind, value), wanted)
-    except (ValueError, OverflowError) as error:
-        raise InvalidRequest(
-            where=f"setting {name}",
-            found=value,
-            problem=f"is not {_described(kind, wanted)}",
-            fix="see docs/settings.md",
-        ) from error
+    return kind, next(one.metadata for one in fields(Settings) if one.name == name)
 
 
 def _as_kind(kind: type, value: object) -> object:
@@ -206,5 +237,5 @@ def _described(kind: type, wanted: Mapping[str, Any]) -> str:
     if "choices" in wanted:
         return f"one of {', '.join(wanted['choices'])}"
     if "pattern" in wanted:
-        return f"of the form {wanted['pattern']}"
+        return str(wanted["form"])
     return {bool: "true or false", Path: "a path"}.get(kind, "a text")

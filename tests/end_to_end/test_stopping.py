@@ -5,8 +5,10 @@ import signal
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
 import services
+from gyropilot.cli import up
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -35,6 +37,27 @@ def test_a_taken_port_is_named(tmp_path):
         assert ran.returncode == 1
         assert "--port" in ran.stderr
         assert len(ran.stderr.splitlines()) == 1
+        assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("home", ["/proc/x", "file.csv/x"])
+def test_a_home_that_cannot_be_made_is_named(tmp_path, home):
+    (tmp_path / "file.csv").write_text("a,b")
+    command = [services.SCRIPTS / "gyropilot", "up", "--home", tmp_path / home, "--port", "0"]
+    ran = services.run(command, env=services.clean_environment())
+    assert ran.returncode == 1
+    assert len(ran.stderr.splitlines()) == 1
+    for part in ("setting home", str(tmp_path / home), "--home"):
+        assert part in ran.stderr
+
+
+def test_ctrl_c_before_the_service_listens_ends_it_too(monkeypatch, tmp_path):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gyropilot.cli.processes.serve_all", interrupted)
+    ran = CliRunner().invoke(up.up, ["--home", str(tmp_path)])
+    assert (ran.exit_code, ran.stdout) == (0, "stopped\n")
 
 
 @pytest.mark.slow

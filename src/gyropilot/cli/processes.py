@@ -28,7 +28,7 @@ from gyropilot.problems.catalog import PROBLEMS
 from gyropilot.s3 import app as s3_app
 from gyropilot.settings import Settings
 from gyropilot.store import leases, objects, roles
-from gyropilot.store.database import Database, lock_home
+from gyropilot.store.database import Database, HomeLock, lock_home
 from gyropilot.store.folder_objects import FolderObjects
 from gyropilot.store.principals import Credentials
 from gyropilot.wire import signature
@@ -49,8 +49,8 @@ def serve_all(settings: Settings, announce: Callable[[Settings], None]) -> None:
     """
     log.set_up(level=logging.getLevelNamesMapping()[settings.log_level.upper()])
     settings = fitted(settings)
-    _prepare_home(settings)
-    with _listening(settings) as listener, lock_home(settings.home):
+    # The port first: a start that fails on it leaves no new folders.
+    with _listening(settings) as listener, _own_home(settings):
         settings = replace(settings, port=listener.getsockname()[1])
         house = _open_house(settings)
         leases.release_all(house.db)
@@ -152,11 +152,21 @@ def _is_for_s3(scope: Scope) -> bool:
     return scope.get("path") not in {"/", "/health"}
 
 
-def _prepare_home(settings: Settings) -> None:
+def _own_home(settings: Settings) -> HomeLock:
+    """Take sole ownership of the home, and make the folders in it."""
     os.umask(0o077)
-    for folder in (settings.home, settings.scratch, settings.logs):
-        folder.mkdir(parents=True, exist_ok=True)
-    settings.home.chmod(0o700)
+    try:
+        lock = lock_home(settings.home)
+        for folder in (settings.scratch, settings.logs):
+            folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InvalidRequest(
+            where="setting home",
+            found=str(settings.home),
+            problem=f"cannot be made or written to: {error.strerror or error}",
+            fix="choose a folder of your own with --home or GYROPILOT_HOME",
+        ) from error
+    return lock
 
 
 @contextmanager

@@ -25,7 +25,12 @@ def up(home: Path | None, port: int | None, host: str | None, s3_endpoint: str |
     eval "$(gyropilot env)" and every AWS client there talks to it.
     """
     given = {"home": home, "port": port, "host": host, "s3_endpoint": s3_endpoint, "log_level": log_level}
-    processes.serve_all(settings_room.read(given), _announce)
+    try:
+        processes.serve_all(settings_room.read(given), _announce)
+    except KeyboardInterrupt:
+        # Ctrl-C is how the service is ended, be it before it listens.
+        click.echo(err=True)
+    click.echo("stopped")
 
 
 def _announce(settings: Settings) -> None:
