@@ -304,7 +304,7 @@ HOSTILE = {
     "large detail": [
         ['{"kind":"event","body":{"kind":"a","message":"b","detail":{"a":"' + "x" * 300_000 + '"}}}\n', 1]
     ],
-    "many events": [['{"kind":"event","body":{"kind":"a","message":"b","detail":{}}}\n', 10_001]],
+    "many events": [['{"kind":"event","body":{"kind":"a","message":"b","detail":{}}}\n', 200_001]],
     "two results": [['{"kind":"result","body":1}\n', 2]],
     "more after a failure": [
         ['{"kind":"failure","body":{"error":"a","message":"b","is_out_of_memory":false}}\nx\n', 1]

@@ -37,7 +37,7 @@ TROUBLES_ALLOWED = 3
 TROUBLE_SECONDS = 2.0
 
 
-class Stopped(GyropilotError):
+class Stopped(Exception):
     """Stop came before there was a model to keep."""
 
 

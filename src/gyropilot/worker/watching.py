@@ -9,7 +9,7 @@ from typing import Literal
 
 from gyropilot import clock
 from gyropilot.engine.engine import Ending, Message, Run
-from gyropilot.errors import GyropilotError, LeaseLost
+from gyropilot.errors import LeaseLost
 
 OnStop = Literal["ask", "kill"]
 
@@ -23,7 +23,7 @@ STALL_SECONDS = 120.0
 _MESSAGE_SECONDS = 0.25
 
 
-class HandedBack(GyropilotError):
+class HandedBack(Exception):
     """The service is going down; the job stays for the next start."""
 
 
