@@ -15,6 +15,7 @@ import click
 
 from gyropilot.base_models.catalog import CATALOG
 from gyropilot.cli.main import gyropilot
+from gyropilot.problems.text_generation.architectures import ARCHITECTURES
 from gyropilot.problems.text_generation.findings import _KINDS as KINDS
 from gyropilot.problems.text_generation.request import HYPERPARAMETERS
 from gyropilot.problems.text_generation.templates import PLAIN
@@ -60,6 +61,7 @@ def hyperparameters() -> str:
 
 def base_models() -> str:
     """Give the catalog of base models."""
+    tunable = {one.class_name for one in ARCHITECTURES}
     rows = [
         (
             f"`{one.name}`",
@@ -68,10 +70,12 @@ def base_models() -> str:
             f"{one.max_rows:,}",
             one.licence,
             "yes" if one.needs_eula else "no",
+            "yes" if one.architecture in tunable else "not yet",
         )
         for one in CATALOG
     ]
-    return _table(("BaseModelName", "parameters", "context (tokens)", "rows at most", "licence", "AcceptEula"), rows)
+    headings = ("BaseModelName", "parameters", "context (tokens)", "rows at most", "licence", "AcceptEula", "tunable")
+    return _table(headings, rows)
 
 
 def findings() -> str:

@@ -23,6 +23,10 @@ MAX_RECORD_BYTES = 16 * 2**20
 """Longest record, all its fields and lines together; also what an unterminated quote may cost."""
 
 _BOM = b"\xef\xbb\xbf"
+_WORD = re.compile(r"[^\W\d][\w.-]{0,29}")
+"""What the name of a column looks like: a short word."""
+_MAX_RAGGED = 5
+"""Ragged rows of a file that are named at once."""
 
 Header = Literal["present", "absent"]
 
@@ -107,7 +111,7 @@ class _Reader:
         self._are_columns_settled = True
         for fields in records:
             if len(fields) != len(columns):
-                raise self._ragged(fields, columns)
+                raise InvalidData.of(self._ragged_faults(fields, records, columns))
             self._row += 1
             yield self._row, fields
 
@@ -162,15 +166,27 @@ class _Reader:
             )
         return InvalidData(where=self._place(), problem=f"is not CSV: {text}", fix="quote fields as in RFC 4180")
 
-    def _ragged(self, fields: list[str], columns: Sequence[str]) -> InvalidData:
-        more = len(fields) > len(columns)
-        return InvalidData(
+    def _ragged_faults(self, fields: list[str], rest: Iterator[list[str]], columns: Sequence[str]) -> list[Fault]:
+        faults = [self._ragged(fields, columns)]
+        try:
+            for later in rest:
+                self._row += 1
+                if len(later) != len(columns):
+                    faults.append(self._ragged(later, columns))
+                if len(faults) == _MAX_RAGGED:
+                    break
+        except InvalidData as error:
+            faults += error.faults
+        return faults
+
+    def _ragged(self, fields: list[str], columns: Sequence[str]) -> Fault:
+        return Fault(
             where=self._place(),
             found=fields,
             problem=f"has {len(fields)} fields where the header has {len(columns)}",
             fix=(
                 "enclose fields that hold a comma in double quotes"
-                if more
+                if len(fields) > len(columns)
                 else "write each row with all its fields; enclose fields that hold a line end in double quotes"
             ),
         )
@@ -247,10 +263,23 @@ def _header_faults(fields: list[str], wanted: Sequence[str], uri: str, *, is_fir
                 where=where,
                 found=fields,
                 problem=f"the first line does not name the columns {' and '.join(wanted)}",
-                fix=f"begin the file with the line {','.join(wanted)}",
+                fix=_naming_mend(fields, wanted),
             )
         ]
     return column_faults(fields, wanted, where=where)
+
+
+def _naming_mend(fields: Sequence[str], wanted: Sequence[str]) -> str:
+    line = f"begin the file with the line {','.join(wanted)}"
+    if not _looks_like_header(fields, wanted):
+        return line
+    names, new = (", ".join(map(repr, one)) for one in (fields, wanted))
+    return f"rename the columns {names} to {new}; or, if this line is data already, {line}"
+
+
+def _looks_like_header(fields: Sequence[str], wanted: Sequence[str]) -> bool:
+    words = {field.strip().casefold() for field in fields}
+    return len(words) == len(fields) == len(wanted) and all(_WORD.fullmatch(word) for word in words)
 
 
 def _chain(first: list[str], rest: Iterator[list[str]]) -> Iterator[list[str]]:

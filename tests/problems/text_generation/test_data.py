@@ -94,6 +94,25 @@ def test_when_no_output_is_left_the_data_is_refused(job):
         job.profile(job.stage([(text, " ") for text, _ in ROWS]))
 
 
+def test_files_with_a_header_alone_are_told_to_take_rows(job):
+    with pytest.raises(InvalidData, match=r"the files hold a header and no rows.*training\.csv.*; add rows"):
+        job.profile(job.stage([]))
+
+
+def test_reading_ends_at_everything(job):
+    listener = tuning_jobs.Listener()
+    job.profile(job.stage([*ROWS, ("asked", "")]), listener=listener)
+    last = listener.progressed[-1]
+    assert (last["done"], last["total"]) == (11, 11)
+
+
+def test_a_learning_rate_of_zero_is_warned_of(tmp_path, model_folder):
+    job = tuning_jobs.Job(tmp_path, model_folder, learning_rate=0.0)
+    listener = tuning_jobs.Listener()
+    assert kinds(job.profile(job.stage(ROWS), listener=listener))["zero_learning_rate"] == 1
+    assert any("nothing will be learned" in message for _, message, _ in listener.events)
+
+
 def test_blank_inputs_are_kept_and_counted(job):
     profile = job.profile(job.stage([("", "a"), *ROWS]))
     assert kinds(profile)["blank_input"] == 1

@@ -16,7 +16,7 @@ class Models:
     """Knows every model but Unknown; Gated wants its EULA accepted."""
 
     def check_available(self, name, *, accept_eula):
-        if name == "Unknown" or (name == "Gated" and not accept_eula):
+        if name in {"Unknown", "Falcon40B", "Mistral7B"} or (name == "Gated" and not accept_eula):
             raise InvalidRequest.of([Fault(where="BaseModelName", problem="cannot be used")])
 
     def find(self, name):
@@ -68,6 +68,19 @@ def test_a_family_that_cannot_be_tuned_is_refused_when_the_job_is_created():
     assert "LlamaForCausalLM" in fault.fix
 
 
+def test_a_family_that_cannot_be_tuned_is_not_sent_to_be_installed():
+    fault = fault_of(config={"BaseModelName": "Falcon40B"})
+    assert "FalconForCausalLM, a family that cannot be tuned here yet" in fault.problem
+    assert "SmolLM2-135M-Instruct" in fault.fix
+    assert "Falcon" not in fault.fix
+    assert fault_of(config={"BaseModelName": "Mistral7B"}).problem == "cannot be used"
+
+
+def test_the_default_model_says_that_it_is_the_default(monkeypatch):
+    monkeypatch.setattr(request, "DEFAULT_BASE_MODEL", "Falcon40B")
+    assert fault_of().problem.startswith("Falcon40B, the default where no BaseModelName is given, is a Falcon")
+
+
 def test_given_values_hold_and_are_not_called_defaults():
     spec = read(config=hyperparameters(epochCount="10", learningRate="1e-5"))
     assert (spec.epochs, spec.learning_rate) == (10, 1e-5)
@@ -102,13 +115,14 @@ def test_the_ends_of_each_range_are_taken(key, text, field, value):
         ("epochCount", "٣", "not an integer"),
         ("epochCount", "", "not an integer"),
         ("batchSize", "65", "outside 1 to 64"),
-        ("batchSize", "-1", "not an integer"),
+        ("batchSize", "-1", "outside 1 to 64"),
         ("learningRate", "1.5", "outside 0 to 1"),
-        ("learningRate", "nan", "not a float"),
-        ("learningRate", "inf", "not a float"),
+        ("learningRate", "nan", "is not a finite number"),
+        ("learningRate", "inf", "is not a finite number"),
         ("learningRate", "1e999", "outside 0 to 1"),
         ("learningRate", "0,1", "not a float"),
-        ("learningRate", "-0.1", "not a float"),
+        ("learningRate", "-0.1", "outside 0 to 1"),
+        ("learningRate", "-1", "outside 0 to 1"),
         ("learningRateWarmupSteps", "251", "outside 0 to 250"),
     ],
 )

@@ -121,6 +121,7 @@ class _Reading:
         training, validation = self._split(spec, len(cache))
         findings.note_duplicates(self.found, self.keys, self.input_keys, training, validation)
         findings.note_size(self.found, len(training))
+        findings.note_learning_rate(self.found, spec.learning_rate)
         caches = tuple(
             TokenCache.write(self._task.prepared / name, (cache[number] for number in numbers))
             for name, numbers in (("training", training), ("validation", validation))
@@ -158,6 +159,7 @@ class _Reading:
                 )
                 number += 1
             self._report()
+        self._reporter.progress("reading data", done=self.rows_read, total=self.rows_read, unit="rows")
 
     def _encoded(self, rows: Sequence[PreparedRow]) -> list[Encoded]:
         return self._encoder.rows(
@@ -216,6 +218,13 @@ class _Reading:
                 found=f"{self.rows_read} rows ({counts})",
                 problem=f"more than the {self._base.max_rows} rows that {self._base.name} takes, all files together",
                 fix="give fewer rows or choose a base model that takes more",
+            )
+        if self.rows_read == 0:
+            raise InvalidData(
+                where=f"{channels} channel",
+                found=[file.uri for channel in self._task.channels for file in channel.files][:5],
+                problem="the files hold a header and no rows",
+                fix="add rows",
             )
         if len(cache) == 0:
             raise InvalidData(

@@ -29,6 +29,7 @@ _KINDS: dict[str, tuple[Severity, str]] = {
         "note",
         "{count} validation rows share their input, not their output, with a training row",
     ),
+    "zero_learning_rate": ("warning", "learningRate is 0: nothing will be learned, the tuned model equals its base"),
     "few_rows": ("note", f"{{count}} training rows; {RECOMMENDED_ROWS} or more are recommended"),
 }
 
@@ -115,3 +116,9 @@ def note_size(found: Findings, training_rows: int) -> None:
     """Note that there are fewer training rows than recommended."""
     if training_rows < RECOMMENDED_ROWS:
         found.add("few_rows", count=training_rows)
+
+
+def note_learning_rate(found: Findings, rate: float) -> None:
+    """Warn of a rate that is allowed and changes no weight."""
+    if rate == 0:
+        found.add("zero_learning_rate")

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from gyropilot.base_models import catalog
 from gyropilot.data.frames import CSV, PARQUET
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.problems.contract import Json, Limits, RequestContext, Spec
@@ -25,8 +26,9 @@ SEED = 42
 
 _CONFIG = "AutoMLProblemTypeConfig.TextGenerationJobConfig"
 _HYPERPARAMETERS = f"{_CONFIG}.TextGenerationHyperParameters"
-_WHOLE = re.compile(r"[0-9]{1,9}")
-_DECIMAL = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]-?[0-9]{1,3})?")
+_WHOLE = re.compile(r"-?[0-9]{1,9}")
+_DECIMAL = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]-?[0-9]{1,3})?")
+_NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +116,10 @@ def read(request: Mapping[str, Json], context: RequestContext) -> TextGeneration
     """
     faults: list[Fault] = []
     config: Mapping[str, Json] = request["AutoMLProblemTypeConfig"]["TextGenerationJobConfig"] or {}
-    base_model = config.get("BaseModelName") or DEFAULT_BASE_MODEL
+    named = config.get("BaseModelName")
+    base_model = named or DEFAULT_BASE_MODEL
     accept_eula = bool((config.get("ModelAccessConfig") or {}).get("AcceptEula", False))
-    faults += _base_model_faults(base_model, context, accept_eula=accept_eula)
+    faults += _base_model_faults(base_model, context, accept_eula=accept_eula, is_default=not named)
     values, defaulted = _read_hyperparameters(config.get("TextGenerationHyperParameters") or {}, faults)
     limits = _read_limits(config.get("CompletionCriteria") or {}, faults)
     channels: Sequence[Mapping[str, Json]] = request["AutoMLJobInputDataConfig"]
@@ -166,20 +169,24 @@ def content_type(channel: Mapping[str, Json]) -> str | None:
     return {"text/csv": CSV, CSV: CSV, PARQUET: PARQUET}.get(given)
 
 
-def _base_model_faults(name: str, context: RequestContext, *, accept_eula: bool) -> tuple[Fault, ...]:
+def _base_model_faults(name: str, context: RequestContext, *, accept_eula: bool, is_default: bool) -> tuple[Fault, ...]:
+    faults: tuple[Fault, ...] = ()
     try:
         context.base_models.check_available(name, accept_eula=accept_eula)
     except InvalidRequest as error:
-        return error.faults
-    installed = context.base_models.find(name)
+        faults = error.faults
+    known = catalog.find(name) if faults else context.base_models.find(name)
     tunable = [one.class_name for one in ARCHITECTURES]
-    if installed is None or installed.architecture in tunable:
-        return ()
+    if known is None or known.architecture in tunable:
+        return faults
+    who = f"{name}, the default where no BaseModelName is given," if is_default else "this model"
+    names = ", ".join(one.name for one in catalog.CATALOG if one.architecture in tunable)
     fault = Fault(
         where=f"{_CONFIG}.BaseModelName",
-        found=name,
-        problem=f"this model is a {installed.architecture}, a family that cannot be tuned here yet",
-        fix=f"choose one of the families {', '.join(tunable)}; `gyropilot models list` shows what is installed",
+        found=None if is_default else name,
+        problem=f"{who} is a {known.architecture}, a family that cannot be tuned here yet",
+        fix=f"name one that can: {names}, or your own of the families {', '.join(tunable)};"
+        " `gyropilot models list` shows what is installed",
     )
     return (fault,)
 
@@ -211,7 +218,9 @@ def _read_number(one: Hyperparameter, text: str, faults: list[Fault]) -> float:
     allowed = f"give a string with {_article(one.kind)} {one.kind} from {one.lowest:g} to {one.highest:g}"
     pattern = _WHOLE if one.kind == "integer" else _DECIMAL
     if not isinstance(text, str) or not pattern.fullmatch(text):
-        faults.append(Fault(where=where, found=text, problem=f"is not {_article(one.kind)} {one.kind}", fix=allowed))
+        is_number = isinstance(text, str) and _NOT_FINITE.fullmatch(text)
+        problem = "is not a finite number" if is_number else f"is not {_article(one.kind)} {one.kind}"
+        faults.append(Fault(where=where, found=text, problem=problem, fix=allowed))
         return one.default
     value = float(text)
     if not one.lowest <= value <= one.highest:
