@@ -19,6 +19,7 @@ from gyropilot.base_models.store import BaseModelStore
 from gyropilot.cli import options, texts
 from gyropilot.errors import NotFound
 from gyropilot.log import printable
+from gyropilot.problems.text_generation.architectures import ARCHITECTURES
 from gyropilot.store import objects
 
 Json = Any
@@ -40,7 +41,9 @@ def list_models(home: Path | None, as_json: bool) -> None:
         click.echo(texts.as_json([_described(name, installed.get(name)) for name in _names(installed)]))
         return
     rows = [_listed(name, installed.get(name)) for name in _names(installed)]
-    click.echo(texts.columns(rows, headings=("NAME", "HERE", "PARAMETERS", "CONTEXT", "ROWS", "LICENCE", "EULA")))
+    click.echo(
+        texts.columns(rows, headings=("NAME", "HERE", "PARAMETERS", "CONTEXT", "ROWS", "LICENCE", "EULA", "TUNABLE"))
+    )
 
 
 @models.command()
@@ -197,6 +200,7 @@ def _listed(name: str, installed: InstalledModel | None) -> tuple[str, ...]:
         str(facts.max_rows),
         facts.licence,
         "must be accepted" if facts.needs_eula else "",
+        "yes" if _is_tunable(facts.architecture) else "not yet",
     )
 
 
@@ -218,6 +222,7 @@ def _described(name: str, installed: InstalledModel | None) -> dict[str, Json]:
         "licence": facts.licence,
         "needs_eula": facts.needs_eula,
         "is_instruct": facts.is_instruct,
+        "is_tunable": _is_tunable(facts.architecture),
     }
     if installed is None:
         return shared | {"install": _way_in(name)}
@@ -230,6 +235,10 @@ def _described(name: str, installed: InstalledModel | None) -> dict[str, Json]:
         "registered_at": installed.registered_at,
         "left_out": list(installed.left_out),
     }
+
+
+def _is_tunable(architecture: str) -> bool:
+    return any(one.class_name == architecture for one in ARCHITECTURES)
 
 
 def _way_in(name: str) -> str:

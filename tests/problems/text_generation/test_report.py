@@ -212,6 +212,17 @@ def test_the_verdict_speaks_of_rows_that_stand_in_both_splits(summarise):
     assert "4 of the 40 validation rows stand in the training rows too" in summary.verdict()
 
 
+def test_the_verdict_says_when_it_stands_on_few_rows(summarise):
+    summary = summarise()
+    assert "only" not in summary.verdict()
+    few = dataclasses.replace(summary, tuned=dataclasses.replace(summary.tuned, rows=29))
+    assert "of the base model on only 29 rows" in few.verdict()
+
+
+def test_merging_says_which_model_was_measured(summarise):
+    assert "1.0100 after: the merged model is rounded" in Page(report.html(summarise())).text
+
+
 def test_an_early_end_is_told(summarise):
     assert "ran out of time after 30 of 30 steps" in report.html(summarise(ended_by="time limit"))
 

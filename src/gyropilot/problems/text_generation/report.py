@@ -175,13 +175,20 @@ def _training(summary: TrainingSummary) -> str:
         ["Template", f"{summary.template.kind}, digest {summary.template.digest[:16]}"],
         ["Steps", f"{trained.steps}, {trained.tokens} tokens, {speed:.0f} tokens/s"],
         ["Hardware", f"{hardware.threads} threads, {hardware.dtype}"],
-        ["Merging", f"loss {summary.merge.loss_before:.4f} before, {summary.merge.loss_after:.4f} after"],
+        ["Merging", _merging(summary)],
         [
             "Base model",
             f"{summary.base_model.name}, licence {summary.base_model.licence}, {summary.base_model.digest[:16]}",
         ],
     ]
     return _table(("What", "Value"), facts) + '<p class="note">The whole record stands in lineage.json.</p>'
+
+
+def _merging(summary: TrainingSummary) -> str:
+    return (
+        f"loss {summary.merge.loss_before:.4f} before, {summary.merge.loss_after:.4f} after: the merged model is"
+        " rounded to the base's precision (mostly bfloat16), and ValidationLoss describes the merged model"
+    )
 
 
 class _Markup(str):

@@ -20,6 +20,8 @@ SCORES: Mapping[str, str] = {"Rouge1": "rouge1", "Rouge2": "rouge2", "RougeL": "
 """Metric names and the ROUGE scores they are."""
 LEAK_SHARE = 0.05
 """Share of validation rows standing in the training rows above which the verdict speaks of it."""
+FEW_VALIDATION_ROWS = 30
+"""Validation rows below which the verdict says how few they are."""
 _PACKAGES = ("gyropilot", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "pyarrow", "jinja2")
 
 
@@ -80,6 +82,8 @@ class TrainingSummary:
     def verdict(self) -> str:
         """Say in one sentence whether to use the tuned model, and why."""
         loss = f"its validation loss is {self.tuned.loss:.3f} against {self.base.loss:.3f} of the base model"
+        if self.tuned.rows < FEW_VALIDATION_ROWS:
+            loss += f" on only {self.tuned.rows} row{'s' if self.tuned.rows > 1 else ''}"
         before, after = self.base.score("rougeL"), self.tuned.score("rougeL")
         rouge = f"RougeL {after:.3f} against {before:.3f} on {len(self.tuned.samples)} answered rows"
         if self.tuned.loss >= self.base.loss:
