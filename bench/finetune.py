@@ -4,7 +4,8 @@ Both tune SmolLM2-135M-Instruct on the same question and answer pairs (chatterbo
 optimizer, schedule, batch size, number of optimizer steps, precision and seed, in processes of their own, by turns,
 under the same thread count, waiting policy and memory allocator settings. TRL runs in the best CPU configuration that
 it has: bfloat16 base under autocast, loss on the answers only (its chunked head over labelled positions), batches of
-rows of like length, no gradient checkpointing, fused AdamW.
+rows of like length, no gradient checkpointing, fused AdamW, and 4 rows a forward with the rest accumulated, which took
+half as long as 16 (others were tried: 1, 2, 8, and bfloat16 without autocast; `--trl-batch` sets it).
 
 Wall time is that of `trainer.train()` and of `loop.train()`; loading the model is in neither, our choosing and checking
 of the fast path and our checkpoint are in ours. Final losses are measured for both by one evaluator that is
@@ -27,6 +28,8 @@ from pathlib import Path
 
 BASE_MODEL = "SmolLM2-135M-Instruct"
 RANK, ALPHA = 16, 32
+LOSS_NOISE = 0.005
+"""Two seeds of one peer differ by about this much after so few steps."""
 
 
 def main() -> int:
@@ -37,8 +40,9 @@ def main() -> int:
     parser.add_argument("--batch-size", type=int, default=16, help="rows per optimizer step")
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument("--repeats", type=int, default=2, help="pairs of runs")
+    parser.add_argument("--seed", type=int, default=1, help="of the first pair; the next takes the next")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--trl-batch", type=int, default=16, help="TRL's rows per forward; the rest is accumulated")
+    parser.add_argument("--trl-batch", type=int, default=4, help="TRL's rows per forward; the rest is accumulated")
     parser.add_argument("--model", type=Path, help="folder of the base model; default: the base-model store")
     parser.add_argument("--worker", choices=["data", "trl", "gyropilot", "evaluate"], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -74,12 +78,13 @@ def measure(arguments: argparse.Namespace) -> int:
                 flush=True,
             )
         ratios.append(seconds["trl"] / seconds["gyropilot"])
+        arguments.seed += 1
     ours, theirs = statistics.mean(losses["gyropilot"]), statistics.mean(losses["trl"])
     print(f"validation loss: base {shape['base_loss']:.4f}, trl {theirs:.4f}, gyropilot {ours:.4f}")
     print(f"ratios of pairs: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
     ratio = statistics.median(ratios)
     print(f"ratio over TRL {ratio:.2f}")
-    return 0 if ratio >= 1.5 and ours <= theirs * 1.005 else 1
+    return 0 if ratio >= 1.5 and ours <= theirs * (1 + LOSS_NOISE) else 1
 
 
 def work(name: str, arguments: argparse.Namespace) -> dict:
@@ -167,7 +172,7 @@ def trl(arguments: argparse.Namespace) -> dict:
         completion_only_loss=True,
         max_length=None,
         train_sampling_strategy="group_by_length",
-        seed=1,
+        seed=arguments.seed,
         save_strategy="no",
         logging_strategy="no",
         report_to=[],
@@ -205,13 +210,13 @@ def gyropilot(arguments: argparse.Namespace) -> dict:
         for number, (prompt, answer) in enumerate(rows)
     ]
     lora = Lora(rank=RANK, alpha=ALPHA)
-    model = lora.attach(models.load(arguments.model, dtype="bfloat16", attention="sdpa"), seed=1)
+    model = lora.attach(models.load(arguments.model, dtype="bfloat16", attention="sdpa"), seed=arguments.seed)
     plan = loop.TrainPlan(
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,
         learning_rate=arguments.learning_rate,
         warmup_steps=0,
-        seed=1,
+        seed=arguments.seed,
         max_pack_tokens=512,
         micro_batch=1024,
         dtype="bfloat16",
