@@ -101,7 +101,10 @@ def test_an_unknown_target_is_an_unknown_operation(server, target):
 def test_other_content_types_are_refused(server, content_type):
     headers = signed_headers(server, changes={"Content-Type": content_type})
     status, body, _ = ask(server, headers=headers)
-    assert (status, code(body)) == (400, "SerializationException")
+    assert status == 400
+    assert b"SerializationException" in body
+    # Forms are what clients of the query protocol send; they read XML.
+    assert body.startswith(b"<ErrorResponse>") == (content_type == "application/x-www-form-urlencoded")
 
 
 def test_a_compressed_body_is_refused(server):
@@ -155,6 +158,20 @@ def test_unknown_keys_wrong_secrets_and_other_scopes_are_refused(server):
         server.client(region="eu-west-1").list_auto_ml_jobs()
     assert ask(server, headers=signed_headers(server, service="sts"))[0] == 403
     assert ask(server, headers=signed_headers(server, service="s3"))[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("service", "call"), [("sts", "get_caller_identity"), ("iam", "list_users"), ("dynamodb", "list_tables")]
+)
+def test_a_client_of_another_service_reads_that_it_is_not_built_here(server, service, call):
+    with pytest.raises(ClientError) as caught:
+        getattr(server.client(service), call)()
+    error = caught.value.response
+    assert error["ResponseMetadata"]["HTTPStatusCode"] == 403
+    assert error["Error"]["Code"] == "InvalidSignatureException"
+    assert error["Error"]["Message"] == (
+        f"The service {service} is not built here; this address answers sagemaker and s3."
+    )
 
 
 def test_a_changed_call_is_refused_whatever_is_changed(server):

@@ -100,6 +100,9 @@ def _take_error(exchange: Exchange, error: Exception) -> None:
     exchange.status = told.status
     exchange.error_code = told.code
     exchange.answer = told.body()
+    if exchange.reads_xml:
+        exchange.content_type = "text/xml"
+        exchange.answer = told.xml_body(exchange.request_id)
 
 
 def _log(exchange: Exchange, *, seconds: float) -> None:

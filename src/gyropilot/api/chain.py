@@ -13,7 +13,7 @@ from typing import Any
 from gyropilot import clock
 from gyropilot.api.caller import Caller
 from gyropilot.api.catalog import Catalog
-from gyropilot.api.exchange import CONTENT_TYPE, Exchange
+from gyropilot.api.exchange import CONTENT_TYPE, SIGNING_NAME, Exchange
 from gyropilot.api.rates import Rates
 from gyropilot.control.house import House
 from gyropilot.errors import MalformedRequest, NotAllowed, NotAuthentic, RequestTooLarge, UnknownOperation
@@ -25,7 +25,6 @@ Json = Any
 
 MAX_HEADER_BYTES = 16 * 1024
 BODY_SECONDS = 10.0
-SIGNING_NAME = "sagemaker"
 
 _INVOCATION_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
@@ -69,6 +68,11 @@ class Chain:
 
     async def verify_signature(self, exchange: Exchange) -> None:
         """Prove who calls."""
+        named = exchange.signed_service
+        if named not in (None, SIGNING_NAME):
+            raise NotAuthentic(
+                "wrong", f"The service {named} is not built here; this address answers sagemaker and s3."
+            )
         credentials = self._house.credentials
         request = SignedRequest(
             method=exchange.method,
@@ -99,8 +103,7 @@ class Chain:
         """Find the operation that is called."""
         if exchange.method != "POST" or exchange.path != "/":
             raise UnknownOperation("Calls are made by POST to /.")
-        media_type = (exchange.header("content-type") or "").partition(";")[0].strip().lower()
-        if media_type != CONTENT_TYPE:
+        if exchange.media_type != CONTENT_TYPE:
             raise MalformedRequest(f"Content-Type must be {CONTENT_TYPE}.")
         if exchange.header("content-encoding") not in (None, "identity"):
             raise MalformedRequest("Bodies are not read in any Content-Encoding.")

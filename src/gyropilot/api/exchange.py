@@ -9,6 +9,7 @@ from typing import Any
 
 from gyropilot.api.caller import Caller
 from gyropilot.api.catalog import Entry
+from gyropilot.wire import signature
 
 Json = Any
 Scope = MutableMapping[str, Any]
@@ -16,6 +17,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 CONTENT_TYPE = "application/x-amz-json-1.1"
+SIGNING_NAME = "sagemaker"
 _LOGGED_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -73,6 +75,24 @@ class Exchange:
         if name is None:
             return "-"
         return name if isinstance(name, str) and _LOGGED_NAME.fullmatch(name) else "?"
+
+    @property
+    def media_type(self) -> str:
+        """What the request says its body is, without parameters."""
+        return (self.header("content-type") or "").partition(";")[0].strip().lower()
+
+    @property
+    def signed_service(self) -> str | None:
+        """The service that the signature names, unproven."""
+        return signature.service_of(self.scope["headers"], self.scope.get("query_string", b""))
+
+    @property
+    def reads_xml(self) -> bool:
+        """Say whether the caller speaks another service's protocol than JSON, as clients of sts and iam do."""
+        if self.media_type == "application/x-www-form-urlencoded":
+            return True
+        is_foreign = self.signed_service not in (None, SIGNING_NAME)
+        return is_foreign and not self.media_type.startswith("application/x-amz-json")
 
     def header(self, name: str) -> str | None:
         """Give the first value of a header, by its lower-case name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from xml.sax.saxutils import escape
 
 from gyropilot import errors
 from gyropilot.errors import NotAuthentic
@@ -24,6 +25,13 @@ class WireError:
         """Give the JSON body; modelled errors have the member `Message`, the common ones `message`."""
         member = "Message" if self.is_modelled else "message"
         return json.dumps({"__type": self.code, member: self.message}, ensure_ascii=False).encode()
+
+    def xml_body(self, request_id: str) -> bytes:
+        """Give the body for clients of the query protocol, such as those of sts and iam."""
+        at_fault = "Sender" if self.status < 500 else "Receiver"
+        error = f"<Type>{at_fault}</Type><Code>{escape(self.code)}</Code><Message>{escape(self.message)}</Message>"
+        request = f"<RequestId>{escape(request_id)}</RequestId>"
+        return f"<ErrorResponse><Error>{error}</Error>{request}</ErrorResponse>".encode()
 
 
 @dataclass(frozen=True, kw_only=True)
