@@ -36,6 +36,8 @@ def test_what_cannot_be_had_says_why_and_what_to_do(tmp_path):
         (["pull", "Falcon7B"], 1, "ALLOW_DOWNLOADS=true"),
         (["pull", "Falcon7b"], 1, "Falcon7B"),
         (["show", "Nope"], 1, "gyropilot models list"),
+        (["pull", "Smollm"], 1, "NAME: there is no base model 'Smollm'; did you mean SmolLM2-135M-Instruct?"),
+        (["show", "Smollm"], 1, "did you mean SmolLM2-135M-Instruct?"),
         (["add", "Tiny", tmp_path / "nowhere"], 2, "no folder"),
         (["add", "Tiny", tmp_path], 1, "config.json"),
     ):

