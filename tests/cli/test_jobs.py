@@ -8,6 +8,8 @@ import subprocess
 import pytest
 
 import services
+from gyropilot.cli import jobs, watch
+from gyropilot.sdk.values import LogPart, Progress
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,14 @@ def test_a_finished_job_is_listed_shown_and_its_log_printed(service, completed):
     assert [one["AutoMLJobName"] for one in as_json] == [completed]
 
     shown = service.gyropilot("jobs", "show", completed).stdout
-    for part in ("BaseModelName = Tiny", "model.tar.gz", "ValidationLoss", "Last events"):
+    for part in (
+        "BaseModelName = Tiny",
+        "epochCount = 1\n",
+        "batchSize = 8 (default)",
+        "model.tar.gz",
+        "ValidationLoss",
+        "Last events",
+    ):
         assert part in shown
     assert json.loads(service.gyropilot("jobs", "show", completed, "--json").stdout)["AutoMLJobStatus"] == "Completed"
     assert service.gyropilot("jobs", "logs", completed).returncode == 0
@@ -103,6 +112,12 @@ def test_a_request_file_that_is_no_json_object_is_a_usage_error(service, tmp_pat
     assert "request.json" in ran.stderr
 
 
+def test_no_match_for_a_name_is_said_so(service):
+    ran = service.gyropilot("jobs", "list", "--name", "zzz")
+    assert (ran.returncode, ran.stdout) == (0, "")
+    assert ran.stderr == "No job has zzz in its name.\n"
+
+
 def test_members_that_the_service_does_not_know_are_named(service):
     ran = service.gyropilot("jobs", "create", "--request", "-", input='{"AutoMLJobNam": "x"}')
     assert ran.returncode == 1
@@ -116,6 +131,19 @@ def test_a_job_that_is_not_there_is_named(service, command):
     assert ran.returncode == 1
     assert ran.stdout == ""
     assert "nobody" in ran.stderr
+
+
+def test_a_followed_log_goes_on_after_the_service_was_silent(monkeypatch, capsys):
+    class Answering:
+        def log(self, name, *, offset):
+            return LogPart(text="late\n" if offset == 0 else "", next_offset=5)
+
+    ended = Progress(status="Completed", secondary_status="Completed")
+    seen = [(Answering(), None), (Answering(), None), (Answering(), ended)]
+    monkeypatch.setattr(watch, "followed", lambda home, name: iter(seen))
+    assert jobs._follow_log("job", None, 0) == 5
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("late\n", "the service does not answer; waiting for it\n")
 
 
 def _read_until(terminal, wanted, seconds=90):

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gyropilot.cli import texts
-from gyropilot.sdk.values import Progress
+from gyropilot.sdk.values import Event, Progress
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,34 @@ def test_a_progress_line_shows_phase_share_step_loss_speed_and_time_left():
 def test_a_progress_line_never_wraps():
     progress = Progress(status="InProgress", secondary_status="Starting", phase="x" * 300, done=1, total=2, unit="step")
     assert len(texts.progress_line(progress, width=79)) == 79
+
+
+@pytest.mark.parametrize("width", [200, 79, 70, 60])
+def test_a_narrow_terminal_shrinks_the_bar_before_speed_and_time_left(width):
+    values = {"loss": 2.5, "tokens_per_second": 1311.6, "seconds_left": 4275}
+    progress = Progress(
+        status="InProgress",
+        secondary_status="TrainingModels",
+        phase="training",
+        done=1026,
+        total=2104,
+        unit="steps",
+        values=values,
+    )
+    line = texts.progress_line(progress, width=width)
+    assert len(line) <= width
+    assert line.endswith("1312 tokens/s  1 h 11 min left")
+
+
+def test_a_queued_job_waits_for_its_turn():
+    progress = Progress(status="InProgress", secondary_status="Starting", is_queued=True)
+    assert texts.progress_line(progress, width=80) == "waiting for its turn"
+
+
+def test_a_failure_is_told_with_its_reason():
+    detail = {"status": "Failed", "secondary_status": "Failed", "failure_reason": "no rows"}
+    event = Event(sequence=1, at=datetime(2026, 1, 2, tzinfo=UTC), kind="status", message="Failed", detail=detail)
+    assert texts.event_line(event) == "Failed: no rows"
 
 
 def test_a_job_that_said_nothing_yet_shows_its_status():

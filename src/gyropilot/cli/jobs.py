@@ -18,11 +18,19 @@ from gyropilot.cli import watch as watching
 from gyropilot.log import printable
 from gyropilot.sdk.client import Client
 from gyropilot.sdk.errors import Unreachable
-from gyropilot.sdk.values import ENDED
+from gyropilot.sdk.values import Progress
 
 Json = Any
 
 STATUSES = ("Completed", "Failed", "InProgress", "Stopped", "Stopping")
+
+_HYPERPARAMETERS = {
+    "epochs": "epochCount",
+    "batch_size": "batchSize",
+    "learning_rate": "learningRate",
+    "warmup_steps": "learningRateWarmupSteps",
+}
+"""What a job's resolved document calls the hyperparameters, and what a request does."""
 
 _EVENTS_SHOWN = 10
 _LOG_POLL_SECONDS = 0.5
@@ -48,12 +56,14 @@ def list_jobs(status: str | None, name_contains: str | None, limit: int, home: P
         click.echo(texts.as_json(found[:limit]))
         return
     if not found:
-        click.echo("No jobs.  Create one: gyropilot jobs create --request FILE", err=True)
+        click.echo(_none_found(status, name_contains), err=True)
         return
     rows = [_listed(one) for one in found[:limit]]
     click.echo(texts.columns(rows, headings=("NAME", "STATUS", "PHASE", "CREATED", "TOOK")))
     if len(found) > limit:
-        click.echo(f"There are more; list them by --limit {limit * 5}", err=True)
+        click.echo(
+            f"There are more than {limit}; a larger --limit shows them, --name and --status pick some out.", err=True
+        )
 
 
 @jobs.command()
@@ -70,12 +80,12 @@ def show(name: str, home: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(texts.as_json(job))
         return
-    _print_job(job)
+    _print_job(job, client.progress(name))
     events = client.events(name)[-_EVENTS_SHOWN:]
     if events:
         click.echo("\nLast events")
     for event in events:
-        click.echo(f"  {texts.moment(event.at)}  {printable(event.message)}")
+        click.echo(f"  {texts.moment(event.at)}  {texts.event_line(event)}")
 
 
 @jobs.command()
@@ -100,12 +110,10 @@ def logs(name: str, follow: bool, home: Path | None) -> None:
     """Print what the job's processes wrote."""
     client = watching.connect(home)
     offset = _print_log(client, name, 0)
-    while follow:
-        is_last = client.describe(name)["AutoMLJobStatus"] in ENDED
-        offset = _print_log(client, name, offset)
-        if is_last:
-            return
-        clock.sleep(_LOG_POLL_SECONDS)
+    if follow:
+        offset = _follow_log(name, home, offset)
+    if offset == 0:
+        click.echo(f"the job's processes wrote nothing; see gyropilot jobs show {printable(name)}", err=True)
 
 
 @jobs.command()
@@ -149,7 +157,8 @@ def create(request_file: TextIO, is_watched: bool, home: Path | None, as_json: b
 def _watch_and_print(name: str, home: Path | None) -> None:
     status = watching.watch(home, name)
     if status != 130:
-        _print_job(watching.connect(home).describe(name))
+        client = watching.connect(home)
+        _print_job(client.describe(name), client.progress(name))
     sys.exit(status)
 
 
@@ -178,16 +187,18 @@ def _took(job: Mapping[str, Json]) -> str:
     return texts.duration((ended_at - job["CreationTime"]).total_seconds())
 
 
-def _print_job(job: Mapping[str, Json]) -> None:
+def _print_job(job: Mapping[str, Json], progress: Progress) -> None:
+    phase = "waiting for its turn" if progress.is_queued else job["AutoMLJobSecondaryStatus"]
     pairs = [
         ("Name", job["AutoMLJobName"]),
         ("ARN", job["AutoMLJobArn"]),
-        ("Status", f"{job['AutoMLJobStatus']} ({job['AutoMLJobSecondaryStatus']})"),
+        ("Status", f"{job['AutoMLJobStatus']} ({phase})"),
         ("Problem", job.get("AutoMLProblemTypeConfigName", "")),
         ("Created", f"{texts.moment(job['CreationTime'])}, took {_took(job)}"),
         *((("Reason", job["FailureReason"]),) if "FailureReason" in job else ()),
         *(("In part", one["PartialFailureMessage"]) for one in job.get("PartialFailureReasons", ())),
         *(("Resolved", text) for text in _flattened(job.get("ResolvedAttributes", {}))),
+        *(("Used", text) for text in _used(progress.used)),
         *(("Input", _place(channel)) for channel in job["AutoMLJobInputDataConfig"]),
         ("Output", f"{job['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job['AutoMLJobName']}/"),
     ]
@@ -198,6 +209,16 @@ def _print_job(job: Mapping[str, Json]) -> None:
     if metrics:
         rows = [(one["StandardMetricName"], one["Set"], texts.number(one["Value"])) for one in metrics]
         click.echo("\n" + texts.columns(rows, headings=("METRIC", "SET", "VALUE")))
+
+
+def _used(spec: Mapping[str, Json]) -> list[str]:
+    """Give the hyperparameters, one a line, and which of them the request left to the service."""
+    defaulted = spec.get("defaulted", ())
+    return [
+        f"{key} = {spec[name]}{' (default)' if key in defaulted else ''}"
+        for name, key in _HYPERPARAMETERS.items()
+        if name in spec
+    ]
 
 
 def _place(channel: Mapping[str, Json]) -> str:
@@ -212,14 +233,31 @@ def _flattened(value: Mapping[str, Json], path: str = "") -> list[str]:
     return lines
 
 
+def _none_found(status: str | None, name_contains: str | None) -> str:
+    if name_contains is None and status is None:
+        return "No jobs.  Create one: gyropilot jobs create --request FILE"
+    which = "" if status is None else f" that is {status}"
+    return f"No job{which}." if name_contains is None else f"No job{which} has {printable(name_contains)} in its name."
+
+
+def _follow_log(name: str, home: Path | None, offset: int) -> int:
+    """Print what comes until the job has ended, over restarts of the service."""
+    is_silent = False
+    for client, progress in watching.followed(home, name):
+        if progress is not None:
+            offset = _print_log(client, name, offset)
+        elif not is_silent:
+            click.echo(watching.SILENCE, err=True)
+        is_silent = progress is None
+    return offset
+
+
 def _print_log(client: Client, name: str, offset: int) -> int:
     """Print the log from `offset` on; give where it ends. A service that is restarting has nothing to say yet."""
     while True:
         try:
             part = client.log(name, offset=offset)
         except Unreachable:
-            if offset == 0:
-                raise
             return offset
         if not part.text:
             return offset

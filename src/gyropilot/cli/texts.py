@@ -8,11 +8,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gyropilot.log import printable
-from gyropilot.sdk.values import Progress
+from gyropilot.sdk.values import Event, Progress
 
 Json = Any
 
+_PHASE_CELLS = 16
 _BAR_CELLS = 24
+_BAR_LEAST = 4
+_BAR_FRAME = 4
+"""The brackets of the bar, and the gap beside it."""
 
 
 def duration(seconds: float) -> str:
@@ -66,17 +70,35 @@ def as_json(value: Json) -> str:
 
 def progress_line(progress: Progress, *, width: int) -> str:
     """Give one line, cut to `width`: phase, bar, share, step, loss, speed and time left, as far as they are known."""
+    if progress.is_queued:
+        return "waiting for its turn"[:width]
     if progress.is_ended or not progress.phase:
         detail = "" if progress.secondary_status == progress.status else f": {progress.secondary_status}"
         return printable(f"{progress.status}{detail}")[:width]
-    parts = [progress.phase.ljust(16)]
-    if progress.total > 0:
-        share = min(1.0, max(0.0, progress.done / progress.total))
-        filled = round(share * _BAR_CELLS)
-        parts.append(f"[{'#' * filled}{'.' * (_BAR_CELLS - filled)}] {share:4.0%}")
-        parts.append(f"{number(progress.done)}/{number(progress.total)} {progress.unit}")
-    parts.extend(_figures(progress))
-    return printable("  ".join(parts))[:width]
+    phase, figures = progress.phase, _figures(progress)
+    if progress.total <= 0:
+        return printable("  ".join([phase.ljust(_PHASE_CELLS), *figures]))[:width]
+    share = min(1.0, max(0.0, progress.done / progress.total))
+    count = f"{number(progress.done)}/{number(progress.total)} {progress.unit}"
+    # What matters least goes first: the bar, then the phase's padding, then the count.
+    for padded, kept in ((phase.ljust(_PHASE_CELLS), [count]), (phase, [count]), (phase, [])):
+        said = [f"{share:4.0%}", *kept, *figures]
+        room = width - len(printable("  ".join([padded, *said])))
+        if room >= 0:
+            break
+    bar = [_bar(share, min(_BAR_CELLS, room - _BAR_FRAME))] if room - _BAR_FRAME >= _BAR_LEAST else []
+    return printable("  ".join([padded, *bar, *said]))[:width]
+
+
+def event_line(event: Event) -> str:
+    """Give what happened, with the reason where a job failed."""
+    reason = event.detail.get("failure_reason")
+    return printable(f"{event.detail.get('status', event.message)}: {reason}" if reason else event.message)
+
+
+def _bar(share: float, cells: int) -> str:
+    filled = round(share * cells)
+    return f"[{'#' * filled}{'.' * (cells - filled)}]"
 
 
 def _figures(progress: Progress) -> list[str]:

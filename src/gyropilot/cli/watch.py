@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -20,6 +20,8 @@ from gyropilot.sdk.watching import follow
 
 EXIT_BY_STATUS = {"Completed": 0, "Failed": 1, "Stopped": 3}
 """The exit code of `watch` for each way a job can end."""
+
+SILENCE = "the service does not answer; waiting for it"
 
 _QUIET_KINDS = frozenset({"checkpoint"})
 _POLL_SECONDS = 0.5
@@ -55,10 +57,29 @@ def watch(home: Path | None, name: str) -> int:
     return EXIT_BY_STATUS.get(status, 1)
 
 
+def followed(home: Path | None, name: str) -> Iterator[tuple[Client, Progress | None]]:
+    """Give the job's progress until it has ended, with a client to ask; None while the service does not answer."""
+    return _followed(lambda: _reconnect(home), name)
+
+
 def _follow(reconnect: Callable[[], Client], name: str, line: _MovingLine | _PipeLines) -> str:
     seen = 0
-    client = reconnect()
     status = ""
+    for client, progress in _followed(reconnect, name):
+        if progress is None:
+            line.wait(SILENCE)
+            continue
+        for event in _events(client, name, seen):
+            seen = event.sequence
+            if event.kind not in _QUIET_KINDS:
+                line.tell(f"{event.at.astimezone():%H:%M:%S}  {texts.event_line(event)}")
+        line.show(progress)
+        status = progress.status
+    return status
+
+
+def _followed(reconnect: Callable[[], Client], name: str) -> Iterator[tuple[Client, Progress | None]]:
+    client = reconnect()
 
     def asked() -> Client:
         nonlocal client
@@ -66,16 +87,7 @@ def _follow(reconnect: Callable[[], Client], name: str, line: _MovingLine | _Pip
         return client
 
     for progress in follow(asked, name, poll_seconds=_POLL_SECONDS, patience_seconds=_PATIENCE_SECONDS):
-        if progress is None:
-            line.wait("the service does not answer; waiting for it")
-            continue
-        for event in _events(client, name, seen):
-            seen = event.sequence
-            if event.kind not in _QUIET_KINDS:
-                line.tell(f"{event.at.astimezone():%H:%M:%S}  {event.message}")
-        line.show(progress)
-        status = progress.status
-    return status
+        yield client, progress
 
 
 def _reconnect(home: Path | None) -> Client:
@@ -122,7 +134,7 @@ class _PipeLines:
         self._due_at = 0.0
 
     def show(self, progress: Progress) -> None:
-        phase = (progress.status, progress.secondary_status, progress.phase)
+        phase = (progress.status, progress.secondary_status, progress.phase, progress.is_queued)
         if phase == self._phase and clock.monotonic() < self._due_at:
             return
         self._phase = phase

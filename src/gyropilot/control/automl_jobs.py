@@ -120,13 +120,15 @@ def stop(house: House, principal: Principal, region: str, name: str) -> None:
 
 
 def job_progress(house: House, principal: Principal, region: str, name: str) -> dict[str, Json]:
-    """Give DescribeJobProgressResponse: status, the last progress the job reported, and where its artifacts lie."""
+    """Give DescribeJobProgressResponse: status, last progress, what the job works by, where its artifacts lie."""
     record = find(house, principal, region, name)
     return {
         "AutoMLJobName": record.name,
         "Status": record.status,
         "SecondaryStatus": record.secondary_status,
+        "Queued": record.status == "InProgress" and record.attempts == 0,
         "Progress": progress.get(house.db, record.id) or {},
+        "Resolved": record.spec,
         "Artifacts": record.artifacts,
     }
 

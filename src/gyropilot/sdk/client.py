@@ -77,6 +77,8 @@ class Client:
             total=said.get("total", 0.0),
             unit=said.get("unit", ""),
             values=said.get("values") or {},
+            is_queued=answer.get("Queued", False),
+            used=answer.get("Resolved") or {},
         )
 
     def events(self, name: str, *, after: int = 0) -> list[Event]:

@@ -27,6 +27,10 @@ class Progress:
     """What `done` and `total` count, as `step`."""
     values: Mapping[str, float] = field(default_factory=dict)
     """Figures of the moment: loss, tokens_per_second, seconds_left."""
+    is_queued: bool = False
+    """Whether the job waits for its turn: it is open, and no worker took it yet."""
+    used: Mapping[str, Json] = field(default_factory=dict)
+    """What the job works by, defaults filled in, as hyperparameters; `defaulted` names those that we chose."""
 
     @property
     def is_ended(self) -> bool:
