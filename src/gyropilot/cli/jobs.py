@@ -109,9 +109,7 @@ def watch(name: str, home: Path | None) -> None:
 def logs(name: str, follow: bool, home: Path | None) -> None:
     """Print what the job's processes wrote."""
     client = watching.connect(home)
-    offset = _print_log(client, name, 0)
-    if follow:
-        offset = _follow_log(name, home, offset)
+    offset = _follow_log(name, home, 0) if follow else _print_log(client, name, 0, is_patient=False)
     if offset == 0:
         click.echo(f"the job's processes wrote nothing; see gyropilot jobs show {printable(name)}", err=True)
 
@@ -245,19 +243,21 @@ def _follow_log(name: str, home: Path | None, offset: int) -> int:
     is_silent = False
     for client, progress in watching.followed(home, name):
         if progress is not None:
-            offset = _print_log(client, name, offset)
+            offset = _print_log(client, name, offset, is_patient=True)
         elif not is_silent:
             click.echo(watching.SILENCE, err=True)
         is_silent = progress is None
     return offset
 
 
-def _print_log(client: Client, name: str, offset: int) -> int:
-    """Print the log from `offset` on; give where it ends. A service that is restarting has nothing to say yet."""
+def _print_log(client: Client, name: str, offset: int, *, is_patient: bool) -> int:
+    """Print the log from `offset` on; give where it ends. To the patient, a silent service has nothing to say yet."""
     while True:
         try:
             part = client.log(name, offset=offset)
         except Unreachable:
+            if not is_patient:
+                raise
             return offset
         if not part.text:
             return offset
