@@ -44,6 +44,17 @@ def test_packs_shrink_before_a_job_is_refused(folder):
         choose(folder, memory_bytes=1 << 20, remembered=folder / "other")
 
 
+def test_where_threads_compute_packs_of_their_own_there_are_fewer_of_them_before_a_job_is_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "llama"}))
+    roomy = choose(folder, cores=4, longest_example=2000, remembered=folder / "first")
+    assert (roomy.threads, roomy.max_pack_tokens) == (4, 2000)
+    tight = choose(
+        folder, cores=4, longest_example=2000, memory_bytes=roomy.needed_bytes - 1, remembered=folder / "second"
+    )
+    assert (tight.threads, tight.max_pack_tokens) == (3, 2000)
+
+
 def test_a_prepared_process_has_its_threads_and_is_offline_before_torch_comes():
     script = (
         "import sys; from gyropilot.problems.text_generation import hardware; hardware.prepare_process(1);"

@@ -90,14 +90,17 @@ def plan_hardware(
     device, free_bytes = _accelerator()
     if device == "cuda":
         dtype, memory_bytes = "bfloat16", free_bytes
-    plan = _fitted(model_folder, dtype, device, memory_bytes=memory_bytes, longest_example=longest_example)
+    threads = max(1, cores) if _shares_packs(model_folder, device) else int(best.split()[2])
+    threads, pack_tokens, needed = _fitted(
+        model_folder, dtype, device, threads, memory_bytes=memory_bytes, longest_example=longest_example
+    )
     chosen = HardwarePlan(
         device=device,
-        threads=max(1, cores) if _shares_packs(model_folder, device) else int(best.split()[2]),
+        threads=threads,
         dtype=dtype,
-        max_pack_tokens=plan[0],
+        max_pack_tokens=pack_tokens,
         micro_batch=1024,
-        needed_bytes=plan[1],
+        needed_bytes=needed,
         gflops=gflops,
         spin_count=os.environ.get("GOMP_SPINCOUNT", ""),  # noqa: TID251 - what prepare_process left there
     )
@@ -114,12 +117,12 @@ def needed_bytes(config: dict[str, Any], *, weights: int, dtype: Dtype, pack_tok
         config: the model's config.json.
         weights: number of weights of the base.
         dtype: of the base.
-        pack_tokens: tokens computed at a time.
+        pack_tokens: tokens computed at a time, by all threads together.
 
     Counts weights, adapters with gradient and optimizer, what is kept for the backward pass, logits of one chunk and
     the libraries themselves. Measured on SmolLM2-135M in bfloat16: packs of 512 tokens took 1,010 MiB the fast way and
     1,320 to 1,540 the plain way, one row of 2,048 tokens 1,970 and 4,160;
-    estimated are 1,350, 1,870, 2,740 and 4,790.
+    estimated are 1,350, 1,870, 2,740 and 4,790. Two threads with a pack each took 2,100 to 2,700 in whole runs.
     """
     width = 2 if dtype == "bfloat16" else 4
     hidden, layers = int(config["hidden_size"]), int(config["num_hidden_layers"])
@@ -149,16 +152,20 @@ def _accelerator() -> tuple[Device, int]:
 
 
 def _fitted(
-    model_folder: Path, dtype: Dtype, device: Device, *, memory_bytes: int, longest_example: int
-) -> tuple[int, int]:
+    model_folder: Path, dtype: Dtype, device: Device, threads: int, *, memory_bytes: int, longest_example: int
+) -> tuple[int, int, int]:
+    """Give threads, tokens of a pack and bytes: the largest packs that fit, or fewer threads where each has its own."""
     config = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
     stored = sum(path.stat().st_size for path in model_folder.glob("*.safetensors"))
     weights = stored // (4 if config.get("dtype", config.get("torch_dtype")) == "float32" else 2)
-    for tokens in _PACK_TOKENS[device]:
-        pack_tokens = max(tokens, longest_example)
-        needed = needed_bytes(config, weights=weights, dtype=dtype, pack_tokens=pack_tokens)
-        if needed <= memory_bytes or memory_bytes <= 0:
-            return pack_tokens, needed
+    shares = _shares_packs(model_folder, device)
+    for workers in range(threads, 0, -1) if shares else (threads,):
+        for tokens in _PACK_TOKENS[device]:
+            pack_tokens = max(tokens, longest_example)
+            at_once = pack_tokens * (workers if shares else 1)
+            needed = needed_bytes(config, weights=weights, dtype=dtype, pack_tokens=at_once)
+            if needed <= memory_bytes or memory_bytes <= 0:
+                return workers, pack_tokens, needed
     raise TrainingFailed(
         f"training needs about {needed >> 20} MiB with examples of up to {longest_example} tokens and the job has"
         f" {memory_bytes >> 20} MiB; choose a smaller base model, shorten the rows or give the service more memory"
