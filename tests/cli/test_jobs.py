@@ -77,9 +77,10 @@ def test_a_finished_job_is_listed_shown_and_its_log_printed(service, completed):
 @pytest.mark.slow
 def test_in_a_terminal_the_line_moves_and_ctrl_c_leaves_the_job_running(service):
     config = {"TextGenerationHyperParameters": {"epochCount": "10", "batchSize": "1"}}
-    services.put_rows(service, services.rows(1000), key="long/rows.csv")  # thousands of steps: it will not end first
+    # A bucket of its own, with rows for thousands of steps, so that the job does not end before it is watched.
+    services.put_rows(service, services.rows(1000), bucket="long", key="train/rows.csv")
     request = services.request(service, "cli-tty", **config)
-    request["AutoMLJobInputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] = "s3://data/long/"
+    request["AutoMLJobInputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] = "s3://long/train/"
     service.sdk().create_job(request)
     ours, theirs = pty.openpty()
     command = [services.SCRIPTS / "gyropilot", "jobs", "watch", "cli-tty", "--home", service.home]
