@@ -170,7 +170,7 @@ def test_a_client_of_another_service_reads_that_it_is_not_built_here(server, ser
     assert error["ResponseMetadata"]["HTTPStatusCode"] == 403
     assert error["Error"]["Code"] == "InvalidSignatureException"
     assert error["Error"]["Message"] == (
-        f"The service {service} is not built here; this address answers sagemaker and s3."
+        f"The service {service} is not answered here; this address answers sagemaker and s3."
     )
 
 

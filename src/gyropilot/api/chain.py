@@ -70,9 +70,8 @@ class Chain:
         """Prove who calls."""
         named = exchange.signed_service
         if named not in (None, SIGNING_NAME):
-            raise NotAuthentic(
-                "wrong", f"The service {named} is not built here; this address answers sagemaker and s3."
-            )
+            answered = SIGNING_NAME if self._house.settings.s3_endpoint else f"{SIGNING_NAME} and s3"
+            raise NotAuthentic("wrong", f"The service {named} is not answered here; this address answers {answered}.")
         credentials = self._house.credentials
         request = SignedRequest(
             method=exchange.method,
