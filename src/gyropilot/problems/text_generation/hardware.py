@@ -32,8 +32,8 @@ _OFFLINE = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 # libgomp's default spins for milliseconds, which starves a neighbour on a shared core; sleeping at once costs a wake-up
-# at each of thousands of short parallel regions. This is some tens of microseconds of spinning, then sleep: on
-# a machine with five busy processes on two cores twice the work done by the default, on a quiet one as fast.
+# at each of thousands of short parallel regions. This is some tens of microseconds of spinning, then sleep: with
+# five busy processes on two cores twice the work done by the default, on a nearly quiet machine a sixth less.
 _SPIN_COUNT = "1000"
 _PROBE_SECONDS = 0.2
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
