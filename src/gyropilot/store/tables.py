@@ -5,7 +5,7 @@
     jobs ──< events        append-only, gap-free sequence per job
       │ ──< candidates
       └─── progress        one row a job, overwritten
-    tags (by ARN)   roles   turnstiles (what must pass one at a time)
+    tags (by ARN)   roles   principals   turnstiles (what must pass one at a time)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision in migrations/versions; stated here so that an up-to-date database opens without alembic."""
 
 Json = Any
@@ -109,11 +109,13 @@ jobs = Table(
     Column("lease_owner", String(256)),
     Column("lease_token", String(32)),
     Column("lease_until", BigInteger),
+    Column("lost_attempts", Integer, nullable=False, server_default="0"),
     Index("jobs_name", "account_id", "region", "folded_name", unique=True),
     Index("jobs_created", "account_id", "region", "created_at", "id"),
     Index("jobs_status", "account_id", "region", "status", "id"),
     # Partial on PostgreSQL too, as the migration makes it; said here it would load that dialect at every start.
     Index("jobs_open", "created_at", "id", sqlite_where=text("status IN ('InProgress', 'Stopping')")),
+    Index("jobs_open_account", "account_id", sqlite_where=text("status IN ('InProgress', 'Stopping')")),
 )
 
 events = Table(
@@ -166,6 +168,22 @@ roles = Table(
     Column("read_prefixes", JsonText, nullable=False),
     Column("write_prefixes", JsonText, nullable=False),
     Column("passable_by", JsonText, nullable=False),
+    Column("s3_endpoint", String(2048), nullable=False, server_default=""),
+    Column("s3_region", String(64), nullable=False, server_default=""),
+    Column("sealed_s3_keys", Text),
+    Column("created_at", Moment),
+)
+
+principals = Table(
+    "principals",
+    metadata,
+    Column("access_key_id", String(128), primary_key=True),
+    Column("account_id", String(12), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("sealed_secret", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("revoked_at", Moment),
 )
 
 turnstiles = Table(
