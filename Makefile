@@ -11,10 +11,10 @@ READY := $(VENV)/.ready
 PIP := $(RUN) pip --disable-pip-version-check install --quiet --quiet --constraint constraints.txt
 SOURCES := src tests bench examples tools
 
-.PHONY: help setup demo up fmt lint types imports test test-fast check ci bench docs clean
+.PHONY: help setup demo up fmt lint types imports test test-fast test-crashes check ci bench docs clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with everything in it; again only when pyproject.toml or constraints.txt changed
 
@@ -53,6 +53,9 @@ test: setup ## run every test
 
 test-fast: setup ## run the tests that take seconds
 	@$(RUN) pytest -m "not slow"
+
+test-crashes: setup ## kill the service and the training child forty times each, on both databases; takes long
+	@GYROPILOT_KILLS=40 $(RUN) pytest -s tests/end_to_end/test_crashes.py
 
 check: lint types imports docs-check test-fast ## everything that is quick; before each commit
 
