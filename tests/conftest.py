@@ -6,6 +6,8 @@ import pytest
 
 import services
 
+pytest_plugins = ("postgresql",)
+
 
 @pytest.fixture(scope="session")
 def tiny_model_folder(tmp_path_factory):

@@ -1,51 +1,26 @@
-"""Databases for the tests of the store: SQLite always, PostgreSQL where GYROPILOT_TEST_POSTGRESQL names a server's URL.
-
-The URL's user may create databases; each test gets one of its own.
-"""
+"""Databases for the tests of the store: each test that asks for one runs on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import uuid
-
 import pytest
-import sqlalchemy as sa
 
 from gyropilot.store.database import Database
 
-POSTGRESQL = os.environ.get("GYROPILOT_TEST_POSTGRESQL")
 
-
-@pytest.fixture(params=["sqlite", "postgresql"] if POSTGRESQL else ["sqlite"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def url(request, tmp_path):
+    """The URL of a database without a table."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'home' / 'gyropilot.db'}"
         return
-    server = sa.make_url(POSTGRESQL)
-    name = f"test_{uuid.uuid4().hex}"
-    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    yield server.set(database=name).render_as_string(hide_password=False)
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-    engine.dispose()
-
-
-@pytest.fixture(scope="session")
-def empty_sqlite(tmp_path_factory):
-    """A file with the schema and nothing in it; a copy opens much faster than a migration runs."""
-    path = tmp_path_factory.mktemp("empty") / "gyropilot.db"
-    Database.open(f"sqlite:///{path}").close()
-    return path
+    server = request.getfixturevalue("postgresql")
+    created = server.create_database()
+    yield created
+    server.drop_database(created)
 
 
 @pytest.fixture
-def db(url, tmp_path, empty_sqlite):
-    if url.startswith("sqlite"):
-        (tmp_path / "home").mkdir()
-        shutil.copy(empty_sqlite, tmp_path / "home" / "gyropilot.db")
-    database = Database.open(url)
+def db(database_url):
+    database = Database.open(database_url)
     yield database
     database.close()

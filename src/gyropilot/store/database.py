@@ -168,6 +168,7 @@ def _sqlite_engine(url: URL) -> Engine:
 
 
 def _postgresql_engine(url: URL) -> Engine:
+    url = url.set(drivername="postgresql+psycopg")
     return create_engine(url, pool_size=8, max_overflow=32, pool_pre_ping=True)
 
 
