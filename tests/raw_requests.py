@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -156,10 +157,9 @@ class Line:
         if self._socket is None:
             self._socket = socket.create_connection(self._address, SECONDS)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
+        # Refused before it was read to its end, it breaks off; the answer may lie there already.
+        with contextlib.suppress(ConnectionError):
             self._socket.sendall(data)
-        except ConnectionError:
-            pass  # refused before it was read to its end; the answer may lie there already
         response = http.client.HTTPResponse(self._socket, method=method)
         response.begin()
         body = response.read()
