@@ -1,27 +1,38 @@
-"""Principals: who may call, and the owner-only file that holds their secrets.
+"""Principals: who may call. The first admin key lies in an owner-only file, further keys in the table, secrets sealed.
 
 {"<access key id>": {"secret": "...", "kind": "admin", "name": "first", "account_id": "000000000000"}}
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
+import logging
+import re
 import secrets
-import stat
 import string
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from sqlalchemy import Row, insert, select, update
+
+from gyropilot import clock
 from gyropilot.errors import InvalidRequest
-from gyropilot.store.folders import make_private_folder
+from gyropilot.store import private_files
+from gyropilot.store.database import Database
+from gyropilot.store.seals import Seal, SealBroken
+from gyropilot.store.tables import principals as principals_table
+
+logger = logging.getLogger(__name__)
 
 Kind = Literal["admin", "operator", "invoker"]
+BELIEVED_SECONDS = 5.0
+
 _KINDS: tuple[Kind, ...] = get_args(Kind)
-_LARGEST_BYTES = 4 * 1024 * 1024
+_KEY_ID = re.compile(r"GYRO[A-Z2-7]{16}")
 _FIX = "restore the file from a copy, or remove it: the next start makes a fresh key"
 
 
@@ -35,30 +46,59 @@ class Principal:
     name: str
 
 
-class Credentials:
-    """The access keys of a home, read once; safe for threads."""
+@dataclass(frozen=True, kw_only=True)
+class KeyRecord:
+    """A key of the table, without its secret."""
 
-    def __init__(self, known: Mapping[str, tuple[Principal, str]]) -> None:
-        self._known = dict(known)
+    principal: Principal
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class Credentials:
+    """The access keys that are valid: those of the home's file, read once, and those of the table; safe for threads.
+
+    A key of the table is believed for 5 seconds after it was read, which is how long a key revoked by another process
+    may still open doors of this one.
+    """
+
+    def __init__(
+        self, first: Mapping[str, tuple[Principal, str]], db: Database | None = None, seal: Seal | None = None
+    ) -> None:
+        self._first = dict(first)
+        self._db, self._seal = db, seal
+        self._lock = threading.Lock()
+        self._read: dict[str, tuple[Principal, str, float]] = {}
+        self._revoked: set[str] = set()
 
     @classmethod
-    def open(cls, path: Path, account_id: str) -> Credentials:
-        """Read the file; on a first start make it, with one random admin key.
+    def open(cls, path: Path, account_id: str, *, db: Database | None = None, seal: Seal | None = None) -> Credentials:
+        """Read the file; on a first start make it, with one random admin key. Without `db` the file's keys are all.
 
         Raises:
             InvalidRequest: others than the owner may read the file, or it is not as we write it.
         """
         if not path.exists():
-            _write(path, {_new_key_id(): _new_admin(account_id)})
-        entries = _read(path)
+            private_files.make(path, json.dumps({_new_key_id(): _new_admin(account_id)}, indent=1).encode())
+        entries = _entries(path)
         known = {key: _entry(path, key, entry) for key, entry in entries.items()}
         if not any(principal.kind == "admin" for principal, _ in known.values()):
             raise InvalidRequest(where=str(path), problem="holds no admin key", fix=_FIX)
-        return cls(known)
+        return cls(known, db, seal)
 
     def find(self, access_key_id: str) -> tuple[Principal, str] | None:
         """Give the principal of an access key and its secret."""
-        return self._known.get(access_key_id)
+        if access_key_id in self._first:
+            return self._first[access_key_id]
+        if self._db is None or not _KEY_ID.fullmatch(access_key_id):
+            return None
+        with self._lock:
+            if access_key_id in self._revoked:
+                return None
+            kept = self._read.get(access_key_id)
+        if kept is None or clock.monotonic() - kept[2] >= BELIEVED_SECONDS:
+            kept = self._read_anew(access_key_id)
+        return None if kept is None else (kept[0], kept[1])
 
     def find_secret(self, access_key_id: str) -> str | None:
         """Give the secret of an access key."""
@@ -67,27 +107,82 @@ class Credentials:
 
     def first_admin(self) -> tuple[str, str]:
         """Give access key id and secret of the first admin key."""
-        return next((key, secret) for key, (principal, secret) in self._known.items() if principal.kind == "admin")
+        return next((key, secret) for key, (principal, secret) in self._first.items() if principal.kind == "admin")
+
+    def first(self) -> list[Principal]:
+        """Give the principals of the home's file."""
+        return [principal for principal, _ in self._first.values()]
+
+    def create(self, *, account_id: str, kind: Kind, name: str) -> tuple[Principal, str]:
+        """Make a key in the table; its secret is given here and never again."""
+        db, seal = self._table()
+        principal = Principal(access_key_id=_new_key_id(), account_id=account_id, kind=kind, name=name)
+        secret = _new_secret()
+        values = {"sealed_secret": seal.seal(secret, row=_row_name(principal.access_key_id)), "created_at": clock.now()}
+        with db.write() as connection:
+            connection.execute(insert(principals_table).values(**vars(principal), **values))
+        return principal, secret
+
+    def revoke(self, access_key_id: str) -> None:
+        """End a key of the table and forget its secret; one that is not there is no error."""
+        db, _ = self._table()
+        of_key = principals_table.c.access_key_id == access_key_id
+        with db.write() as connection:
+            is_valid = of_key & principals_table.c.revoked_at.is_(None)
+            values = {"revoked_at": clock.now(), "sealed_secret": ""}
+            connection.execute(update(principals_table).where(is_valid).values(values))
+        with self._lock:
+            self._revoked.add(access_key_id)
+            self._read.pop(access_key_id, None)
+
+    def created(self) -> list[KeyRecord]:
+        """Give the keys of the table, revoked ones too, oldest first."""
+        db, _ = self._table()
+        columns = principals_table.c
+        with db.read() as connection:
+            rows = connection.execute(select(principals_table).order_by(columns.created_at, columns.access_key_id))
+            return [
+                KeyRecord(principal=_principal(row), created_at=row.created_at, revoked_at=row.revoked_at)
+                for row in rows
+            ]
+
+    def _read_anew(self, access_key_id: str) -> tuple[Principal, str, float] | None:
+        db, seal = self._table()
+        read_at = clock.monotonic()
+        is_valid = (principals_table.c.access_key_id == access_key_id) & principals_table.c.revoked_at.is_(None)
+        with db.read() as connection:
+            row = connection.execute(select(principals_table).where(is_valid)).first()
+        found = None if row is None else self._opened(row, seal, read_at)
+        with self._lock:
+            if found is None:
+                self._read.pop(access_key_id, None)
+            else:
+                self._read[access_key_id] = found
+        return found
+
+    @staticmethod
+    def _opened(row: Row[Any], seal: Seal, read_at: float) -> tuple[Principal, str, float] | None:
+        try:
+            secret = seal.unseal(row.sealed_secret, row=_row_name(row.access_key_id))
+        except SealBroken as error:
+            logger.error("the key %s cannot be used: %s", row.access_key_id, error)
+            return None
+        return _principal(row), secret, read_at
+
+    def _table(self) -> tuple[Database, Seal]:
+        if self._db is None or self._seal is None:
+            raise RuntimeError("these credentials were opened without the database")
+        return self._db, self._seal
 
     def __repr__(self) -> str:
-        return f"Credentials({', '.join(self._known)})"
+        return f"Credentials({', '.join(self._first)})"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    with os.fdopen(descriptor, encoding="utf-8") as file:
-        status = os.fstat(descriptor)
-        if stat.S_IMODE(status.st_mode) & 0o077 or status.st_uid != os.geteuid():
-            raise InvalidRequest(
-                where=str(path),
-                found=f"mode {stat.S_IMODE(status.st_mode):04o}, owner {status.st_uid}",
-                problem="holds secrets and can be reached by others",
-                fix=f"make it yours alone: chmod 600 {path}; if others may have read it, remove it for a fresh key",
-            )
-        try:
-            entries = json.loads(file.read(_LARGEST_BYTES))
-        except (ValueError, RecursionError) as error:
-            raise InvalidRequest(where=str(path), problem=f"is not JSON: {error}", fix=_FIX) from error
+def _entries(path: Path) -> dict[str, Any]:
+    try:
+        entries = json.loads(private_files.read(path))
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(where=str(path), problem=f"is not JSON: {error}", fix=_FIX) from error
     if not isinstance(entries, dict):
         raise InvalidRequest(where=str(path), problem="is not an object of access keys", fix=_FIX)
     return entries
@@ -112,31 +207,21 @@ def _entry(path: Path, key: str, entry: object) -> tuple[Principal, str]:
     return principal, entry["secret"]
 
 
-def _write(path: Path, entries: Mapping[str, Mapping[str, str]]) -> None:
-    make_private_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(entries, file, indent=1)
-            file.flush()
-            os.fsync(descriptor)
-        # A link, unlike a rename, takes no file away: of two that start at once the first one's key stays.
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-    finally:
-        temporary.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _principal(row: Row[Any]) -> Principal:
+    return Principal(access_key_id=row.access_key_id, account_id=row.account_id, kind=row.kind, name=row.name)
+
+
+def _row_name(access_key_id: str) -> str:
+    return f"principals/{access_key_id}"
 
 
 def _new_key_id() -> str:
     return "GYRO" + "".join(secrets.choice(string.ascii_uppercase + "234567") for _ in range(16))
 
 
+def _new_secret() -> str:
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(40))
+
+
 def _new_admin(account_id: str) -> dict[str, str]:
-    secret = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(40))
-    return {"secret": secret, "kind": "admin", "name": "first", "account_id": account_id}
+    return {"secret": _new_secret(), "kind": "admin", "name": "first", "account_id": account_id}

@@ -1,14 +1,19 @@
-"""Roles: what a job may read and write, and who may hand the role to a job."""
+"""Roles: what a job may read and write, in which store, and who may hand the role to a job."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, update
 
+from gyropilot import clock
 from gyropilot.store.database import Database
 from gyropilot.store.tables import roles as roles_table
+
+EVERY_BUCKET = "s3://*"
+EVERYBODY = "*"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +24,23 @@ class Role:
     read_prefixes: tuple[str, ...]
     write_prefixes: tuple[str, ...]
     passable_by: tuple[str, ...]
-    """Access key ids; `*` is everybody."""
+    """Access key ids; `*` is everybody of the role's account."""
+    s3_endpoint: str = ""
+    """URL of the external store that the role works on; empty: the service's own."""
+    s3_region: str = ""
+    sealed_s3_keys: str | None = None
+    """For `store/role_objects.py` to open; two lines, access key and secret."""
+    created_at: datetime | None = field(default=None, compare=False)
+
+    @property
+    def account_id(self) -> str:
+        """The account that the role belongs to."""
+        return account_of(self.arn)
+
+
+def account_of(arn: str) -> str:
+    """Give the account in a role's ARN; empty where the text is no ARN."""
+    return "".join(arn.split(":")[4:5])
 
 
 def find(db: Database, arn: str) -> Role | None:
@@ -38,6 +59,7 @@ def all_of(db: Database) -> list[Role]:
 def add(db: Database, role: Role) -> None:
     """Store a role, or replace the one of its ARN."""
     values = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(role).items()}
+    values["created_at"] = role.created_at or clock.now()
     with db.write() as connection:
         there = update(roles_table).where(roles_table.c.arn == role.arn).values(values)
         if connection.execute(there).rowcount == 0:
@@ -51,10 +73,10 @@ def remove(db: Database, arn: str) -> bool:
 
 
 def ensure_default(db: Database, arn: str) -> Role:
-    """Give the role of that ARN; if it is not there, one that everybody may pass and that covers every bucket."""
+    """Give the role of that ARN; if it is not there, one that its account may pass and that covers all its buckets."""
     role = find(db, arn)
     if role is None:
-        role = Role(arn=arn, read_prefixes=("s3://*",), write_prefixes=("s3://*",), passable_by=("*",))
+        role = Role(arn=arn, read_prefixes=(EVERY_BUCKET,), write_prefixes=(EVERY_BUCKET,), passable_by=(EVERYBODY,))
         add(db, role)
     return role
 
@@ -65,4 +87,8 @@ def _role(row: Row[Any]) -> Role:
         read_prefixes=tuple(row.read_prefixes),
         write_prefixes=tuple(row.write_prefixes),
         passable_by=tuple(row.passable_by),
+        s3_endpoint=row.s3_endpoint,
+        s3_region=row.s3_region,
+        sealed_s3_keys=row.sealed_s3_keys,
+        created_at=row.created_at,
     )
