@@ -9,9 +9,21 @@ import raw_requests
 from gyropilot.api import catalog
 from raw_requests import JSON, Line, Raw
 
-METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "LINK", "get", "PROPFIND"]
-PATHS = ["/", "//", "/data", "/data/", "/data/train/rows.csv", "/health/", "/Health", "/health/../", "/./health", "/%68ealth", "/metrics", "/favicon.ico", "/docs", "/openapi.json", "/.env", "/..", "/%2e%2e/", "/%00", "/credentials.json", "/data/..%2f..%2fcredentials.json", "/endpoints/e/invocations", "*", "/?Action=GetCallerIdentity&Version=2011-06-15"]
-SUB_RESOURCES = ["acl", "attributes", "cors", "delete", "encryption", "legal-hold", "lifecycle", "list-type=2", "list-type=2&prefix=", "location", "logging", "notification", "object-lock", "partNumber=1&uploadId=a", "policy", "publicAccessBlock", "replication", "requestPayment", "restore", "retention", "select&select-type=2", "session", "tagging", "torrent", "uploadId=a", "uploads", "versionId=null", "versioning", "versions", "website"]
+METHODS = (
+    "GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "LINK", "get", "PROPFIND",
+)  # fmt: skip
+PATHS = (
+    "/", "//", "/data", "/data/", "/data/train/rows.csv", "/health/", "/Health", "/health/../", "/./health",
+    "/%68ealth", "/metrics", "/favicon.ico", "/docs", "/openapi.json", "/.env", "/..", "/%2e%2e/", "/%00",
+    "/credentials.json", "/data/..%2f..%2fcredentials.json", "/endpoints/e/invocations", "*",
+    "/?Action=GetCallerIdentity&Version=2011-06-15",
+)  # fmt: skip
+SUB_RESOURCES = (
+    "acl", "attributes", "cors", "delete", "encryption", "legal-hold", "lifecycle", "list-type=2",
+    "list-type=2&prefix=", "location", "logging", "notification", "object-lock", "partNumber=1&uploadId=a",
+    "policy", "publicAccessBlock", "replication", "requestPayment", "restore", "retention", "select&select-type=2",
+    "session", "tagging", "torrent", "uploadId=a", "uploads", "versionId=null", "versioning", "versions", "website",
+)  # fmt: skip
 REFUSED = {400, 403, 404, 405}
 
 
@@ -71,8 +83,13 @@ def test_other_schemes_of_authorisation_are_refused(key):
                 assert line.ask(asked).status in REFUSED, given
 
 
-HOSTS = ["evil.example", "evil.example:{port}", "127.0.0.1", "localhost", "localhost.:{port}", "127.0.0.1:1", "[::1]", "0.0.0.0:{port}", "127.1:{port}", "127.0.0.1:{port}.evil.example", "127.0.0.1@evil.example:{port}"]
-ORIGINS = ["null", "http://evil.example", "https://127.0.0.1:{port}", "http://127.0.0.1:1", "file://", "http://localhost"]
+HOSTS = (
+    "evil.example", "evil.example:{port}", "127.0.0.1", "localhost", "localhost.:{port}", "127.0.0.1:1", "[::1]",
+    "0.0.0.0:{port}", "127.1:{port}", "127.0.0.1:{port}.evil.example", "127.0.0.1@evil.example:{port}",
+)  # fmt: skip
+ORIGINS = (
+    "null", "http://evil.example", "https://127.0.0.1:{port}", "http://127.0.0.1:1", "file://", "http://localhost",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("service", ["sagemaker", "s3"])
