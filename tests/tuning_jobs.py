@@ -48,6 +48,7 @@ class Killed(BaseException):
 def spec(**changes):
     values = {
         "base_model": services.TINY,
+        "loaded_model": services.TINY,
         "accept_eula": False,
         "epochs": 2,
         "batch_size": 4,

@@ -9,6 +9,7 @@ from pathlib import Path
 from gyropilot.base_models import catalog, records
 from gyropilot.base_models.catalog import WheelSource
 from gyropilot.base_models.records import InstalledModel
+from gyropilot.base_models.stand_ins import StandIn
 from gyropilot.errors import Fault, InvalidData
 
 Installed = Callable[[], Sequence[InstalledModel]]
@@ -17,28 +18,26 @@ _CONFIG = "AutoMLProblemTypeConfig.TextGenerationJobConfig"
 _NAME = f"{_CONFIG}.BaseModelName"
 
 
-def faults(name: str, folder: Path, installed: Installed, *, accept_eula: bool) -> list[Fault]:
+def faults(
+    name: str, folder: Path, installed: Installed, *, accept_eula: bool, stand_in: StandIn | None = None
+) -> list[Fault]:
     """Give every fault of naming this model in a request, under the request's field; contents are not read.
 
     Args:
         name: as the request has it.
-        folder: where the model would be installed.
+        folder: where the model, or the one that stands in for it, would be installed.
         installed: gives the installed models; asked only for the hint at a near name.
         accept_eula: ModelAccessConfig.AcceptEula.
+        stand_in: what stands in for the name, if anything does; both licences hold then.
     """
     facts = catalog.find(name)
     if facts is None and not folder.is_dir():
         return [unknown(name, installed)]
-    found = []
-    if facts is not None and facts.needs_eula and not accept_eula:
-        found.append(
-            Fault(
-                where=f"{_CONFIG}.ModelAccessConfig.AcceptEula",
-                problem=f"{name} is under the licence {facts.licence!r}, which must be accepted first",
-                fix="read the licence, then set AcceptEula to true",
-            )
-        )
-    return found + (_damages(folder) if folder.is_dir() else [_absent(name)])
+    names = [name] if stand_in is None else [name, stand_in.loaded]
+    found = [] if accept_eula else [fault for one in names for fault in _licence_faults(one)]
+    if folder.is_dir():
+        return found + _damages(folder)
+    return [*found, _absent(name) if stand_in is None else _stands_on_nothing(stand_in)]
 
 
 def unknown(name: str, installed: Installed) -> Fault:
@@ -61,9 +60,32 @@ def _absent(name: str) -> Fault:
     if facts is not None and not any(isinstance(source, WheelSource) for source in facts.sources):
         fix = (
             f"register a folder with {facts.hub_id}: gyropilot models add {name} FOLDER; "
-            f"or fetch it: ALLOW_DOWNLOADS=true gyropilot models pull {name}"
+            f"or fetch it: ALLOW_DOWNLOADS=true gyropilot models pull {name}; "
+            f"or let a small model stand in for it: gyropilot models stand-in {name} MODEL"
         )
     return Fault(where=_NAME, found=name, problem="the weights of this model are not here", fix=fix)
+
+
+def _licence_faults(name: str) -> list[Fault]:
+    facts = catalog.find(name)
+    if facts is None or not facts.needs_eula:
+        return []
+    return [
+        Fault(
+            where=f"{_CONFIG}.ModelAccessConfig.AcceptEula",
+            problem=f"{name} is under the licence {facts.licence!r}, which must be accepted first",
+            fix="read the licence, then set AcceptEula to true",
+        )
+    ]
+
+
+def _stands_on_nothing(stand_in: StandIn) -> Fault:
+    return Fault(
+        where=_NAME,
+        found=stand_in.name,
+        problem=f"{stand_in.loaded} stands in for this model, and its weights are not here any more",
+        fix=f"install {stand_in.loaded} again, or: gyropilot models stand-in --remove {stand_in.name}",
+    )
 
 
 def _damages(folder: Path) -> list[Fault]:

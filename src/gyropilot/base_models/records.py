@@ -55,6 +55,8 @@ class InstalledModel:
     left_out: tuple[str, ...]
     """What of the source was not taken, each with its reason."""
     files: Mapping[str, FileRecord]
+    stands_in_for: str = ""
+    """The name under which a job asked, where this model only stands in for it; never part of the record."""
 
     @property
     def size_bytes(self) -> int:
@@ -70,7 +72,7 @@ class InstalledModel:
         """Give the record as JSON values, the folder left out."""
         values = asdict(self) | {"format": _FORMAT, "registered_at": self.registered_at.isoformat()}
         values["left_out"] = list(self.left_out)
-        del values["path"]
+        del values["path"], values["stands_in_for"]
         return values
 
 

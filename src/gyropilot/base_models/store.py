@@ -2,6 +2,7 @@
 
     <root>/<name>/             config.json, weights, tokenizer..., gyropilot-model.json (written last)
     <root>/.<name>.lock        held while a model of this name is installed or removed
+    <root>/.stand-ins/         which names have a stand-in: stand_ins.py
     <root>/.incoming-<name>-*  what is being installed; a leftover of a crash is wiped by the next installation
 
 A folder without a leading dot is whole: it got its name by one rename after everything in it was on disk.
@@ -13,15 +14,17 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from gyropilot.base_models import availability, bucket, catalog, hub, records, wheel
+from gyropilot.base_models import availability, bucket, catalog, hub, records, stand_ins, wheel
 from gyropilot.base_models.catalog import HubSource, WheelSource
 from gyropilot.base_models.folder import copy_clean
 from gyropilot.base_models.installation import Stated, check_space, full_disk_told, incoming, locked, record, sync
 from gyropilot.base_models.progress import Progress, ignored
 from gyropilot.base_models.records import InstalledModel
+from gyropilot.base_models.stand_ins import StandIn
 from gyropilot.errors import AlreadyExists, InvalidData, InvalidRequest, NotFound
 from gyropilot.store.objects import Objects
 
@@ -44,7 +47,12 @@ class BaseModelStore:
             InvalidRequest: the name is not known, its licence is not accepted, or its weights are absent or damaged;
                 all that apply.
         """
-        found = availability.faults(name, self._folder(name), self.installed, accept_eula=accept_eula)
+        try:
+            stand_in = self.stand_in_for(name)
+        except InvalidData as error:
+            raise InvalidRequest.of(error.faults) from error
+        folder = self._folder(name if stand_in is None else stand_in.loaded)
+        found = availability.faults(name, folder, self.installed, accept_eula=accept_eula, stand_in=stand_in)
         if found:
             raise InvalidRequest.of(found)
 
@@ -54,13 +62,65 @@ class BaseModelStore:
         return [model for model in found if model is not None]
 
     def find(self, name: str) -> InstalledModel | None:
-        """Give an installed model; None if it is absent or its record cannot be read."""
+        """Give an installed model, or the one that stands in for it; None if it is absent or cannot be read."""
         if not _is_name(name):
             return None
         try:
-            return records.read(self._root / name)
+            stand_in = self.stand_in_for(name)
+            if stand_in is None:
+                return records.read(self._root / name)
+            return stand_ins.fitted(records.read(self._root / stand_in.loaded), name)
         except InvalidData:
             return None
+
+    def stand_in_for(self, name: str) -> StandIn | None:
+        """Give what stands in for a name that is not installed; None if nothing does.
+
+        Raises:
+            InvalidData: something does, and its file cannot be read.
+        """
+        return None if not _is_name(name) or self._folder(name).is_dir() else stand_ins.find(self._root, name)
+
+    def stand_ins(self) -> list[StandIn]:
+        """Give the stand-ins in name order; one whose file cannot be read is passed over."""
+        found = []
+        for name in stand_ins.names(self._root):
+            try:
+                found.append(self.stand_in_for(name))
+            except InvalidData:
+                continue
+        return [one for one in found if one is not None]
+
+    def add_stand_in(self, name: str, loaded: str) -> StandIn:
+        """Let jobs that name `name` train the installed model `loaded` until `remove_stand_in`.
+
+        Raises:
+            InvalidRequest: `name` is none of the catalog, is installed itself, or has another stand-in; or `loaded` is
+                not installed, or a stand-in itself.
+        """
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if catalog.find(name) is None and not self._folder(name).is_dir():
+            raise InvalidRequest.of([replace(availability.unknown(name, list), where="NAME")])
+        if not _is_name(loaded) or loaded == name:
+            raise InvalidRequest(
+                where="MODEL", found=loaded, problem="is no other installed model", fix="gyropilot models list"
+            )
+        first, second = sorted((name, loaded))
+        with full_disk_told(self._root), locked(self._root, first), locked(self._root, second):
+            self._check_stand_in(name, loaded)
+            return stand_ins.write(self._root, name, loaded)
+
+    def remove_stand_in(self, name: str) -> None:
+        """Forget what stands in for `name`; jobs that were created before keep it.
+
+        Raises:
+            NotFound: nothing does.
+        """
+        if not _is_name(name) or not self._root.is_dir():
+            raise NotFound(f"nothing stands in for {name!r}")
+        with locked(self._root, name):
+            if not stand_ins.delete(self._root, name):
+                raise NotFound(f"nothing stands in for {name!r}; `gyropilot models list` shows what does")
 
     def verify(self, name: str) -> InstalledModel:
         """Give an installed model after reading every byte of it.
@@ -167,11 +227,21 @@ class BaseModelStore:
 
         Raises:
             NotFound: it is not installed.
+            InvalidRequest: it stands in for another.
         """
         folder = self._folder(name)
+        if _is_name(name) and self.stand_in_for(name) is not None:
+            raise NotFound(f"{name!r} is a stand-in; remove that: gyropilot models stand-in --remove {name}")
         if not _is_name(name) or not folder.is_dir():
             raise NotFound(f"base model {name!r} is not installed")
         with locked(self._root, name):
+            standing = [one.name for one in self.stand_ins() if one.loaded == name]
+            if standing:
+                raise InvalidRequest(
+                    where=f"base model {name}",
+                    problem=f"stands in for {', '.join(standing)}",
+                    fix="first: " + "; ".join(f"gyropilot models stand-in --remove {one}" for one in standing),
+                )
             rubbish = Path(tempfile.mkdtemp(prefix=f".incoming-{name}-", dir=self._root))
             folder.rename(rubbish / "removed")
             shutil.rmtree(rubbish)
@@ -179,7 +249,7 @@ class BaseModelStore:
 
     def _pull_from_hub(self, name: str, origin: HubSource, revision: str, on_progress: Progress) -> InstalledModel:
         there = self.find(name)
-        if there is not None:
+        if there is not None and not there.stands_in_for:
             return there
         if not self._allow_downloads:
             raise InvalidRequest(
@@ -214,6 +284,10 @@ class BaseModelStore:
                 raise AlreadyExists(
                     f"base model {name!r} is installed; remove it first: gyropilot models remove {name}"
                 )
+            if stand_ins.find(self._root, name) is not None:
+                raise AlreadyExists(
+                    f"another model stands in for {name!r}; first: gyropilot models stand-in --remove {name}"
+                )
             scratch, target = folder / "scratch", folder / name
             scratch.mkdir()
             target.mkdir(mode=0o700)
@@ -227,6 +301,30 @@ class BaseModelStore:
             sync(self._root)
             on_progress("installed", model.size_bytes, model.size_bytes)
         return records.read(self._folder(name))
+
+    def _check_stand_in(self, name: str, loaded: str) -> None:
+        if self._folder(name).is_dir():
+            raise InvalidRequest(
+                where=name, problem="is installed itself", fix=f"first: gyropilot models remove {name}, if you mean it"
+            )
+        there = self.stand_in_for(name)
+        if there is not None and there.loaded != loaded:
+            raise InvalidRequest(
+                where=name,
+                found=there.loaded,
+                problem="has another stand-in",
+                fix=f"first: gyropilot models stand-in --remove {name}",
+            )
+        if self.stand_in_for(loaded) is not None:
+            raise InvalidRequest(
+                where=loaded, problem="is a stand-in itself", fix="name the installed model that it stands on"
+            )
+        self._check_usable(loaded)
+
+    def _check_usable(self, name: str) -> None:
+        found = availability.faults(name, self._folder(name), self.installed, accept_eula=True)
+        if found:
+            raise InvalidRequest.of([replace(fault, where="MODEL") for fault in found])
 
     def _folder(self, name: str) -> Path:
         return self._root / name if _is_name(name) else self._root / ".no-such-name"

@@ -46,6 +46,10 @@ class BaseModelRecord(Protocol):
     """What reading a request may know of an installed base model."""
 
     @property
+    def name(self) -> str:
+        """The name of its weights; another than the one asked for where it only stands in for that."""
+
+    @property
     def architecture(self) -> str:
         """Class name of its family, as LlamaForCausalLM."""
 

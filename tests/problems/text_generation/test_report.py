@@ -95,6 +95,7 @@ def summarise(tiny):
             candidate_name=f"candidate {text}",
             spec=TextGenerationSpec(
                 base_model=text,
+                loaded_model=text,
                 accept_eula=False,
                 epochs=3,
                 batch_size=2,

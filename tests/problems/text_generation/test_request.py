@@ -20,7 +20,9 @@ class Models:
             raise InvalidRequest.of([Fault(where="BaseModelName", problem="cannot be used")])
 
     def find(self, name):
-        return SimpleNamespace(architecture="MptForCausalLM" if name == "MPT7B" else "LlamaForCausalLM")
+        if name in {"Unknown", "Falcon40B"}:
+            return None
+        return SimpleNamespace(name=name, architecture="MptForCausalLM" if name == "MPT7B" else "LlamaForCausalLM")
 
 
 def channel(**changes):
@@ -224,3 +226,21 @@ def test_resolved_attributes_name_model_and_criteria():
         "CompletionCriteria": {"MaxCandidates": 1, **criteria},
         "AutoMLProblemTypeResolvedAttributes": {"TextGenerationResolvedAttributes": {"BaseModelName": "Dolly3B"}},
     }
+
+
+def test_what_stands_in_is_what_is_loaded_and_what_describe_resolves():
+    class StandIns(Models):
+        def find(self, name):
+            return SimpleNamespace(name="Small", architecture="LlamaForCausalLM")
+
+    spec = request.read(wire(), RequestContext(base_models=StandIns()))
+    assert (spec.base_model, spec.loaded_model) == ("Falcon7BInstruct", "Small")
+    resolved = request.resolved_attributes(spec)["AutoMLProblemTypeResolvedAttributes"]
+    assert resolved == {"TextGenerationResolvedAttributes": {"BaseModelName": "Small"}}
+    assert request.read_spec(spec.to_json()) == spec
+
+
+def test_a_spec_stored_before_there_were_stand_ins_loads_what_was_asked_for():
+    stored = read(config={"BaseModelName": "Llama"}).to_json()
+    del stored["loaded_model"]
+    assert request.read_spec(stored).loaded_model == "Llama"

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from gyropilot.base_models import stand_ins
 from gyropilot.base_models.records import InstalledModel
 from gyropilot.base_models.store import BaseModelStore
 from gyropilot.errors import NotFound, TrainingFailed
@@ -31,14 +32,21 @@ class BaseModelFacts:
     """Tokens that prompt and answer may have together: the positions the model knows."""
     max_rows: int
     template_style: Literal["chat", "plain"]
+    stands_in_for: str = ""
+    """The model that the request named, where this one only stands in for it."""
+
+    @property
+    def title(self) -> str:
+        """The name as people read it, with the one that it stands in for."""
+        return f"{self.name}, a stand-in for {self.stands_in_for}" if self.stands_in_for else self.name
 
     def to_json(self) -> dict[str, Json]:
         """Give the facts as JSON values, without the folder, which is this machine's own."""
         return {name: value for name, value in asdict(self).items() if name != "folder"}
 
 
-def read_base_model(store: Path, name: str) -> BaseModelFacts:
-    """Give the facts of an installed base model.
+def read_base_model(store: Path, name: str, *, requested: str) -> BaseModelFacts:
+    """Give the facts of an installed base model, as it serves a request that named `requested`.
 
     Raises:
         TrainingFailed: it is not installed any more.
@@ -46,18 +54,18 @@ def read_base_model(store: Path, name: str) -> BaseModelFacts:
     installed = BaseModelStore(store, allow_downloads=False).find(name)
     if installed is None:
         raise _gone(name)
-    return _facts(installed)
+    return _facts(installed, requested)
 
 
-def verified_base_model(store: Path, name: str) -> BaseModelFacts:
-    """Give the facts of an installed base model after every byte of it was compared with its digests.
+def verified_base_model(store: Path, name: str, *, requested: str) -> BaseModelFacts:
+    """Give what `read_base_model` does after every byte of the model was compared with its digests.
 
     Raises:
         TrainingFailed: it is not installed any more.
         InvalidData: a file is not as it was installed.
     """
     try:
-        return _facts(BaseModelStore(store, allow_downloads=False).verify(name))
+        return _facts(BaseModelStore(store, allow_downloads=False).verify(name), requested)
     except NotFound as error:
         raise _gone(name) from error
 
@@ -69,7 +77,8 @@ def _gone(name: str) -> TrainingFailed:
     )
 
 
-def _facts(installed: InstalledModel) -> BaseModelFacts:
+def _facts(installed: InstalledModel, requested: str) -> BaseModelFacts:
+    installed = installed if installed.name == requested else stand_ins.fitted(installed, requested)
     model_tokens = _model_tokens(installed.path)
     return BaseModelFacts(
         name=installed.name,
@@ -81,6 +90,7 @@ def _facts(installed: InstalledModel) -> BaseModelFacts:
         model_tokens=model_tokens,
         max_rows=installed.max_rows,
         template_style="chat" if installed.has_chat_template else "plain",
+        stands_in_for=installed.stands_in_for,
     )
 
 

@@ -38,6 +38,7 @@ COLUMNS = ("input", "output")
 MAX_TRUNCATED_SHARE = 0.6
 ROWS_FILE = "rows.jsonl"
 _CHUNK_ROWS = 256
+STAND_IN = "{loaded} stands in for {requested}: the model that is tuned and measured is {loaded}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,9 @@ def profile(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json
     task = tasks.profile_task(arguments)
     prepare_process(task.cores)
     spec = read_spec(task.spec)
-    base = read_base_model(task.base_models, spec.base_model)
+    base = read_base_model(task.base_models, spec.loaded_model, requested=spec.base_model)
+    if base.stands_in_for:
+        reporter.event("stand_in", STAND_IN.format(loaded=base.name, requested=base.stands_in_for))
     encoder = Encoder.of_base_model(base.folder, style=base.template_style)
     task.prepared.mkdir(parents=True, exist_ok=True)
     reading = _Reading(task, base, encoder, reporter)

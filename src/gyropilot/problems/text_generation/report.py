@@ -40,8 +40,9 @@ def html(summary: TrainingSummary) -> str:
     body = "".join(
         (
             f"<h1>{_text(title)}</h1>",
-            f'<p class="sub">{_text(f"{summary.candidate_name}, base model {summary.base_model.name}")}</p>',
+            f'<p class="sub">{_text(f"{summary.candidate_name}, base model {summary.base_model.title}")}</p>',
             f'<p class="verdict">{_text(summary.verdict())}</p>',
+            _stand_in(summary),
             _ended(summary),
             "<h2>Base against tuned model</h2>",
             _metrics(summary),
@@ -61,6 +62,16 @@ def html(summary: TrainingSummary) -> str:
         f'<meta name="viewport" content="width=device-width"><title>{_text(title)}</title>'
         f"<style>{_STYLE}</style></head><body>{body}</body></html>\n"
     )
+
+
+def _stand_in(summary: TrainingSummary) -> str:
+    base = summary.base_model
+    if not base.stands_in_for:
+        return ""
+    said = (
+        f"{base.name} stood in for {base.stands_in_for}: what was measured here says nothing of {base.stands_in_for}."
+    )
+    return f"<p><strong>{_text(said)}</strong></p>"
 
 
 def _ended(summary: TrainingSummary) -> str:
@@ -178,7 +189,7 @@ def _training(summary: TrainingSummary) -> str:
         ["Merging", _merging(summary)],
         [
             "Base model",
-            f"{summary.base_model.name}, licence {summary.base_model.licence}, {summary.base_model.digest[:16]}",
+            f"{summary.base_model.title}, licence {summary.base_model.licence}, {summary.base_model.digest[:16]}",
         ],
     ]
     return _table(("What", "Value"), facts) + '<p class="note">The whole record stands in lineage.json.</p>'

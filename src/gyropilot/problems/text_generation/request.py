@@ -90,6 +90,9 @@ class TextGenerationSpec:
     """A text-generation job with every default filled in."""
 
     base_model: str
+    """As the request names it."""
+    loaded_model: str
+    """The model that is trained: the same, or the one that stands in for it."""
     accept_eula: bool
     epochs: int
     batch_size: int
@@ -128,8 +131,10 @@ def read(request: Mapping[str, Json], context: RequestContext) -> TextGeneration
     faults += _unsettable_faults(request)
     if faults:
         raise InvalidRequest.of(faults)
+    loaded = context.base_models.find(base_model)
     return TextGenerationSpec(
         base_model=base_model,
+        loaded_model=base_model if loaded is None else loaded.name,
         accept_eula=accept_eula,
         epochs=int(values["epochs"]),
         batch_size=int(values["batch_size"]),
@@ -145,7 +150,12 @@ def read(request: Mapping[str, Json], context: RequestContext) -> TextGeneration
 def read_spec(values: Mapping[str, Json]) -> TextGenerationSpec:
     """Read back what `TextGenerationSpec.to_json` gave."""
     return TextGenerationSpec(
-        **{**values, "defaulted": tuple(values["defaulted"]), "limits": Limits(**values["limits"])}
+        **{
+            "loaded_model": values["base_model"],
+            **values,
+            "defaulted": tuple(values["defaulted"]),
+            "limits": Limits(**values["limits"]),
+        }
     )
 
 
@@ -159,7 +169,9 @@ def resolved_attributes(spec: Spec) -> dict[str, Json]:
     }
     return {
         "CompletionCriteria": {name: value for name, value in limits.items() if value is not None},
-        "AutoMLProblemTypeResolvedAttributes": {"TextGenerationResolvedAttributes": {"BaseModelName": spec.base_model}},
+        "AutoMLProblemTypeResolvedAttributes": {
+            "TextGenerationResolvedAttributes": {"BaseModelName": spec.loaded_model}
+        },
     }
 
 
@@ -175,7 +187,7 @@ def _base_model_faults(name: str, context: RequestContext, *, accept_eula: bool,
         context.base_models.check_available(name, accept_eula=accept_eula)
     except InvalidRequest as error:
         faults = error.faults
-    known = catalog.find(name) if faults else context.base_models.find(name)
+    known = context.base_models.find(name) or catalog.find(name)
     tunable = [one.class_name for one in ARCHITECTURES]
     if known is None or known.architecture in tunable:
         return faults

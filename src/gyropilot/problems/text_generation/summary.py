@@ -102,6 +102,7 @@ class TrainingSummary:
         return {
             "format": 1,
             "verdict": self.verdict(),
+            "base_model": {"name": self.base_model.name, "stands_in_for": self.base_model.stands_in_for or None},
             "metrics": [
                 {
                     "name": one.name,

@@ -51,7 +51,7 @@ class TrainingRun:
         self._deadline = clock.monotonic() + self._seconds
         proposed = {name: value for name, value in task.candidate.items() if name != "name"}
         self._spec = replace(read_spec(task.spec), **proposed)
-        self._base = verified_base_model(task.base_models, self._spec.base_model)
+        self._base = verified_base_model(task.base_models, self._spec.loaded_model, requested=self._spec.base_model)
         self._encoder = Encoder.of_base_model(self._base.folder, style=self._base.template_style)
         self._training, self._validation = self._cache("training"), self._cache("validation")
         self._hardware = plan_hardware(
@@ -246,6 +246,7 @@ class TrainingRun:
             "format": 1,
             "problem": "TextGeneration",
             "base_model": self._base.name,
+            "stands_in_for": self._base.stands_in_for,
             "dtype": self._hardware.dtype,
             "model_tokens": self._base.model_tokens,
             "max_new_tokens": summary.tuned.max_new_tokens,
@@ -258,6 +259,8 @@ class TrainingRun:
             "GYROPILOT_BASE_MODEL": self._base.name,
             "GYROPILOT_MAX_NEW_TOKENS": str(summary.tuned.max_new_tokens),
         }
+        if self._base.stands_in_for:
+            environment["GYROPILOT_STANDS_IN_FOR"] = self._base.stands_in_for
         return TrainResult(
             score=summary.tuned.loss,
             score_name="ValidationLoss",
