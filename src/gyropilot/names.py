@@ -18,6 +18,11 @@ def role_arn(account_id: str, role_name: str) -> str:
     return f"arn:aws:iam::{account_id}:role/{role_name}"
 
 
+def user_arn(account_id: str, name: str) -> str:
+    """Give the ARN of a principal, whose access key it is told by."""
+    return f"arn:aws:iam::{account_id}:user/{name}"
+
+
 def folded(name: str) -> str:
     """Give the form under which names are compared: job names differ by more than letter case."""
     return name.casefold()

@@ -58,6 +58,17 @@ class Settings:
             "range": (1, 4096),
         },
     )
+    calls_per_second: float = field(
+        default=500.0,
+        metadata={
+            "about": "API calls a second that one access key may make; four seconds' worth of them at once.",
+            "range": (0.1, 1e6),
+        },
+    )
+    open_jobs_per_account: int = field(
+        default=10_000,
+        metadata={"about": "Jobs of one account that may wait or run at the same time.", "range": (1, 10**9)},
+    )
     lease_seconds: float = field(
         default=30.0, metadata={"about": "A worker silent this long loses its job.", "range": (1, _DAY)}
     )

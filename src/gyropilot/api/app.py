@@ -1,17 +1,17 @@
 """The control-plane door: one ASGI app, its chain as one list; put into a process by `cli/processes.py`.
 
-request -> source -> health -> body -> signature -> rate -> operation -> permission
-        -> parse -> validate -> operate -> respond -> response
+request -> source -> health -> body                                         on the event loop
+        -> signature -> rate -> operation -> permission -> parse -> validate
+        -> operate -> respond -> response                                   in one thread, one hop a call
 any step raises -> wire/errors.py -> error response
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from gyropilot import clock
 from gyropilot.api import catalog as catalog_room
@@ -23,7 +23,8 @@ from gyropilot.control.house import House
 from gyropilot.wire.errors import wire_error
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
-Step = Callable[[Exchange], "Awaitable[None] | None"]
+Arrival = Callable[[Exchange], Awaitable[None]]
+Step = Callable[[Exchange], None]
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +39,9 @@ def make_app(house: House, catalog: Catalog | None = None) -> App:
     Raises:
         RuntimeError: an operation is not in the service model or cannot be granted.
     """
-    chain = Chain(house, catalog or catalog_room.read(), Rates(clock.monotonic))
+    chain = Chain(house, catalog or catalog_room.read(), Rates(clock.monotonic, house.settings.calls_per_second))
+    arrival: list[Arrival] = [chain.check_source, chain.answer_health, chain.read_body]
     steps: list[Step] = [
-        chain.check_source,
-        chain.answer_health,
-        chain.read_body,
         chain.verify_signature,
         chain.check_rate,
         chain.name_operation,
@@ -55,7 +54,7 @@ def make_app(house: House, catalog: Catalog | None = None) -> App:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await _answer(steps, scope, receive, send)
+            await _answer(arrival, steps, scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
@@ -64,7 +63,9 @@ def make_app(house: House, catalog: Catalog | None = None) -> App:
     return app
 
 
-async def _answer(steps: list[Step], scope: Scope, receive: Receive, send: Send) -> None:
+async def _answer(
+    arrival: Sequence[Arrival], steps: Sequence[Step], scope: Scope, receive: Receive, send: Send
+) -> None:
     exchange = Exchange(
         scope=scope,
         receive=receive,
@@ -73,7 +74,7 @@ async def _answer(steps: list[Step], scope: Scope, receive: Receive, send: Send)
     )
     started_at = clock.monotonic()
     try:
-        await _run(steps, exchange)
+        await _run(arrival, steps, exchange)
     except ClientGone:
         return
     except Exception as error:  # the one place where errors become answers
@@ -82,14 +83,17 @@ async def _answer(steps: list[Step], scope: Scope, receive: Receive, send: Send)
     await _send(exchange, send)
 
 
-async def _run(steps: list[Step], exchange: Exchange) -> None:
-    for step in steps:
-        if inspect.iscoroutinefunction(step):
-            await step(exchange)
-        else:
-            await asyncio.to_thread(step, exchange)
+async def _run(arrival: Sequence[Arrival], steps: Sequence[Step], exchange: Exchange) -> None:
+    for arriving in arrival:
+        await arriving(exchange)
         if exchange.is_answered:
             return
+    await asyncio.to_thread(_walk, steps, exchange)
+
+
+def _walk(steps: Sequence[Step], exchange: Exchange) -> None:
+    for step in steps:
+        step(exchange)
 
 
 def _take_error(exchange: Exchange, error: Exception) -> None:
@@ -97,12 +101,9 @@ def _take_error(exchange: Exchange, error: Exception) -> None:
     told = wire_error(error, request_id=exchange.request_id, modelled=modelled)
     if told.status >= 500:
         logger.error("%s %s failed", exchange.request_id, exchange.operation_name, exc_info=error)
-    exchange.status = told.status
     exchange.error_code = told.code
-    exchange.answer = told.body()
-    if exchange.reads_xml:
-        exchange.content_type = "text/xml"
-        exchange.answer = told.xml_body(exchange.request_id)
+    exchange.status, exchange.answer = exchange.protocol.error(told, exchange.request_id)
+    exchange.content_type = exchange.protocol.content_type
 
 
 def _log(exchange: Exchange, *, seconds: float) -> None:

@@ -20,10 +20,11 @@ from gyropilot.errors import UnknownOperation
 from gyropilot.store.principals import Principal
 from gyropilot.wire import service_model
 from gyropilot.wire.service_model import Operation, ServiceModel, ServiceName
+from gyropilot.wire.service_model import Protocol as ProtocolName
 
 Json = Any
 Function = Callable[[House, Caller, dict[str, Json]], "dict[str, Json] | None"]
-Access = Literal["read", "write", "invoke"]
+Access = Literal["read", "write", "invoke", "identify"]
 
 # What an operation's first word lets one do; an operation that begins otherwise cannot be granted, nor started with.
 _ACCESS_BY_VERB: Mapping[str, Access] = {
@@ -37,10 +38,12 @@ _ACCESS_BY_VERB: Mapping[str, Access] = {
     "Update": "write",
     "Invoke": "invoke",
 }
+# Who a key belongs to is told to whoever holds it.
+_ACCESS_BY_ACTION: Mapping[str, Access] = {"sts:GetCallerIdentity": "identify"}
 _ACCESS_BY_KIND: Mapping[str, frozenset[Access]] = {
     "admin": frozenset(get_args(Access)),
     "operator": frozenset(get_args(Access)),
-    "invoker": frozenset({"invoke"}),
+    "invoker": frozenset({"invoke", "identify"}),
 }
 
 
@@ -49,6 +52,7 @@ class Entry:
     """One operation with the function that answers it and the action that a caller needs."""
 
     operation: Operation
+    model: ServiceModel
     function: Function
     action: str
     access: Access
@@ -60,21 +64,28 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
-    """All entries, by target: `SageMaker.CreateAutoMLJobV2`."""
+    """All entries, by target: `SageMaker.CreateAutoMLJobV2`, `sts.GetCallerIdentity`."""
 
     entries: Mapping[str, Entry]
     models: tuple[ServiceModel, ...]
 
-    def find(self, target: str) -> Entry:
-        """Give the entry of an X-Amz-Target.
+    @property
+    def signing_names(self) -> tuple[str, ...]:
+        """The services that a signature may name, each once."""
+        return tuple(dict.fromkeys(model.signing_name for model in self.models))
+
+    def find(self, signing_name: str, protocol: ProtocolName, target: str) -> Entry:
+        """Give the entry of a target, called under a signature for `signing_name` in a protocol.
 
         Raises:
-            UnknownOperation: no service has it, or it is not built here.
+            UnknownOperation: that service has it not, or it is not built here.
         """
-        if target in self.entries:
-            return self.entries[target]
         prefix, _, name = target.partition(".")
-        if any(model.target_prefix == prefix and name in model.known_names for model in self.models):
+        asked = (signing_name, protocol, prefix)
+        models = [one for one in self.models if asked == (one.signing_name, one.protocol, one.target_prefix)]
+        if models and target in self.entries:
+            return self.entries[target]
+        if any(name in model.known_names for model in models):
             raise UnknownOperation(f"The operation {name} is not built here yet.")
         raise UnknownOperation(f"There is no operation {target[:100]!r}.")
 
@@ -93,21 +104,29 @@ def read(modules: Iterable[ModuleType] | None = None) -> Catalog:
     if unmatched:
         raise RuntimeError(f"no service model has an operation for the functions {sorted(unmatched)}")
     return Catalog(
-        entries={f"{model.target_prefix}.{operation.name}": _entry(operation, functions) for model, operation in found},
+        entries={
+            f"{model.target_prefix}.{operation.name}": _entry(model, operation, functions) for model, operation in found
+        },
         models=models,
     )
 
 
-def _entry(operation: Operation, functions: Mapping[str, Function]) -> Entry:
-    verb = next((verb for verb in _ACCESS_BY_VERB if operation.name.startswith(verb)), None)
-    if verb is None:
-        raise RuntimeError(f"the operation {operation.name} begins with no verb that says what it lets a caller do")
+def _entry(model: ServiceModel, operation: Operation, functions: Mapping[str, Function]) -> Entry:
+    action = f"{operation.service}:{operation.name}"
     return Entry(
         operation=operation,
+        model=model,
         function=functions[service_model.function_name(operation.name)],
-        action=f"{operation.service}:{operation.name}",
-        access=_ACCESS_BY_VERB[verb],
+        action=action,
+        access=_ACCESS_BY_ACTION.get(action) or _access_of_verb(operation.name),
     )
+
+
+def _access_of_verb(name: str) -> Access:
+    verb = next((verb for verb in _ACCESS_BY_VERB if name.startswith(verb)), None)
+    if verb is None:
+        raise RuntimeError(f"the operation {name} begins with no verb that says what it lets a caller do")
+    return _ACCESS_BY_VERB[verb]
 
 
 def _functions(modules: Iterable[ModuleType]) -> dict[str, Function]:

@@ -1,6 +1,6 @@
 """The steps of a call, in the order they stand in `app.py`; each raises an error of ours or fills in the exchange.
 
-The coroutines among them are quick and run on the event loop; the plain functions may take a while and run in threads.
+The coroutines among them run on the event loop, before a call is read; the plain functions run after them, in a thread.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from gyropilot import clock
 from gyropilot.api.caller import Caller
 from gyropilot.api.catalog import Catalog
-from gyropilot.api.exchange import CONTENT_TYPE, SIGNING_NAME, Exchange
+from gyropilot.api.exchange import Exchange
 from gyropilot.api.rates import Rates
 from gyropilot.control.house import House
 from gyropilot.errors import MalformedRequest, NotAllowed, NotAuthentic, RequestTooLarge, UnknownOperation
-from gyropilot.wire import parse, respond, signature, validate
+from gyropilot.wire import parse, signature, validate
 from gyropilot.wire.hosts import check_source
 from gyropilot.wire.signature import SignedRequest
 
@@ -66,12 +66,9 @@ class Chain:
         except TimeoutError as error:
             raise MalformedRequest(f"The body did not arrive within {BODY_SECONDS:.0f} seconds.") from error
 
-    async def verify_signature(self, exchange: Exchange) -> None:
+    def verify_signature(self, exchange: Exchange) -> None:
         """Prove who calls."""
-        named = exchange.signed_service
-        if named not in (None, SIGNING_NAME):
-            answered = SIGNING_NAME if self._house.settings.s3_endpoint else f"{SIGNING_NAME} and s3"
-            raise NotAuthentic("wrong", f"The service {named} is not answered here; this address answers {answered}.")
+        service = self._named_service(exchange)
         credentials = self._house.credentials
         request = SignedRequest(
             method=exchange.method,
@@ -80,7 +77,7 @@ class Chain:
             headers=exchange.headers,
             body_sha256=hashlib.sha256(exchange.body).hexdigest(),
         )
-        verified = signature.verify(request, credentials.find_secret, now=clock.now(), service=SIGNING_NAME)
+        verified = signature.verify(request, credentials.find_secret, now=clock.now(), service=service)
         region = self._house.settings.region
         if verified.region != region:
             raise NotAuthentic("wrong", f"Credential should be scoped to the region '{region}'.")
@@ -93,29 +90,39 @@ class Chain:
             invocation_id=invocation_id if _INVOCATION_ID.fullmatch(invocation_id) else None,
             region=verified.region,
         )
+        exchange.service = verified.service
 
-    async def check_rate(self, exchange: Exchange) -> None:
+    def _named_service(self, exchange: Exchange) -> str:
+        """Give the service that the signature has to prove: the one it names, if that is answered here."""
+        answered = self._catalog.signing_names
+        named = exchange.signed_service or answered[0]
+        if named not in answered:
+            others = answered if self._house.settings.s3_endpoint else (*answered, "s3")
+            raise NotAuthentic(
+                "wrong", f"The service {named} is not answered here; this address answers {', '.join(others)}."
+            )
+        return named
+
+    def check_rate(self, exchange: Exchange) -> None:
         """Hold back who calls too often."""
         self._rates.check(exchange.caller.principal.access_key_id)
 
-    async def name_operation(self, exchange: Exchange) -> None:
+    def name_operation(self, exchange: Exchange) -> None:
         """Find the operation that is called."""
         if exchange.method != "POST" or exchange.path != "/":
             raise UnknownOperation("Calls are made by POST to /.")
-        if exchange.media_type != CONTENT_TYPE:
-            raise MalformedRequest(f"Content-Type must be {CONTENT_TYPE}.")
         if exchange.header("content-encoding") not in (None, "identity"):
             raise MalformedRequest("Bodies are not read in any Content-Encoding.")
-        exchange.entry = self._catalog.find(exchange.header("x-amz-target") or "")
+        exchange.entry = exchange.protocol.find(self._catalog, exchange.service, exchange.first_headers, exchange.body)
 
-    async def authorise(self, exchange: Exchange) -> None:
+    def authorise(self, exchange: Exchange) -> None:
         """Refuse what the caller may not do."""
         if not exchange.entry.is_allowed_to(exchange.caller.principal):
             raise NotAllowed(f"The key {exchange.caller_name} is not authorized to perform {exchange.entry.action}.")
 
     def parse(self, exchange: Exchange) -> None:
-        """Read the body as JSON."""
-        exchange.request = parse.read_body(exchange.body)
+        """Read the body."""
+        exchange.request = exchange.protocol.request(exchange.entry, exchange.body)
 
     def validate(self, exchange: Exchange) -> None:
         """Hold the request against its shape."""
@@ -127,7 +134,8 @@ class Chain:
 
     def respond(self, exchange: Exchange) -> None:
         """Write the response."""
-        exchange.answer = respond.render(exchange.entry.operation.output, exchange.response)
+        exchange.answer = exchange.protocol.answer(exchange.entry, exchange.response, exchange.request_id)
+        exchange.content_type = exchange.protocol.content_type
 
 
 async def _received(exchange: Exchange) -> bytes:

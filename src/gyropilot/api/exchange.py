@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from gyropilot.api import protocols
 from gyropilot.api.caller import Caller
 from gyropilot.api.catalog import Entry
+from gyropilot.api.protocols import WireProtocol
 from gyropilot.wire import signature
 
 Json = Any
@@ -16,9 +19,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-CONTENT_TYPE = "application/x-amz-json-1.1"
-SIGNING_NAME = "sagemaker"
-_LOGGED_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
+_LOGGED_NAME = re.compile(r"[A-Za-z0-9-]{1,64}|arn:[a-z0-9:-]+/[A-Za-z0-9-]{1,64}")
 
 
 @dataclass(kw_only=True)
@@ -34,10 +35,12 @@ class Exchange:
     status: int = 200
     error_code: str = ""
     answer: bytes = b""
-    content_type: str = CONTENT_TYPE
+    content_type: str = protocols.JSON_TYPE
     is_answered: bool = False
     """Set by a step that needs no further ones."""
     caller: Caller = field(init=False)
+    service: str = field(init=False)
+    """The service that the signature is for, proven."""
     entry: Entry = field(init=False)
     request: dict[str, Json] = field(init=False)
     response: dict[str, Json] | None = field(init=False)
@@ -70,30 +73,28 @@ class Exchange:
 
     @property
     def resource_name(self) -> str:
-        """The job that the request names, for the log; "?" for what can be no job's name."""
-        name = self.request.get("AutoMLJobName") if hasattr(self, "request") else None
+        """The job that the request names, or the ARN, for the log; "?" for what can be neither."""
+        request = self.request if hasattr(self, "request") else {}
+        name = request.get("AutoMLJobName", request.get("ResourceArn"))
         if name is None:
             return "-"
         return name if isinstance(name, str) and _LOGGED_NAME.fullmatch(name) else "?"
 
-    @property
-    def media_type(self) -> str:
-        """What the request says its body is, without parameters."""
-        return (self.header("content-type") or "").partition(";")[0].strip().lower()
-
-    @property
+    @cached_property
     def signed_service(self) -> str | None:
         """The service that the signature names, unproven."""
         return signature.service_of(self.scope["headers"], self.scope.get("query_string", b""))
 
-    @property
-    def reads_xml(self) -> bool:
-        """Say whether the caller speaks another service's protocol than JSON, as clients of sts and iam do."""
-        if self.media_type == "application/x-www-form-urlencoded":
-            return True
-        is_foreign = self.signed_service not in (None, SIGNING_NAME)
-        return is_foreign and not self.media_type.startswith("application/x-amz-json")
+    @cached_property
+    def protocol(self) -> WireProtocol:
+        """How the call is written and wants to be answered."""
+        return protocols.spoken(self.first_headers, self.signed_service)
+
+    @cached_property
+    def first_headers(self) -> Mapping[str, str]:
+        """The first value of each header, by its lower-case name."""
+        return dict(reversed(self.headers))
 
     def header(self, name: str) -> str | None:
         """Give the first value of a header, by its lower-case name."""
-        return next((value for one, value in self.headers if one == name), None)
+        return self.first_headers.get(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from xml.sax.saxutils import escape
 
 from gyropilot import errors
@@ -25,6 +25,11 @@ class WireError:
         """Give the JSON body; modelled errors have the member `Message`, the common ones `message`."""
         member = "Message" if self.is_modelled else "message"
         return json.dumps({"__type": self.code, member: self.message}, ensure_ascii=False).encode()
+
+    def in_query_protocol(self) -> WireError:
+        """Give the error under the code and status that clients of the query protocol know it by."""
+        code = _QUERY_CODES.get(self.code, self.code)
+        return replace(self, code=code, status=400 if code == "InvalidAction" else self.status)
 
     def xml_body(self, request_id: str) -> bytes:
         """Give the body for clients of the query protocol, such as those of sts and iam."""
@@ -61,6 +66,18 @@ _CODE_BY_REASON: Mapping[NotAuthentic.Reason, str] = {
     "incomplete": "IncompleteSignatureException",
     "wrong": "InvalidSignatureException",
     "expired": "InvalidSignatureException",
+}
+
+
+_QUERY_CODES: Mapping[str, str] = {
+    "ValidationException": "ValidationError",
+    "SerializationException": "MalformedInput",
+    "ThrottlingException": "Throttling",
+    "AccessDeniedException": "AccessDenied",
+    "UnknownOperationException": "InvalidAction",
+    "MissingAuthenticationTokenException": "MissingAuthenticationToken",
+    "IncompleteSignatureException": "IncompleteSignature",
+    "InvalidSignatureException": "SignatureDoesNotMatch",
 }
 
 

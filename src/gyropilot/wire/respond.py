@@ -42,9 +42,10 @@ def render(shape: Shape | None, response: dict[str, Json] | None) -> bytes:
 def _value(shape: Shape, value: Json, path: str) -> Json:
     if shape.kind == "document":
         return _document(value)
-    _check_kind(shape, value, path)
+    check_kind(shape, value, path)
     if shape.kind == "structure":
-        return _structure(shape, value, path)
+        members = checked_members(shape, value, path)
+        return {name: _value(shape.members[name], inner, f"{path}.{name}") for name, inner in members.items()}
     if shape.kind == "list":
         member = shape.parts["member"]
         return [_value(member, item, f"{path}[{number}]") for number, item in enumerate(value)]
@@ -56,12 +57,14 @@ def _value(shape: Shape, value: Json, path: str) -> Json:
     return value
 
 
-def _check_kind(shape: Shape, value: Json, path: str) -> None:
+def check_kind(shape: Shape, value: Json, path: str) -> None:
+    """Raise ValueError unless a value is of its shape's kind."""
     if not isinstance(value, _TYPES[shape.kind]) or (isinstance(value, bool) and shape.kind != "boolean"):
         raise ValueError(f"{path} must be of kind {shape.kind}, not {type(value).__name__}")
 
 
-def _structure(shape: Shape, value: dict[str, Json], path: str) -> dict[str, Json]:
+def checked_members(shape: Shape, value: dict[str, Json], path: str) -> dict[str, Json]:
+    """Give what a structure holds, without nulls; raise ValueError unless those are members that may stand there."""
     given = {name: inner for name, inner in value.items() if inner is not None}
     unknown = given.keys() - shape.members.keys()
     missing = shape.required - given.keys()
@@ -69,7 +72,7 @@ def _structure(shape: Shape, value: dict[str, Json], path: str) -> dict[str, Jso
         raise ValueError(f"{path} has unknown members {sorted(unknown)} and lacks {sorted(missing)}")
     if shape.is_union and len(given) != 1:
         raise ValueError(f"{path} must have exactly one member, not {sorted(given)}")
-    return {name: _value(shape.members[name], inner, f"{path}.{name}") for name, inner in given.items()}
+    return given
 
 
 def _seconds(value: datetime, path: str) -> float:

@@ -1,6 +1,6 @@
 """The service model: operations and shapes as botocore ships them, the only schema of the wire.
 
-    botocore's service-2.json (sagemaker) and our gyropilot-service-2.json, in the same format
+    botocore's service-2.json (sagemaker, sts) and our gyropilot-service-2.json, in the same format
         --load--> ServiceModel --operations--> Operation --input, output--> Shape --members--> Shape ...
 
 Only the operations asked for are kept, without their documentation: the whole model is 2,000,000 characters.
@@ -21,7 +21,8 @@ from botocore.loaders import JSONFileLoader, Loader
 Kind = Literal[
     "structure", "list", "map", "string", "integer", "long", "float", "double", "boolean", "timestamp", "document"
 ]
-ServiceName = Literal["sagemaker", "gyropilot"]
+ServiceName = Literal["sagemaker", "gyropilot", "sts"]
+Protocol = Literal["json", "query"]
 
 _OUR_MODEL = Path(__file__).with_name("gyropilot-service-2.json")
 
@@ -53,9 +54,12 @@ class Operation:
     name: str
     service: ServiceName
     signing_name: str
+    protocol: Protocol
     input: Shape | None
     output: Shape | None
     errors: frozenset[str]
+    result_wrapper: str
+    """The element that the query protocol puts around an output; empty in other protocols."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,6 +68,11 @@ class ServiceModel:
 
     name: ServiceName
     target_prefix: str
+    """What stands before an operation's name in a target; of a query service, which has none, its signing name."""
+    signing_name: str
+    protocol: Protocol
+    api_version: str
+    xml_namespace: str
     operations: Mapping[str, Operation]
     known_names: frozenset[str]
 
@@ -78,22 +87,29 @@ def load(service: ServiceName, keep: Callable[[str], bool]) -> ServiceModel:
     """Give the model of a service with the operations whose names `keep` accepts."""
     raw = _read(service)
     metadata = raw["metadata"]
+    signing_name = metadata.get("signingName", metadata["endpointPrefix"])
     shapes = _Shapes(raw["shapes"])
     operations = {
         name: Operation(
             name=name,
             service=service,
-            signing_name=metadata.get("signingName", metadata["endpointPrefix"]),
+            signing_name=signing_name,
+            protocol=metadata["protocol"],
             input=shapes.find(operation.get("input")),
             output=shapes.find(operation.get("output")),
             errors=frozenset(error["shape"] for error in operation.get("errors", ())),
+            result_wrapper=(operation.get("output") or {}).get("resultWrapper", ""),
         )
         for name, operation in raw["operations"].items()
         if keep(name)
     }
     return ServiceModel(
         name=service,
-        target_prefix=metadata["targetPrefix"],
+        target_prefix=metadata.get("targetPrefix", signing_name),
+        signing_name=signing_name,
+        protocol=metadata["protocol"],
+        api_version=metadata["apiVersion"],
+        xml_namespace=metadata.get("xmlNamespace", ""),
         operations=operations,
         known_names=frozenset(raw["operations"]),
     )

@@ -1,0 +1,94 @@
+"""The query protocol: botocore's own serializer writes what is read here, and its parser reads what is written."""
+
+from datetime import UTC, datetime
+
+import botocore.loaders
+import botocore.model
+import botocore.parsers
+import botocore.serialize
+import pytest
+
+from gyropilot.errors import MalformedRequest
+from gyropilot.wire import query, service_model
+from gyropilot.wire.service_model import Operation, Shape
+
+
+def shape(kind, name="Shape", members=None, parts=None, required=()):
+    return Shape(
+        name=name, kind=kind, members=members or {}, parts=parts or {}, required=frozenset(required),
+        minimum=None, maximum=None, pattern=None, enum=(), is_union=False, is_sensitive=False,
+    )  # fmt: skip
+
+
+def botocore_model(service, operation):
+    model = botocore.model.ServiceModel(botocore.loaders.Loader().load_service_model(service, "service-2"))
+    return model, model.operation_model(operation)
+
+
+def test_a_form_that_botocore_writes_is_read():
+    model, operation = botocore_model("iam", "GetRole")
+    written = botocore.serialize.create_serializer("query").serialize_to_request({"RoleName": "a b&é="}, operation)
+    body = "&".join(f"{botocore.compat.quote(k)}={botocore.compat.quote(v)}" for k, v in written["body"].items())
+    form = query.read_form(body.encode())
+    assert (form.action, form.version) == ("GetRole", model.api_version)
+    assert query.request(shape("structure", members={"RoleName": shape("string")}), form) == {"RoleName": "a b&é="}
+
+
+def test_structures_lists_numbers_and_booleans_are_read_by_their_shapes():
+    item = shape("structure", members={"Key": shape("string"), "Count": shape("integer")})
+    whole = shape(
+        "structure",
+        members={"Items": shape("list", parts={"member": item}), "On": shape("boolean"), "No": shape("long")},
+    )
+    form = query.read_form(
+        b"Action=A&Version=1&Items.member.10.Key=j&Items.member.2.Key=b&Items.member.2.Count=-3&On=true&No=x&Other.y=1"
+    )
+    assert query.request(whole, form) == {
+        "Items": [{"Key": "b", "Count": -3}, {"Key": "j"}],
+        "On": True,
+        "No": "x",
+        "Other": {"y": "1"},
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"Action=A", b"Version=1", b"Action=A&Version=1&Action=B", b"{}", "Action=é&Version=1".encode(),
+     b"Action=%ff&Version=1", b"Action=A&Version=1" + b"&a=1" * 1000, b"Action=A&Version=1&a=1&a=2"],
+)  # fmt: skip
+def test_what_is_no_form_is_refused(body):
+    with pytest.raises(MalformedRequest):
+        query.read_form(body)
+
+
+@pytest.mark.parametrize("pairs", [b"a=1&a.b=2", b"a.b=1&a=2", b"a.b=1&a.b.c=2", b".".join([b"a"] * 40) + b"=1"])
+def test_names_that_contradict_each_other_or_nest_too_deeply_are_refused(pairs):
+    with pytest.raises(MalformedRequest):
+        query.request(shape("structure"), query.read_form(b"Action=A&Version=1&" + pairs))
+
+
+def test_an_answer_is_read_by_botocore():
+    model, operation = botocore_model("iam", "GetRole")
+    ours = service_model.load("sts", lambda _: False)
+    assert ours.protocol == "query"
+    role = {
+        "Path": "/", "RoleName": "<a>&", "RoleId": "R", "Arn": "arn:aws:iam::1:role/a",
+        "CreateDate": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "MaxSessionDuration": 3600,
+        "Tags": [{"Key": "k", "Value": "v"}, {"Key": "l", "Value": ""}],
+    }  # fmt: skip
+    tag = shape("structure", members={"Key": shape("string"), "Value": shape("string")})
+    members = {name: shape("string") for name in ("Path", "RoleName", "RoleId", "Arn")}
+    members |= {"CreateDate": shape("timestamp"), "MaxSessionDuration": shape("integer")}
+    members["Tags"] = shape("list", parts={"member": tag})
+    output = shape("structure", members={"Role": shape("structure", members=members)}, required=("Role",))
+    described = Operation(
+        name="GetRole", service="sts", signing_name="iam", protocol="query", input=None, output=output,
+        errors=frozenset(), result_wrapper="GetRoleResult",
+    )  # fmt: skip
+    body = query.render(described, model.metadata["xmlNamespace"], {"Role": role}, "id-1")
+    response = {"status_code": 200, "headers": {}, "body": body}
+    parsed = botocore.parsers.create_parser("query").parse(response, operation.output_shape)
+    assert parsed["Role"] == role
+    assert parsed["ResponseMetadata"]["RequestId"] == "id-1"
+    with pytest.raises(ValueError, match="lacks"):
+        query.render(described, "", {}, "id-1")
