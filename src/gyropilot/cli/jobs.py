@@ -196,6 +196,7 @@ def _print_job(job: Mapping[str, Json], progress: Progress) -> None:
         *((("Reason", job["FailureReason"]),) if "FailureReason" in job else ()),
         *(("In part", one["PartialFailureMessage"]) for one in job.get("PartialFailureReasons", ())),
         *(("Resolved", text) for text in _flattened(job.get("ResolvedAttributes", {}))),
+        *_stand_in(progress.used),
         *(("Used", text) for text in _used(progress.used)),
         *(("Input", _place(channel)) for channel in job["AutoMLJobInputDataConfig"]),
         ("Output", f"{job['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job['AutoMLJobName']}/"),
@@ -207,6 +208,11 @@ def _print_job(job: Mapping[str, Json], progress: Progress) -> None:
     if metrics:
         rows = [(one["StandardMetricName"], one["Set"], texts.number(one["Value"])) for one in metrics]
         click.echo("\n" + texts.columns(rows, headings=("METRIC", "SET", "VALUE")))
+
+
+def _stand_in(spec: Mapping[str, Json]) -> list[tuple[str, str]]:
+    loaded, requested = spec.get("loaded_model"), spec.get("base_model")
+    return [] if loaded in (None, requested) else [("Stand-in", f"{loaded} is trained, it stands in for {requested}")]
 
 
 def _used(spec: Mapping[str, Json]) -> list[str]:

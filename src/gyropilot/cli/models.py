@@ -28,7 +28,7 @@ Json = Any
 
 @click.group()
 def models() -> None:
-    """List, show, pull, add and remove base models."""
+    """List, show, pull, add and remove base models, and let small ones stand in for big ones."""
 
 
 @models.command("list")
@@ -38,10 +38,11 @@ def list_models(home: Path | None, as_json: bool) -> None:
     """List the base models that a job may name, and which of them are here."""
     store = _store(home)
     installed = {one.name: one for one in store.installed()}
+    loaded = {one.name: one.loaded for one in store.stand_ins()}
     if as_json:
-        click.echo(texts.as_json([_described(name, installed.get(name)) for name in _names(installed)]))
+        click.echo(texts.as_json([_described(name, installed.get(name), store) for name in _names(installed)]))
         return
-    rows = [_listed(name, installed.get(name)) for name in _names(installed)]
+    rows = [_listed(name, installed.get(name), loaded.get(name)) for name in _names(installed)]
     click.echo(
         texts.columns(rows, headings=("NAME", "HERE", "PARAMETERS", "CONTEXT", "ROWS", "LICENCE", "EULA", "TUNABLE"))
     )
@@ -54,10 +55,10 @@ def list_models(home: Path | None, as_json: bool) -> None:
 def show(name: str, home: Path | None, as_json: bool) -> None:
     """Show a base model: licence, limits, where its weights come from, and what is here."""
     store = _store(home)
-    installed = store.find(name)
+    installed = next((one for one in store.installed() if one.name == name), None)
     if installed is None and catalog.find(name) is None:
         raise _unknown(name, store)
-    described = _described(name, installed)
+    described = _described(name, installed, store)
     if as_json:
         click.echo(texts.as_json(described))
         return
@@ -143,6 +144,36 @@ def remove(name: str, home: Path | None) -> None:
     click.echo(f"Removed {name}.")
 
 
+@models.command("stand-in")
+@click.argument("name")
+@click.argument("model", required=False)
+@click.option("--remove", "is_removed", is_flag=True, help="Forget what stands in for NAME.")
+@options.home
+def stand_in(name: str, model: str | None, is_removed: bool, home: Path | None) -> None:
+    """Let the installed MODEL stand in for NAME: jobs that name the one train the other.
+
+    So a program that names a model of 7 billion parameters runs on a laptop, unchanged. The job's events, its
+    description, lineage and report name the model that was really trained. The licence of NAME has to be accepted in
+    requests as ever, and the narrower limits of the two hold.
+
+    \b
+    gyropilot models stand-in Falcon7BInstruct SmolLM2-135M-Instruct
+    gyropilot models stand-in --remove Falcon7BInstruct
+    """
+    store = _store(home)
+    if is_removed == (model is not None):
+        raise click.UsageError("Give NAME and MODEL, or --remove and NAME alone.")
+    if model is None:
+        store.remove_stand_in(name)
+        click.echo(f"Nothing stands in for {printable(name)} any more.")
+        return
+    store.add_stand_in(name, model)
+    click.echo(
+        f"{model} stands in for {name}: jobs that name {name} train {model}."
+        f"  Undo: gyropilot models stand-in --remove {name}"
+    )
+
+
 class ProgressLine:
     """Shows how an installation goes: a line that moves in a terminal, a line a phase elsewhere."""
 
@@ -204,12 +235,12 @@ def _names(installed: Mapping[str, InstalledModel]) -> list[str]:
     return [*known, *sorted(installed.keys() - set(known))]
 
 
-def _listed(name: str, installed: InstalledModel | None) -> tuple[str, ...]:
+def _listed(name: str, installed: InstalledModel | None, loaded: str | None) -> tuple[str, ...]:
     facts = installed or catalog.find(name)
     assert facts is not None
     return (
         name,
-        "yes" if installed else "no",
+        "yes" if installed else "no" if loaded is None else f"no, by {loaded}",
         _count(facts.parameters),
         str(facts.context_tokens),
         str(facts.max_rows),
@@ -223,7 +254,7 @@ def _count(parameters: int) -> str:
     return f"{parameters / 1e9:.3g} B" if parameters >= 1e9 else f"{parameters / 1e6:.3g} M"
 
 
-def _described(name: str, installed: InstalledModel | None) -> dict[str, Json]:
+def _described(name: str, installed: InstalledModel | None, store: BaseModelStore) -> dict[str, Json]:
     facts = installed or catalog.find(name)
     assert facts is not None
     shared: dict[str, Json] = {
@@ -240,8 +271,11 @@ def _described(name: str, installed: InstalledModel | None) -> dict[str, Json]:
         "is_tunable": _is_tunable(facts.architecture),
     }
     if installed is None:
-        return shared | {"install": _way_in(name)}
+        made = store.stand_in_for(name)
+        stood_in = {} if made is None else {"stand_in": made.loaded, "stands_in_since": made.created_at}
+        return shared | stood_in | {"install": _way_in(name)}
     return shared | {
+        "stands_in_for": [one.name for one in store.stand_ins() if one.loaded == name],
         "path": str(installed.path),
         "size_bytes": installed.size_bytes,
         "source": installed.source,
