@@ -9,6 +9,8 @@ from gyropilot.settings import Settings
 from gyropilot.store import objects, roles
 from gyropilot.store.database import Database
 from gyropilot.store.principals import Credentials
+from gyropilot.store.role_objects import RoleStores
+from gyropilot.store.seals import Seal
 
 REGION = "us-east-1"
 ROLE = names.role_arn(names.ACCOUNT_ID, names.DEFAULT_ROLE_NAME)
@@ -18,17 +20,20 @@ def build(home, problems, **chosen):
     settings = Settings(home=home, **chosen)
     for folder in (settings.scratch, settings.logs):
         folder.mkdir(parents=True, exist_ok=True)
-    db = Database.open(settings.database_url)
+    db = Database.open(settings.database)
     roles.ensure_default(db, ROLE)
     store = objects.open_objects(settings)
     store.create_bucket("data")
     store.put_bytes("data", "numbers/a.csv", b"1\n2\n3\n", "text/csv")
+    seal = Seal.open(settings.seal)
     return House(
         settings=settings,
         db=db,
         objects=store,
         base_models=BaseModelStore(settings.base_models, settings.allow_downloads),
-        credentials=Credentials.open(settings.credentials, settings.account_id),
+        credentials=Credentials.open(settings.credentials, settings.account_id, db=db, seal=seal),
+        seal=seal,
+        role_stores=RoleStores(store, seal),
         problems=problems,
     )
 

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 import logging
 import os
 import signal
 import socket
-import tempfile
+import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import uvicorn
 
-from gyropilot import clock, log, names
+from gyropilot import log, names
 from gyropilot.api import app as api_app
 from gyropilot.base_models.store import BaseModelStore
-from gyropilot.cli import machine
+from gyropilot.cli import machine, notes
 from gyropilot.control.house import House
 from gyropilot.engine.local_process import LocalProcessEngine
 from gyropilot.errors import InvalidRequest
 from gyropilot.problems.catalog import PROBLEMS
 from gyropilot.s3 import app as s3_app
 from gyropilot.settings import Settings
-from gyropilot.store import leases, objects, roles
-from gyropilot.store.database import Database, HomeLock, lock_home
+from gyropilot.store import home_locks, leases, objects, roles
+from gyropilot.store.database import Database
 from gyropilot.store.folder_objects import FolderObjects
+from gyropilot.store.home_locks import HomeLock
 from gyropilot.store.principals import Credentials
+from gyropilot.store.role_objects import RoleStores
+from gyropilot.store.seals import Seal
 from gyropilot.wire import signature
 from gyropilot.worker.loop import Worker
 
@@ -40,28 +41,49 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Announce = Callable[[Settings], None]
 
 
-def serve_all(settings: Settings, announce: Callable[[Settings], None]) -> None:
+def serve_all(settings: Settings, announce: Announce) -> None:
     """Run every part of the service in this process until a signal ends it.
 
     `announce` is called once requests are taken, with the port that was really bound.
     """
-    log.set_up(level=logging.getLevelNamesMapping()[settings.log_level.upper()])
-    settings = fitted(settings)
+    settings = _prepared(settings)
     # The port first: a start that fails on it leaves no new folders.
-    with _listening(settings) as listener, _own_home(settings):
-        settings = replace(settings, port=listener.getsockname()[1])
-        house = _open_house(settings)
-        leases.release_all(house.db)
-        worker = Worker(house, LocalProcessEngine(cores=_cores(settings), memory_bytes=_memory_bytes(settings)))
-        worker.start()
-        try:
-            _serve(house, listener, announce)
-        finally:
-            worker.stop()
-            settings.address.unlink(missing_ok=True)
-            house.db.close()
+    with _listening(settings) as listener, _home(settings), _house(settings, listener) as house, _working(house):
+        _serve(house, listener, announce)
+
+
+def serve_api(settings: Settings, announce: Announce) -> None:
+    """Answer calls in this process until a signal ends it; others work on the jobs.
+
+    Raises:
+        InvalidRequest: the database is an SQLite file.
+    """
+    settings = _prepared(settings)
+    _refuse_sqlite(settings, "api")
+    with _listening(settings) as listener, _home(settings), _house(settings, listener) as house:
+        _serve(house, listener, announce)
+
+
+def work(settings: Settings, announce: Announce) -> None:
+    """Work on jobs in this process until a signal ends it; others answer calls.
+
+    `announce` is called once jobs are taken.
+
+    Raises:
+        InvalidRequest: the database is an SQLite file.
+    """
+    settings = _prepared(settings)
+    _refuse_sqlite(settings, "worker")
+    ended = threading.Event()
+    with _home(settings), _house(settings) as house:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ended.set())
+        with _working(house):
+            announce(settings)
+            ended.wait()
 
 
 def fitted(settings: Settings) -> Settings:
@@ -95,7 +117,25 @@ def _loopback_address(host: str) -> str:
     return host
 
 
-def _serve(house: House, listener: socket.socket, announce: Callable[[Settings], None]) -> None:
+def _prepared(settings: Settings) -> Settings:
+    log.set_up(level=logging.getLevelNamesMapping()[settings.log_level.upper()])
+    os.umask(0o077)
+    # Until a part takes over, a request to end reads like Ctrl-C: what was begun is undone on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return fitted(settings)
+
+
+def _refuse_sqlite(settings: Settings, command: str) -> None:
+    if not settings.database_url:
+        raise InvalidRequest(
+            where="setting database_url",
+            problem=f"is empty, so the database is an SQLite file, which one process must own; gyropilot {command} is"
+            " for several processes that meet in a PostgreSQL database",
+            fix="run everything in one process with gyropilot up, or set GYROPILOT_DATABASE_URL",
+        )
+
+
+def _serve(house: House, listener: socket.socket, announce: Announce) -> None:
     config = uvicorn.Config(
         _doors(house),
         http="h11",
@@ -110,26 +150,46 @@ def _serve(house: House, listener: socket.socket, announce: Callable[[Settings],
     # uvicorn raises the signal that ended it once more; unhandled, it would kill us before jobs are handed back.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _ended_by_uvicorn)
-    _note_address(house.settings)
-    announce(house.settings)
-    uvicorn.Server(config).run(sockets=[listener])
+    with notes.noted(house.settings):
+        announce(house.settings)
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _ended_by_uvicorn(_number: int, _frame: object) -> None:
     """Do nothing: serving has ended, and what follows it ends the process."""
 
 
-def _open_house(settings: Settings) -> House:
-    db = Database.open(settings.database_url)
-    roles.ensure_default(db, names.role_arn(settings.account_id, names.DEFAULT_ROLE_NAME))
-    return House(
-        settings=settings,
-        db=db,
-        objects=objects.open_objects(settings),
-        base_models=BaseModelStore(settings.base_models, settings.allow_downloads),
-        credentials=Credentials.open(settings.credentials, settings.account_id),
-        problems=PROBLEMS,
-    )
+@contextmanager
+def _house(settings: Settings, listener: socket.socket | None = None) -> Iterator[House]:
+    if listener is not None:
+        settings = replace(settings, port=listener.getsockname()[1])
+    db = Database.open(settings.database)
+    try:
+        roles.ensure_default(db, names.role_arn(settings.account_id, names.DEFAULT_ROLE_NAME))
+        yield House(
+            settings=settings,
+            db=db,
+            objects=objects.open_objects(settings),
+            base_models=BaseModelStore(settings.base_models, settings.allow_downloads),
+            credentials=Credentials.open(settings.credentials, settings.account_id),
+            problems=PROBLEMS,
+        )
+    finally:
+        db.close()
+
+
+@contextmanager
+def _working(house: House) -> Iterator[None]:
+    """Work on jobs while the block runs; at its end they are handed back."""
+    settings = house.settings
+    engine = LocalProcessEngine(cores=_cores(settings), memory_bytes=_memory_bytes(settings))
+    worker = Worker(house, engine)
+    with home_locks.join_crew(settings.home, when_first=lambda: leases.release_all(house.db)):
+        worker.start()
+        try:
+            yield
+        finally:
+            worker.stop()
 
 
 def _doors(house: House) -> App:
@@ -152,11 +212,10 @@ def _is_for_s3(scope: Scope) -> bool:
     return scope.get("path") not in {"/", "/health"}
 
 
-def _own_home(settings: Settings) -> HomeLock:
-    """Take sole ownership of the home, and make the folders in it."""
-    os.umask(0o077)
+def _home(settings: Settings) -> HomeLock:
+    """Take the home, alone if the database lies in it, and make the folders in it."""
     try:
-        lock = lock_home(settings.home)
+        lock = home_locks.share(settings.home) if settings.database_url else home_locks.own(settings.home)
         for folder in (settings.scratch, settings.logs):
             folder.mkdir(exist_ok=True)
     except OSError as error:
@@ -186,23 +245,6 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
             ) from error
         listener.listen(128)
         yield listener
-
-
-def _note_address(settings: Settings) -> None:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    noted = {
-        "url": f"http://{host}:{settings.port}",
-        "pid": os.getpid(),
-        "region": settings.region,
-        "account_id": settings.account_id,
-        "role_arn": names.role_arn(settings.account_id, names.DEFAULT_ROLE_NAME),
-        "s3_endpoint": settings.s3_endpoint,
-        "started_at": clock.now().isoformat(),
-    }
-    handle, temporary = tempfile.mkstemp(dir=settings.home)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(noted, file)
-    Path(temporary).replace(settings.address)
 
 
 def _cores(settings: Settings) -> int:

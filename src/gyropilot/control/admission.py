@@ -8,21 +8,21 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
+from gyropilot.control import roles, tags
 from gyropilot.control.house import House
 from gyropilot.data import channels
-from gyropilot.errors import Fault, InvalidData, InvalidRequest, MissingExtra
+from gyropilot.errors import Fault, InvalidData, InvalidRequest, MissingExtra, NotAllowed
 from gyropilot.names import is_s3_uri, is_under, split_s3_uri
 from gyropilot.problems import catalog
 from gyropilot.problems.contract import Problem, RequestContext, Spec
-from gyropilot.store import roles
-from gyropilot.store.objects import ObjectInfo
 from gyropilot.store.principals import Principal
+from gyropilot.store.role_objects import RoleObjects
+from gyropilot.store.roles import Role
+from gyropilot.store.seals import SealBroken
 
 Json = Any
-
-_EVERYWHERE = ("s3://*",)
 
 
 def admit(house: House, principal: Principal, request: Mapping[str, Json]) -> tuple[Problem, Spec]:
@@ -32,11 +32,23 @@ def admit(house: House, principal: Principal, request: Mapping[str, Json]) -> tu
         InvalidRequest: with every fault found in the request.
         MissingExtra: the problem's optional dependencies are not installed.
     """
-    faults = [*_refused_fields(request), *_tag_faults(request), *_location_faults(house, principal, request)]
+    faults = [
+        *_refused_fields(request),
+        *tags.faults_of(request.get("Tags", [])),
+        *_location_faults(house, principal, request),
+    ]
     problem, spec = _read(house, request, faults)
     if faults or problem is None or spec is None:
         raise InvalidRequest.of(faults)
     return problem, spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Places:
+    """A role that may be passed, and what it reaches."""
+
+    role: Role
+    objects: RoleObjects
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,28 +105,26 @@ def _refused_fields(request: Mapping[str, Json]) -> Iterator[Fault]:
         )
 
 
-def _tag_faults(request: Mapping[str, Json]) -> Iterator[Fault]:
-    keys = [tag["Key"] for tag in request.get("Tags", [])]
-    for key in sorted({key for key in keys if keys.count(key) > 1}):
-        yield Fault(where="Tags", found=key, problem="this key stands more than once", fix="give each key once")
-
-
 def _location_faults(house: House, principal: Principal, request: Mapping[str, Json]) -> Iterator[Fault]:
-    role = roles.find(house.db, request["RoleArn"])
-    if role is None or not ({"*", principal.access_key_id} & set(role.passable_by)):
+    role = roles.find_passable(house, principal, request["RoleArn"])
+    if role is None:
         yield Fault(
             where="RoleArn",
             found=request["RoleArn"],
             problem="no such role, or it may not be passed by this access key",
-            fix="use the role that `gyropilot env` prints as GYROPILOT_ROLE_ARN",
+            fix="`gyropilot roles list` shows what there is; `gyropilot env` prints the default role",
         )
-        role = None
+    places = None
+    if role is not None:
+        try:
+            places = _Places(role=role, objects=house.objects_of(role))
+        except SealBroken as error:
+            fix = "ask an admin to make the role anew"
+            yield Fault(where="RoleArn", found=role.arn, problem=f"cannot be used: {error}", fix=fix)
     for number, channel in enumerate(request["AutoMLJobInputDataConfig"]):
-        prefixes = role.read_prefixes if role else _EVERYWHERE
-        yield from _channel_faults(house, channel_path(number), source_of(channel), prefixes)
+        yield from _channel_faults(places, channel_path(number), source_of(channel))
     output = request["OutputDataConfig"]["S3OutputPath"]
-    prefixes = role.write_prefixes if role else _EVERYWHERE
-    yield from _uri_faults(house, "OutputDataConfig.S3OutputPath", output, prefixes, "write")
+    yield from _uri_faults(places, "OutputDataConfig.S3OutputPath", output, "write")
 
 
 def source_of(channel: Mapping[str, Json]) -> S3Source:
@@ -123,49 +133,55 @@ def source_of(channel: Mapping[str, Json]) -> S3Source:
     return S3Source(s3_data_type=source["S3DataType"], s3_uri=source["S3Uri"])
 
 
-def readable_objects(house: House, source: S3Source, prefixes: tuple[str, ...]) -> list[ObjectInfo]:
-    """Give a channel's objects in key order, of those only what the role's prefixes cover.
-
-    Raises:
-        InvalidData: there is none, or the channel cannot be listed.
-    """
-    found = [
-        info
-        for info in channels.resolve(house.objects, source)
-        if any(is_under(f"s3://{info.bucket}/{info.key}", prefix) for prefix in prefixes)
-    ]
-    if not found:
-        raise InvalidData(
-            where=source.s3_uri, problem="holds no object that the role may read", fix="use another place or role"
-        )
-    return found
-
-
-def _channel_faults(house: House, where: str, source: S3Source, prefixes: tuple[str, ...]) -> Iterator[Fault]:
-    faults = list(_uri_faults(house, where, source.s3_uri, prefixes, "read"))
+def _channel_faults(places: _Places | None, where: str, source: S3Source) -> Iterator[Fault]:
+    faults = list(_uri_faults(places, where, source.s3_uri, "read"))
     yield from faults
-    if faults or source.s3_data_type != "S3Prefix":  # whether another kind may be is the problem type's rule
+    # Whether another kind than S3Prefix may be is the problem type's rule.
+    if faults or places is None or source.s3_data_type != "S3Prefix":
         return
     try:
-        readable_objects(house, source, prefixes)
+        channels.resolve(places.objects, source)
     except InvalidData as error:
         for fault in error.faults:
             yield replace(fault, where=where, found=fault.found or source.s3_uri)
+    except (NotAllowed, OSError) as error:
+        yield _store_fault(where, source.s3_uri, error)
 
 
-def _uri_faults(house: House, where: str, uri: str, prefixes: tuple[str, ...], verb: str) -> Iterator[Fault]:
-    bucket, key = split_s3_uri(uri)
+def _uri_faults(places: _Places | None, where: str, uri: str, verb: Literal["read", "write"]) -> Iterator[Fault]:
+    _, key = split_s3_uri(uri)
     if not is_s3_uri(uri):
         yield Fault(where=where, found=uri, problem="is not an s3 URI", fix="write s3://bucket/key")
     elif any(segment in {"..", "."} for segment in key.split("/")):
         yield Fault(where=where, found=uri, problem="has a segment . or ..", fix="name the key in full")
-    elif not any(is_under(uri, prefix) for prefix in prefixes):
-        covered = ", ".join(prefixes) or "nothing"
-        problem = f"lies outside what the role may {verb}: {covered}"
+    elif places is not None:  # without a role there is no store to look into
+        yield from _place_faults(places, where, uri, verb)
+
+
+def _place_faults(places: _Places, where: str, uri: str, verb: Literal["read", "write"]) -> Iterator[Fault]:
+    prefixes = places.role.read_prefixes if verb == "read" else places.role.write_prefixes
+    if not any(is_under(uri, prefix) for prefix in prefixes):
+        problem = f"lies outside what the role may {verb}: {', '.join(prefixes) or 'nothing'}"
         yield Fault(where=where, found=uri, problem=problem, fix="use another place or another role")
-    elif not house.objects.bucket_exists(bucket):
+        return
+    bucket, _ = split_s3_uri(uri)
+    try:
+        is_there = places.objects.bucket_exists(bucket)
+    except (NotAllowed, OSError) as error:
+        yield _store_fault(where, uri, error)
+        return
+    if not is_there:
         problem = f"there is no bucket {bucket!r}"
         yield Fault(where=where, found=uri, problem=problem, fix=f"create it: aws s3 mb s3://{bucket}")
+
+
+def _store_fault(where: str, uri: str, error: Exception) -> Fault:
+    return Fault(
+        where=where,
+        found=uri,
+        problem=f"the role's object store cannot be used: {error}",
+        fix="see that it runs and takes the role's keys; `gyropilot roles show` names it",
+    )
 
 
 def _value_at(request: Mapping[str, Json], path: str) -> Json:

@@ -10,6 +10,9 @@ from gyropilot.settings import Settings
 from gyropilot.store.database import Database
 from gyropilot.store.objects import Objects
 from gyropilot.store.principals import Credentials
+from gyropilot.store.role_objects import RoleObjects, RoleStores
+from gyropilot.store.roles import Role
+from gyropilot.store.seals import Seal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,4 +24,10 @@ class House:
     objects: Objects
     base_models: BaseModelStore
     credentials: Credentials
+    seal: Seal
+    role_stores: RoleStores
     problems: tuple[Problem, ...]
+
+    def objects_of(self, role: Role) -> RoleObjects:
+        """Give the objects that a role may use, in the service's store or in the role's own."""
+        return self.role_stores.of(role)

@@ -3,7 +3,7 @@
     <root>/.drafts/            bytes on their way in
     <root>/.locks/<bucket>     held while a bucket is changed
     <root>/.uploads/<id>/      multipart uploads under way (folder_uploads.py)
-    <root>/<bucket>/@bucket    when the bucket was created
+    <root>/<bucket>/@bucket    when the bucket was created, and whose it is
     <root>/<bucket>/...        objects: a record and the file of bytes that it names (object_names.py)
 
 A put writes and syncs new bytes and a new record, then renames the record over the old one: that rename is the put.
@@ -12,16 +12,17 @@ A put writes and syncs new bytes and a new record, then renames the record over 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from gyropilot import clock
 from gyropilot.errors import InvalidData, InvalidRequest, NotFound
-from gyropilot.names import new_id
+from gyropilot.names import ACCOUNT_ID, new_id
 from gyropilot.store import object_records
 from gyropilot.store.object_files import (
     BLOCK_BYTES,
@@ -48,9 +49,14 @@ Check = Callable[[StoredObject | None], None]
 
 
 class FolderObjects:
-    """Objects below `root`; any number of threads and processes may use one root at a time."""
+    """Objects below `root`; any number of threads and processes may use one root at a time.
 
-    def __init__(self, root: Path) -> None:
+    Buckets belong to accounts; those that say nothing of theirs, to `first_account`. Who may do what is the caller's
+    to know (`role_objects.py`, the S3 door).
+    """
+
+    def __init__(self, root: Path, first_account: str = ACCOUNT_ID) -> None:
+        self.first_account = first_account
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root = Path(os.path.realpath(root))
         self.drafts = make_folders(self.root, (".drafts",))
@@ -68,13 +74,24 @@ class FolderObjects:
         names = sorted(entry.name for entry in os.scandir(self.root) if is_bucket_name(entry.name))
         found = [(name, object_records.read_json(self.root / name / "@bucket")) for name in names]
         return [
-            Bucket(name=name, created_at=datetime.fromisoformat(str(values["created_at"])))
+            Bucket(
+                name=name,
+                created_at=datetime.fromisoformat(str(values["created_at"])),
+                account_id=self._owner_in(values),
+            )
             for name, values in found
             if values is not None
         ]
 
-    def create_bucket(self, bucket: str) -> bool:
-        """Create a bucket; False where it was there.
+    def owner_of(self, bucket: str) -> str | None:
+        """Give the account that a bucket belongs to; None where there is no such bucket."""
+        if not is_bucket_name(bucket):
+            return None
+        values = object_records.read_json(self.root / bucket / "@bucket")
+        return None if values is None else self._owner_in(values)
+
+    def create_bucket(self, bucket: str, account_id: str = "") -> bool:
+        """Create a bucket of an account, by default the first; False where it was there.
 
         Raises:
             InvalidRequest: the name cannot name a bucket.
@@ -87,7 +104,8 @@ class FolderObjects:
             if self.bucket_exists(bucket):
                 return False
             folder = make_folders(self.root, (bucket,))
-            self.write_whole(folder / "@bucket", f'{{"created_at": "{clock.now().isoformat()}"}}'.encode())
+            values = {"created_at": clock.now().isoformat(), "account_id": account_id or self.first_account}
+            self.write_whole(folder / "@bucket", json.dumps(values).encode())
             return True
 
     def delete_bucket(self, bucket: str) -> Literal["deleted", "not empty"]:
@@ -264,6 +282,9 @@ class FolderObjects:
             for block in blocks:
                 draft.write(block)
             return self.commit(draft, bucket, key, ObjectDetails(content_type=content_type), check=_nothing).info
+
+    def _owner_in(self, values: Mapping[str, object]) -> str:
+        return str(values.get("account_id") or self.first_account)
 
     def _opened(self, bucket: str, key: str) -> tuple[StoredObject, BinaryIO]:
         opened = self.open(bucket, key)

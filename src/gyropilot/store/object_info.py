@@ -58,6 +58,8 @@ class Bucket:
 
     name: str
     created_at: datetime
+    account_id: str
+    """Whose it is."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 Objects (contract)
 ├── FolderObjects   folder_objects.py   the embedded store below the home folder; the S3 door serves it
-└── RemoteObjects   remote_objects.py   any S3 endpoint, by s3fs
+├── RemoteObjects   remote_objects.py   any S3 endpoint, by s3fs
+└── RoleObjects     role_objects.py     what a role may use of one of these
 """
 
 from __future__ import annotations
@@ -76,4 +77,4 @@ def open_objects(settings: Settings) -> Objects:
     """Give the store that the settings name: an external S3 endpoint, or the folder below the home."""
     if settings.s3_endpoint:
         return RemoteObjects(endpoint_url=settings.s3_endpoint, region=settings.region)
-    return FolderObjects(settings.objects)
+    return FolderObjects(settings.objects, settings.account_id)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gyropilot import clock
+from gyropilot.control import roles
 from gyropilot.control.house import House
 from gyropilot.engine.engine import Ending
 from gyropilot.errors import TrainingFailed
@@ -112,7 +113,8 @@ class CandidateRuns:
         self._book.progress({"phase": "uploading", "done": 0, "total": 1, "unit": "candidates", "values": {}})
         # Noted first: the write proves that the lease holds, and tells a later run what may have been put.
         self._book.note("put", sorted({*(self._book.noted("put") or []), *publishing.names_in(output)}))
-        digests = publishing.publish(self._house.objects, output, self._uri)
+        objects = roles.objects_of_job(self._house, self._book.job.request["RoleArn"])
+        digests = publishing.publish(objects, output, self._uri)
         self._book.note("published", {**(self._book.noted("published") or {}), **digests})
         self._book.note("results", {**(self._book.noted("results") or {}), name: result})
 

@@ -15,13 +15,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from gyropilot import clock
+from gyropilot.control import roles
 from gyropilot.control.house import House
 from gyropilot.engine.engine import Engine
 from gyropilot.errors import GyropilotError, LeaseLost, TrainingFailed
 from gyropilot.problems import catalog, tasks
 from gyropilot.problems.contract import ProfileTask
+from gyropilot.store.job_logs import JobLog
 from gyropilot.store.jobs import JobChanges, JobRecord
 from gyropilot.store.leases import Lease
+from gyropilot.store.role_objects import RoleObjects
 from gyropilot.store.statuses import Status
 from gyropilot.worker import publishing, ranking, staging
 from gyropilot.worker.candidate_runs import CandidateRuns, EndedBy, failure_reason
@@ -56,7 +59,7 @@ class JobRun:
         signals = Signals(
             lease_lost=self._keeper.lost, stop_requested=self._keeper.stop_requested, going_down=going_down
         )
-        log = house.settings.logs / f"{job.id}.log"
+        log = JobLog(house.settings.logs / job.id, most_bytes=house.settings.log_mib_per_job * 2**20)
         self._children = Children(engine, self._book, signals, share, scratch=self._folder / "child", log=log)
         self._candidates = CandidateRuns(house, self._book, self._children, signals, self._problem, self._folder)
 
@@ -150,7 +153,7 @@ class JobRun:
         if best is None:
             raise TrainingFailed("The time limit ended the job before any model was trained; raise the limit.")
         self._book.note("put", [*self._book.noted("put"), publishing.MANIFEST])
-        digest = publishing.publish_manifest(self._house.objects, self._uri, self._book.noted("published"))
+        digest = publishing.publish_manifest(self._objects(), self._uri, self._book.noted("published"))
         named = self._book.noted("results")[best.name]["artifacts"]
         artifacts = {name: f"{self._uri}/{path}" for name, path in named.items()}
         artifacts |= {"output": self._uri, "manifest": f"{self._uri}/{publishing.MANIFEST}", "manifest_sha256": digest}
@@ -159,6 +162,9 @@ class JobRun:
             status=status, secondary_status=secondary_status, best_candidate=best.name, artifacts=artifacts
         )
         self._book.write(changes)
+
+    def _objects(self) -> RoleObjects:
+        return roles.objects_of_job(self._house, self._book.job.request["RoleArn"])
 
     def _leave_if_stopped(self) -> None:
         if self._keeper.stop_requested.is_set():
@@ -178,7 +184,7 @@ class JobRun:
 
     def _fail(self, reason: str) -> None:
         try:
-            publishing.withdraw(self._house.objects, self._book.noted("put") or [], self._uri)
+            publishing.withdraw(self._objects(), self._book.noted("put") or [], self._uri)
         except (OSError, GyropilotError):
             logger.exception("job %s: artifacts could not be withdrawn", self._book.job.name)
         self._book.close_candidates("Failed", reason)

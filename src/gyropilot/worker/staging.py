@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gyropilot.control.admission import S3Source, readable_objects, source_of
+from gyropilot.control import roles
+from gyropilot.control.admission import S3Source, source_of
 from gyropilot.control.house import House
+from gyropilot.data import channels
 from gyropilot.problems.contract import LocalChannel, LocalFile
-from gyropilot.store import roles
+from gyropilot.store.objects import Objects
 
 Json = Any
 
@@ -18,11 +20,11 @@ def pin(house: House, request: Mapping[str, Json]) -> list[Json]:
     """List the objects of each channel and give them as JSON, one list a channel.
 
     Raises:
-        InvalidData: a channel holds no object (any more), or the role is gone.
+        InvalidData: a channel holds no object (any more).
+        NotAllowed: the role is gone.
     """
-    role = roles.find(house.db, request["RoleArn"])
-    prefixes = role.read_prefixes if role else ()
-    return [_pinned_channel(house, source_of(channel), prefixes) for channel in request["AutoMLJobInputDataConfig"]]
+    objects = roles.objects_of_job(house, request["RoleArn"])
+    return [_pinned_channel(objects, source_of(channel)) for channel in request["AutoMLJobInputDataConfig"]]
 
 
 def fetch(house: House, request: Mapping[str, Json], pinned: list[Json], folder: Path) -> tuple[LocalChannel, ...]:
@@ -30,29 +32,31 @@ def fetch(house: House, request: Mapping[str, Json], pinned: list[Json], folder:
 
     Raises:
         InvalidData: an object is not the one that was pinned.
+        NotAllowed: the role is gone, or does not cover an object any more.
     """
+    objects = roles.objects_of_job(house, request["RoleArn"])
     folder.mkdir(parents=True, exist_ok=True)
     return tuple(
         LocalChannel(
             channel_type=channel.get("ChannelType", "training"),
             content_type=channel.get("ContentType", "text/csv;header=present"),
             compression=channel.get("CompressionType", "None"),
-            files=tuple(_local_file(house, one, folder / f"{number}-{i}") for i, one in enumerate(pinned[number])),
+            files=tuple(_local_file(objects, one, folder / f"{number}-{i}") for i, one in enumerate(pinned[number])),
         )
         for number, channel in enumerate(request["AutoMLJobInputDataConfig"])
     )
 
 
-def _pinned_channel(house: House, source: S3Source, prefixes: tuple[str, ...]) -> list[Json]:
+def _pinned_channel(objects: Objects, source: S3Source) -> list[Json]:
     return [
         {"bucket": one.bucket, "key": one.key, "etag": one.etag, "size_bytes": one.size_bytes}
-        for one in readable_objects(house, source, prefixes)
+        for one in channels.resolve(objects, source)
     ]
 
 
-def _local_file(house: House, pinned: Mapping[str, Json], path: Path) -> LocalFile:
+def _local_file(objects: Objects, pinned: Mapping[str, Json], path: Path) -> LocalFile:
     if not path.exists() or path.stat().st_size != pinned["size_bytes"]:
-        house.objects.fetch(pinned["bucket"], pinned["key"], path, etag=pinned["etag"])
+        objects.fetch(pinned["bucket"], pinned["key"], path, etag=pinned["etag"])
     return LocalFile(
         path=path,
         uri=f"s3://{pinned['bucket']}/{pinned['key']}",
