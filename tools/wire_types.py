@@ -18,6 +18,9 @@ OPERATIONS = (
     "ListAutoMLJobs",
     "ListCandidatesForAutoMLJob",
     "StopAutoMLJob",
+    "AddTags",
+    "ListTags",
+    "DeleteTags",
 )
 TARGET = Path(__file__).parents[1] / "src" / "gyropilot" / "wire" / "types.py"
 

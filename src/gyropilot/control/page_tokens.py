@@ -21,6 +21,11 @@ def write(listing: Mapping[str, Json], cursor: Cursor) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
+def next_token(listing: Mapping[str, Json], cursor: Cursor | None) -> dict[str, Json]:
+    """Give the member NextToken of a response; nothing after the last page."""
+    return {} if cursor is None else {"NextToken": write(listing, cursor)}
+
+
 def read(listing: Mapping[str, Json], token: str | None) -> Cursor | None:
     """Give the cursor in `token`; None where there is no token.
 

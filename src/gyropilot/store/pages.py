@@ -44,7 +44,7 @@ def fetch(
     query = query.add_columns(*(key.label(f"key_{place}") for place, key in enumerate(keys)))
     if after is not None:
         if len(after) != len(keys) or not all(map(_fits, after, keys)):
-            raise InvalidRequest(where="cursor", problem="belongs to another order", fix="list from the start")
+            raise InvalidRequest(where="NextToken", problem="was made for another order", fix="list from the start")
         here = tuple_(*keys)
         there = tuple_(*(literal(value, type_=key.type) for key, value in zip(keys, after, strict=True)))
         query = query.where(here > there if order == "Ascending" else here < there)

@@ -130,6 +130,19 @@ ObjectiveStatus = Literal["Succeeded", "Pending", "Failed"]
 ProblemType = Literal["BinaryClassification", "MulticlassClassification", "Regression"]
 
 
+class AddTagsInput(TypedDict):
+    """AddTagsInput of the service model."""
+
+    ResourceArn: str
+    Tags: Sequence[Tag]
+
+
+class AddTagsOutput(TypedDict):
+    """AddTagsOutput of the service model."""
+
+    Tags: NotRequired[Sequence[Tag]]
+
+
 class AutoMLAlgorithmConfig(TypedDict):
     """AutoMLAlgorithmConfig of the service model."""
 
@@ -327,6 +340,17 @@ class CreateAutoMLJobV2Response(TypedDict):
     AutoMLJobArn: str
 
 
+class DeleteTagsInput(TypedDict):
+    """DeleteTagsInput of the service model."""
+
+    ResourceArn: str
+    TagKeys: Sequence[str]
+
+
+class DeleteTagsOutput(TypedDict):
+    """DeleteTagsOutput of the service model."""
+
+
 class DescribeAutoMLJobV2Request(TypedDict):
     """DescribeAutoMLJobV2Request of the service model."""
 
@@ -426,6 +450,21 @@ class ListCandidatesForAutoMLJobResponse(TypedDict):
     """ListCandidatesForAutoMLJobResponse of the service model."""
 
     Candidates: Sequence[AutoMLCandidate]
+    NextToken: NotRequired[str]
+
+
+class ListTagsInput(TypedDict):
+    """ListTagsInput of the service model."""
+
+    ResourceArn: str
+    NextToken: NotRequired[str]
+    MaxResults: NotRequired[int]
+
+
+class ListTagsOutput(TypedDict):
+    """ListTagsOutput of the service model."""
+
+    Tags: NotRequired[Sequence[Tag]]
     NextToken: NotRequired[str]
 
 
