@@ -40,9 +40,9 @@ def model(job):
     return models.load(job.base_models / services.TINY, dtype="float32", attention="sdpa").model
 
 
-def measure(evaluator, model, budget=None, *, is_given_up=lambda: False):
+def measure(evaluator, model, budget=None):
     whole = evaluator.whole(loss_seconds=math.inf, answer_seconds=math.inf)
-    return evaluator.evaluate(model, budget or whole, phase="evaluating base", is_given_up=is_given_up)
+    return evaluator.evaluate(model, budget or whole, phase="evaluating base")
 
 
 def test_the_loss_is_that_of_all_rows_and_perplexity_its_exponential(job, tiny, evaluator, model):
@@ -77,8 +77,11 @@ def test_short_time_measures_fewer_rows_and_says_so(evaluator, model, monkeypatc
     assert (found.loss_rows, found.rows, len(found.samples)) == (10, 100, evaluate.BATCH_ROWS)
 
 
-def test_a_stop_gives_the_measuring_up(evaluator, model):
-    assert measure(evaluator, model, is_given_up=lambda: True) is None
+def test_a_stop_shortens_the_measuring_to_what_was_begun(job, tiny, model, monkeypatch):
+    monkeypatch.setattr(evaluate, "LATE_SECONDS", 0.0)
+    monkeypatch.setattr(evaluate, "_LOSS_ROWS", 10)
+    found = measure(make(job, tiny, tuning_jobs.Listener(stop_when=lambda phase, done: done >= 30)), model)
+    assert (found.loss_rows, found.rows, len(found.samples)) == (30, 100, evaluate.BATCH_ROWS)
 
 
 def test_progress_counts_rows_up_to_all(job, tiny, model):

@@ -8,7 +8,7 @@ from gyropilot import clock
 from gyropilot.errors import InvalidData, TrainingFailed
 from gyropilot.problems.text_generation import batches, checkpoints, forward, loop
 from gyropilot.problems.text_generation.batches import Example
-from gyropilot.problems.text_generation.forward import PlainForward
+from gyropilot.problems.text_generation.plain import PlainForward
 from gyropilot.problems.text_generation.models import trainable_parameters
 from gyropilot.problems.text_generation.tuning.lora import Lora
 
@@ -206,9 +206,9 @@ def test_stop_and_deadline_end_after_the_step_under_way_and_keep_it(tiny, tmp_pa
     _, stopped = run(tiny, tmp_path / "stop", listener=tiny.listener(stop_after=2))
     assert (stopped.ended_by, stopped.steps) == ("stop", 2)
     assert checkpoints.find_latest(tmp_path / "stop").step == 2
-    _, late = run(tiny, tmp_path / "late", deadline=clock.monotonic())
+    _, late = run(tiny, tmp_path / "late", deadline=clock.monotonic)
     assert (late.ended_by, late.steps) == ("time limit", 0)
-    _, free = run(tiny, tmp_path / "free", deadline=clock.monotonic() + 1e6)
+    _, free = run(tiny, tmp_path / "free", deadline=lambda: clock.monotonic() + 1e6)
     assert free.ended_by == "finished"
 
 
@@ -255,7 +255,7 @@ def test_when_memory_runs_out_packs_are_halved_and_the_step_is_the_same(tiny, tm
     assert ("memory", "memory ran out; packs are now of 64 tokens") in listener.events
     assert max(computed) < 64
     assert halved.steps == whole.steps
-    monkeypatch.setattr(forward, "choose", lambda model, examples, check: (PlainForward(model), ""))
+    monkeypatch.setattr(forward, "choose", lambda model, examples, check, precision: (PlainForward(model), ""))
     monkeypatch.setattr(PlainForward, "loss_sum", lambda self, pack: (_ for _ in ()).throw(torch.OutOfMemoryError))
     with pytest.raises(TrainingFailed, match="does not fit into memory at step 1"):
         run(tiny, tmp_path / "none")

@@ -193,31 +193,29 @@ def test_a_curve_of_any_length_is_drawn(summarise, steps):
     assert len(html) < 200_000
 
 
-@pytest.mark.parametrize(
-    ("base", "tuned", "words"),
-    [
-        ((3.0, 0.2), (1.0, 0.8), "Use the tuned model:"),
-        ((1.0, 0.5), (1.2, 0.9), "Do not use the tuned model:"),
-        ((1.0, 0.5), (1.0, 0.5), "Do not use the tuned model:"),
-        ((3.0, 0.9), (1.0, 0.1), "Use the tuned model with care:"),
-    ],
-)
-def test_the_verdict_weighs_loss_and_answers(summarise, base, tuned, words):
-    assert summarise(base=base, tuned=tuned).verdict().startswith(words)
+def test_a_base_that_was_not_measured_is_shown_as_such(summarise):
+    text = Page(report.html(dataclasses.replace(summarise(), base=None))).text
+    assert "The time was too short to measure the base model" in text
+    assert "(not measured)" in text
+    assert "validation, base" not in text
+    assert "given 19 fine" in text
 
 
-def test_the_verdict_speaks_of_rows_that_stand_in_both_splits(summarise):
+def test_a_base_measured_on_fewer_rows_is_compared_on_those(summarise):
     summary = summarise()
-    leaked = {"kind": "in_both_splits", "severity": "warning", "count": 4, "message": "4", "rows": []}
-    summary = dataclasses.replace(summary, profile={**summary.profile, "findings": [leaked]})
-    assert "4 of the 40 validation rows stand in the training rows too" in summary.verdict()
-
-
-def test_the_verdict_says_when_it_stands_on_few_rows(summarise):
-    summary = summarise()
-    assert "only" not in summary.verdict()
-    few = dataclasses.replace(summary, tuned=dataclasses.replace(summary.tuned, rows=29))
-    assert "of the base model on only 29 rows" in few.verdict()
+    parts = (LossPart(rows=10, loss_sum=50.0, labels=25), LossPart(rows=30, loss_sum=30.0, labels=75))
+    tuned = dataclasses.replace(summary.tuned, loss=0.8, loss_parts=parts)
+    base_parts = (LossPart(rows=10, loss_sum=75.0, labels=25),)
+    base = dataclasses.replace(
+        summary.base, loss=3.0, labels=25, loss_rows=10, loss_parts=base_parts, samples=summary.base.samples[:5]
+    )
+    summary = dataclasses.replace(summary, base=base, tuned=tuned)
+    loss = next(one for one in summary.evaluation()["metrics"] if one["name"] == "ValidationLoss")
+    assert (loss["tuned"], loss["base"], loss["tuned_on_rows_of_base"]) == (0.8, 3.0, 2.0)
+    text = Page(report.html(summary)).text
+    assert "on more than 10 rows and 5 answered ones" in text
+    assert "-1.0000" in text
+    assert "2.000 against 3.000 of the base model on 10 of the 40 validation rows" in summary.verdict()
 
 
 def test_merging_says_which_model_was_measured(summarise):

@@ -70,7 +70,7 @@ def test_the_result_names_the_metrics_and_what_ranks(straight):
 
 def test_phases_come_in_order_with_loss_and_speed(straight):
     _, _, listener = straight
-    assert listener.phases() == ["evaluating base", "training", "evaluating tuned", "saving"]
+    assert listener.phases() == ["training", "evaluating tuned", "saving", "evaluating base"]
     last = [one for one in listener.progressed if one["phase"] == "training"][-1]
     assert last["done"] == last["total"] == STEPS
     assert {"loss", "tokens_per_second", "seconds_left"} <= last.keys()
@@ -81,7 +81,7 @@ def test_phases_come_in_order_with_loss_and_speed(straight):
 
 @pytest.mark.parametrize(
     ("phase", "done"),
-    [("evaluating base", 12), ("training", 1), ("training", 17), ("evaluating tuned", 12), ("saving", 2)],
+    [("training", 1), ("training", 17), ("evaluating tuned", 12), ("saving", 2), ("evaluating base", 12)],
 )
 def test_a_killed_training_goes_on_to_the_same_bits(prepared, straight, phase, done):
     job, profile = prepared
@@ -94,8 +94,8 @@ def test_a_killed_training_goes_on_to_the_same_bits(prepared, straight, phase, d
     result = job.train(task, again)
     assert result == straight[1]
     assert records(task) == records(straight[0])
-    if phase != "evaluating base":
-        assert "evaluating base" not in again.phases()
+    if phase == "saving":
+        assert "evaluating tuned" not in again.phases()
     weights = artifacts.MODEL + "/model.safetensors"
     assert (task.output / weights).read_bytes() == (straight[0].output / weights).read_bytes()
 
@@ -111,13 +111,32 @@ def test_a_stop_keeps_what_was_trained_so_far(prepared):
     assert "stopped after 9 of 24 steps" in (task.output / artifacts.REPORT).read_text()
 
 
-@pytest.mark.parametrize("phase", ["evaluating base"])
-def test_a_stop_before_the_first_step_leaves_no_model(prepared, phase):
+def test_a_stop_before_the_first_step_leaves_no_model(prepared):
     job, profile = prepared
     task = job.train_task(profile, attempt="stopped-early")
+    listener = tuning_jobs.Listener()
+    listener.stop_requested = lambda: True
     with pytest.raises(TrainingFailed, match="stopped before its first training step"):
-        job.train(task, tuning_jobs.Listener(stop_when=lambda at, done: at == phase))
+        job.train(task, listener)
     assert list(task.output.iterdir()) == []
+
+
+def test_the_first_step_is_told_with_what_came_before_it(straight):
+    _, _, listener = straight
+    (detail,) = [detail for kind, _, detail in listener.events if kind == "first_step"]
+    assert list(detail["parts"]) == ["interpreter", "libraries", "digests", "hardware", "model", "first step"]
+    assert detail["seconds"] == pytest.approx(sum(detail["parts"].values()), abs=0.01)
+
+
+def test_a_base_that_cannot_be_measured_in_time_is_left_out_and_said_so(tmp_path, prepared, monkeypatch):
+    monkeypatch.setattr("gyropilot.problems.text_generation.measuring.Measuring.base", lambda *_: None)
+    job, profile = prepared
+    task = job.train_task(profile, attempt="no-base")
+    result = job.train(task)
+    assert metric(result, "ValidationLoss") == evaluation(task)["models"]["tuned"]["ValidationLoss"]
+    assert evaluation(task)["models"]["base"] is None
+    assert evaluation(task)["verdict"].startswith("Whether to use the tuned model is not known:")
+    assert "too short to measure the base model" in (task.output / artifacts.REPORT).read_text()
 
 
 def test_the_time_limit_keeps_what_was_trained_so_far(tmp_path, prepared):
@@ -153,6 +172,6 @@ def test_a_diverging_training_says_what_to_lower(tmp_path, prepared):
 
 
 def test_a_base_model_that_left_the_store_is_named(tmp_path, prepared):
-    job = tuning_jobs.Job(tmp_path, prepared[0].root / "tiny", base_model="Gone")
+    job = tuning_jobs.Job(tmp_path, prepared[0].root / "tiny", loaded_model="Gone")
     with pytest.raises(TrainingFailed, match="Gone is not in the store any more"):
         job.profile(job.stage(tuning_jobs.ROWS))

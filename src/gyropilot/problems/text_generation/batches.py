@@ -121,7 +121,23 @@ class TokenCache(Sequence[Example]):
             return cls(tokens=np.empty(0, "<i4"), spans=np.empty((0, 4), "<i8"), digest=str(marker["sha256"]))
         tokens = np.memmap(folder / _TOKENS, dtype="<i4", mode="r", shape=(length,))
         spans = np.memmap(folder / _SPANS, dtype="<i8", mode="r", shape=(count, 4))
-        return cls(tokens=tokens, spans=spans, digest=str(marker["sha256"]))
+        # As plain arrays over the maps: a slice of a map is an object ten times as dear.
+        return cls(tokens=np.asarray(tokens), spans=np.asarray(spans), digest=str(marker["sha256"]))
+
+    @property
+    def answer_lengths(self) -> Ints:
+        """[n]: tokens of each answer."""
+        return self._spans[:, 2]
+
+    @property
+    def lengths(self) -> Ints:
+        """[n]: tokens of each example."""
+        return self._spans[:, 1] + self._spans[:, 2]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all examples."""
+        return len(self._tokens)
 
     def __len__(self) -> int:
         return len(self._spans)

@@ -18,16 +18,15 @@ def loss_chart(summary: TrainingSummary) -> str:
     losses = [one.loss for one in records]
     steps = [float(one.step) for one in records]
     smooth = _smoothed(losses)
-    values = [*losses, summary.base.loss, summary.tuned.loss]
+    levels = [("validation, tuned", summary.tuned.loss, "var(--tuned)")]
+    if summary.base is not None:
+        levels.insert(0, ("validation, base", summary.base.loss, "var(--base)"))
+    values = [*losses, *(value for _, value, _ in levels)]
     plot = _Plot(steps=(min(steps), max(steps)), values=(min(0.0, *values), _high(values)))
     parts = [plot.axes()]
     parts.append(plot.curve(*_thinned(steps, losses), colour="var(--faint)", width=1.2))
     parts.append(plot.curve(*_thinned(steps, smooth), colour="var(--tuned)", width=2.2))
-    labels = [
-        ("validation, base", summary.base.loss, "var(--base)"),
-        ("validation, tuned", summary.tuned.loss, "var(--tuned)"),
-    ]
-    parts += plot.levels(labels)
+    parts += plot.levels(levels)
     label = "Training loss by step, with the validation losses of base and tuned model"
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'

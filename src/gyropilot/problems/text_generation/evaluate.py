@@ -1,14 +1,14 @@
 """Measures a model on the validation rows: loss and perplexity on all of them, generated answers and ROUGE on a sample.
 
 The base and the tuned model are measured by the same code on the same rows, so that their numbers can be compared;
-where a stop or a time limit left the tuned model fewer rows, the base's numbers are narrowed to those.
+where a stop or a time limit left one of them fewer rows, the other's numbers are narrowed to those.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from gyropilot.metrics import generation as metrics
 from gyropilot.metrics import rouge
 from gyropilot.metrics.rouge import Mode, RougeScores
 from gyropilot.problems.contract import Json, Reporter
-from gyropilot.problems.text_generation.batches import Example
+from gyropilot.problems.text_generation.batches import Example, TokenCache
 from gyropilot.problems.text_generation.data import read_prepared_rows
 from gyropilot.problems.text_generation.generation import Answer, generate
 from gyropilot.problems.text_generation.loop import TrainPlan, evaluate_loss
@@ -30,7 +30,11 @@ MAX_SAMPLE_ROWS = 64
 """Most rows that are answered; the loss is taken over all."""
 MAX_NEW_TOKENS = 512
 BATCH_ROWS = 32
+LATE_SECONDS = 10.0
+"""What each part of an evaluation may still take once the job was asked to stop."""
 _LOSS_ROWS = 64
+_LEAST_PARTS = 8
+"""Parts into which the loss of a small validation set is cut, so that its noise can be told."""
 _LENGTH_PERCENTILE = 95
 _SCORES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
@@ -78,6 +82,8 @@ class Evaluation:
     seconds: float
     loss_parts: tuple[LossPart, ...]
     """What `loss` is made of, in the evaluator's order."""
+    least_seconds: float = 0.0
+    """What the first batch of each part took: less time than that measures nothing."""
 
     def on_rows_of(self, other: Evaluation) -> Evaluation:
         """Give these numbers over no more rows than `other` saw, by an evaluator of the same order."""
@@ -142,17 +148,20 @@ class Evaluator:
     """Measures models on one job's validation rows, always in the same order."""
 
     def __init__(
-        self, validation: Sequence[Example], prepared: Path, encoder: Encoder, plan: TrainPlan, reporter: Reporter
+        self, validation: TokenCache, prepared: Path, encoder: Encoder, plan: TrainPlan, reporter: Reporter
     ) -> None:
-        self._encoder, self._plan, self._reporter = encoder, plan, reporter
-        order = np.random.Generator(np.random.PCG64([plan.seed, len(validation)])).permutation(len(validation))
-        self._validation = [validation[int(number)] for number in order]
-        rows = read_prepared_rows(prepared, (one.row for one in self._validation[:MAX_SAMPLE_ROWS]))
-        self._rows = rows
-        self._mode = rouge.choose_mode(row.output for row in rows.values())
-        lengths = [len(one.answer_ids) for one in validation]
-        longest = int(np.percentile(lengths, _LENGTH_PERCENTILE, method="higher"))
+        self._validation, self._encoder, self._plan, self._reporter = validation, encoder, plan, reporter
+        self._order = np.random.Generator(np.random.PCG64([plan.seed, len(validation)])).permutation(len(validation))
+        self._rows = read_prepared_rows(prepared, (one.row for one in self._examples(0, MAX_SAMPLE_ROWS)))
+        self._mode = rouge.choose_mode(row.output for row in self._rows.values())
+        longest = int(np.percentile(validation.answer_lengths, _LENGTH_PERCENTILE, method="higher"))
         self.max_new_tokens = min(MAX_NEW_TOKENS, longest)
+        self._stop_seen_at: float | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all validation rows."""
+        return self._validation.tokens
 
     def whole(self, *, loss_seconds: float, answer_seconds: float) -> Budget:
         """Give the budget of all rows and the largest sample, within these times."""
@@ -164,26 +173,22 @@ class Evaluator:
             answer_seconds=answer_seconds,
         )
 
-    def evaluate(
-        self, model: torch.nn.Module, budget: Budget, *, phase: str, is_given_up: Callable[[], bool]
-    ) -> Evaluation | None:
-        """Measure `model`, in evaluation mode, on its device; None once `is_given_up` says so.
+    def evaluate(self, model: torch.nn.Module, budget: Budget, *, phase: str) -> Evaluation:
+        """Measure `model`, in evaluation mode, on its device; once a stop is asked for, within LATE_SECONDS a part.
 
         `phase` is what progress calls it, as "evaluating base".
         """
         started = clock.monotonic()
         total = budget.loss_rows + budget.answer_rows
+        size = max(1, min(_LOSS_ROWS, len(self._validation) // _LEAST_PARTS))
         parts: list[LossPart] = []
-        for part in self._parts(budget.loss_rows, _LOSS_ROWS, budget.loss_seconds):
-            if is_given_up():
-                return None
+        firsts: list[float] = []
+        for part in self._parts(budget.loss_rows, size, budget.loss_seconds, firsts):
             loss = evaluate_loss(model, part, self._plan)
             parts.append(LossPart(rows=len(part), loss_sum=loss.loss_sum, labels=loss.label_count))
             self._reporter.progress(phase, done=sum(one.rows for one in parts), total=total, unit="rows")
         samples: list[Sample] = []
-        for part in self._parts(budget.answer_rows, BATCH_ROWS, budget.answer_seconds):
-            if is_given_up():
-                return None
+        for part in self._parts(budget.answer_rows, BATCH_ROWS, budget.answer_seconds, firsts):
             samples += self._answered(model, part)
             self._reporter.progress(phase, done=budget.loss_rows + len(samples), total=total, unit="rows")
         labels = sum(one.labels for one in parts)
@@ -197,17 +202,34 @@ class Evaluator:
             samples=tuple(samples),
             seconds=clock.monotonic() - started,
             loss_parts=tuple(parts),
+            least_seconds=sum(firsts),
         )
 
-    def _parts(self, rows: int, size: int, seconds: float) -> Iterator[list[Example]]:
-        """Give the first `rows` rows part by part, while the next part is likely to end within `seconds`."""
-        deadline, longest = clock.monotonic() + seconds, 0.0
+    def _examples(self, start: int, end: int) -> list[Example]:
+        return [self._validation[int(number)] for number in self._order[start:end]]
+
+    def _parts(self, rows: int, size: int, seconds: float, firsts: list[float]) -> Iterator[list[Example]]:
+        """Give the first `rows` rows part by part, while the next part is likely to end in time.
+
+        The first part comes in any case; what it took is added to `firsts`.
+        """
+        started, longest = clock.monotonic(), 0.0
         for start in range(0, rows, size):
             began = clock.monotonic()
-            if start and began + longest > deadline:
+            if start and began + longest > self._end(started, seconds):
                 return
-            yield self._validation[start : min(rows, start + size)]
+            yield self._examples(start, min(rows, start + size))
             longest = max(longest, clock.monotonic() - began)
+            if not start:
+                firsts.append(longest)
+
+    def _end(self, started: float, seconds: float) -> float:
+        """Give when a part that began at `started` must end."""
+        if self._stop_seen_at is None and self._reporter.stop_requested():
+            self._stop_seen_at = clock.monotonic()
+        if self._stop_seen_at is None:
+            return started + seconds
+        return min(started + seconds, max(started, self._stop_seen_at) + LATE_SECONDS)
 
     def _answered(self, model: torch.nn.Module, examples: Sequence[Example]) -> list[Sample]:
         by_length = sorted(examples, key=lambda one: len(one.prompt_ids))

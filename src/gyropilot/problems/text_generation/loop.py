@@ -119,7 +119,7 @@ def train(
     *,
     checkpoints: Path,
     reporter: Reporter,
-    deadline: float | None,
+    deadline: Callable[[], float] | None,
     checkpoint_seconds: float,
     on_step: Callable[[StepRecord], None],
 ) -> TrainOutcome:
@@ -131,7 +131,8 @@ def train(
         plan: how to train; must equal the checkpoint's.
         checkpoints: folder kept over attempts of this run.
         reporter: hears progress and events, and says when to stop.
-        deadline: instant of `clock.monotonic` by which the last step is to be over; None: no bound.
+        deadline: asked before each step, gives the instant of `clock.monotonic` by which the last one is to be over;
+            None: no bound.
         checkpoint_seconds: longest time between checkpoints.
         on_step: hears every step once and in order, those before a resume first.
 
@@ -195,7 +196,7 @@ def _run_steps(
     run: _Run,
     reporter: Reporter,
     *,
-    deadline: float | None,
+    deadline: Callable[[], float] | None,
     checkpoint_seconds: float,
     on_step: Callable[[StepRecord], None],
 ) -> Ending:
@@ -205,7 +206,7 @@ def _run_steps(
         if reporter.stop_requested():
             ended_by = "stop"
             break
-        if deadline is not None and clock.monotonic() + run.step_seconds() > deadline:
+        if deadline is not None and clock.monotonic() + run.step_seconds() > deadline():
             ended_by = "time limit"
             break
         on_step(run.take_step())

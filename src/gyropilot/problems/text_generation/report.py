@@ -13,6 +13,7 @@ from gyropilot.problems.text_generation.summary import SCORES, TrainingSummary
 
 SHOWN_SAMPLES = 5
 _SHOWN_CHARACTERS = 700
+_NOT_MEASURED = '<span class="note">(not measured)</span>'
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _STYLE = """
@@ -97,7 +98,7 @@ def _metrics(summary: TrainingSummary) -> str:
                 metric.split,
                 "" if base is None else f"{base:.4f}",
                 f"{metric.value:.4f}" + (f" ± {margin:.3f}" if margin else ""),
-                _change(base, metric.value, str(directions[metric.name])),
+                _change(base, summary.compared_value(metric), str(directions[metric.name])),
             ]
         )
     tuned = summary.tuned
@@ -105,10 +106,23 @@ def _metrics(summary: TrainingSummary) -> str:
         f"Losses in nats per answer token over {tuned.loss_rows} of {tuned.rows} validation rows. ROUGE"
         f" ({tuned.mode} words, F-measure, 0 to 1) over {len(tuned.samples)} of them, answered greedily with at most"
         f" {tuned.max_new_tokens} tokens; ± is the 95 % interval of that sample. The tuned model ended"
-        f" {tuned.ended_share:.0%} of its answers by itself, the base model {summary.base.ended_share:.0%}."
+        f" {tuned.ended_share:.0%} of its answers by itself{_of_base(summary)}"
     )
     head = ("Metric", "Rows", "Base", "Tuned", "Change")
     return _table(head, rows, numbers=(2, 3, 4)) + f'<p class="note">{_text(note)}</p>'
+
+
+def _of_base(summary: TrainingSummary) -> str:
+    base, tuned = summary.base, summary.tuned
+    if base is None:
+        return ". The time was too short to measure the base model."
+    said = f", the base model {base.ended_share:.0%}."
+    if (base.loss_rows, len(base.samples)) == (tuned.loss_rows, len(tuned.samples)):
+        return said
+    return said + (
+        f" The time was too short to measure the base model on more than {base.loss_rows} rows and {len(base.samples)}"
+        " answered ones; Change compares both models on those."
+    )
 
 
 def _change(base: float | None, tuned: float, direction: str) -> _Markup | str:
@@ -133,9 +147,10 @@ def _answer_table(generations: Iterable[Mapping[str, Json]]) -> str:
         [
             _Markup(_shortened(one["input"])),
             _Markup(_shortened(one["reference"])),
-            _Markup(_shortened(one["base"]["answer"])),
+            _Markup(_shortened(one["base"]["answer"]) if one["base"] else _NOT_MEASURED),
             _Markup(_shortened(one["tuned"]["answer"])),
-            f"{one['base']['scores']['rougeL']:.2f} → {one['tuned']['scores']['rougeL']:.2f}",
+            (f"{one['base']['scores']['rougeL']:.2f} → " if one["base"] else "")
+            + f"{one['tuned']['scores']['rougeL']:.2f}",
         ]
         for one in generations
     ]

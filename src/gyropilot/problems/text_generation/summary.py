@@ -10,18 +10,15 @@ from importlib import metadata
 from gyropilot.metrics.generation import METRICS
 from gyropilot.problems.contract import Json, Metric
 from gyropilot.problems.text_generation.base_model import BaseModelFacts
-from gyropilot.problems.text_generation.evaluate import Evaluation
+from gyropilot.problems.text_generation.evaluate import Evaluation, Sample
 from gyropilot.problems.text_generation.hardware import HardwarePlan
 from gyropilot.problems.text_generation.loop import TrainOutcome, TrainPlan
 from gyropilot.problems.text_generation.request import HYPERPARAMETERS, TextGenerationSpec
 from gyropilot.problems.text_generation.templates import PromptTemplate
+from gyropilot.problems.text_generation.verdict import margin_of_loss, verdict
 
 SCORES: Mapping[str, str] = {"Rouge1": "rouge1", "Rouge2": "rouge2", "RougeL": "rougeL", "RougeLSum": "rougeLsum"}
 """Metric names and the ROUGE scores they are."""
-LEAK_SHARE = 0.05
-"""Share of validation rows standing in the training rows above which the verdict speaks of it."""
-FEW_VALIDATION_ROWS = 30
-"""Validation rows below which the verdict says how few they are."""
 _PACKAGES = ("gyropilot", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "pyarrow", "jinja2")
 
 
@@ -53,7 +50,8 @@ class TrainingSummary:
     first_adapter: str
     """The sha256 of the adapter before the first step."""
     merge: MergeCheck
-    base: Evaluation
+    base: Evaluation | None
+    """On the rows of `tuned`, or on the first of them; None: the time was too short to measure it."""
     tuned: Evaluation
 
     @property
@@ -75,26 +73,30 @@ class TrainingSummary:
 
     def base_value(self, metric: str) -> float | None:
         """Give what the untouched base model has in a metric of the validation rows."""
+        if self.base is None:
+            return None
         if metric in SCORES:
             return self.base.score(SCORES[metric])
         return {"ValidationLoss": self.base.loss, "Perplexity": self.base.perplexity}.get(metric)
 
+    def compared_value(self, metric: Metric) -> float:
+        """Give the tuned model's value of a metric on the rows that the base was measured on."""
+        if self.base is None or metric.split == "Train":
+            return metric.value
+        compared = self.tuned.on_rows_of(self.base)
+        if metric.name in SCORES:
+            return compared.score(SCORES[metric.name])
+        return compared.loss if metric.name == "ValidationLoss" else compared.perplexity
+
     def verdict(self) -> str:
         """Say in one sentence whether to use the tuned model, and why."""
-        loss = f"its validation loss is {self.tuned.loss:.3f} against {self.base.loss:.3f} of the base model"
-        if self.tuned.rows < FEW_VALIDATION_ROWS:
-            loss += f" on only {self.tuned.rows} row{'s' if self.tuned.rows > 1 else ''}"
-        before, after = self.base.score("rougeL"), self.tuned.score("rougeL")
-        rouge = f"RougeL {after:.3f} against {before:.3f} on {len(self.tuned.samples)} answered rows"
-        if self.tuned.loss >= self.base.loss:
-            return f"Do not use the tuned model: {loss}, so it predicts the validation answers no better; {rouge}."
-        if after < before - max(self.tuned.margin("rougeL"), 0.01):
-            return f"Use the tuned model with care: {loss}, yet its generated answers match less, {rouge}."
-        leaked = sum(one["count"] for one in self.profile["findings"] if one["kind"] == "in_both_splits")
-        if leaked > LEAK_SHARE * self.tuned.rows:
-            known = f"{leaked} of the {self.tuned.rows} validation rows stand in the training rows too"
-            return f"Use the tuned model with care: {loss}, and {rouge}, but {known}, so these numbers flatter it."
-        return f"Use the tuned model: {loss}, and {rouge}."
+        return verdict(
+            self.base,
+            self.tuned,
+            leaked=sum(one["count"] for one in self.profile["findings"] if one["kind"] == "in_both_splits"),
+            model=self.base_model.name,
+            stands_in_for=self.base_model.stands_in_for,
+        )
 
     def evaluation(self) -> dict[str, Json]:
         """Give the content of evaluation.json."""
@@ -110,13 +112,18 @@ class TrainingSummary:
                     "direction": facts[one.name].direction,
                     "tuned": one.value,
                     "base": self.base_value(one.name),
+                    "tuned_on_rows_of_base": None if self.base is None else self.compared_value(one),
                     "margin_95": self.tuned.margin(SCORES[one.name]) if one.name in SCORES else None,
                     "formula": facts[one.name].formula,
                     "source": facts[one.name].source,
                 }
                 for one in self.metrics()
             ],
-            "models": {"base": _measured(self.base), "tuned": _measured(self.tuned)},
+            "models": {
+                "base": None if self.base is None else _measured(self.base),
+                "tuned": _measured(self.tuned),
+            },
+            "loss_difference_margin_95": None if self.base is None else margin_of_loss(self.base, self.tuned),
             "rouge": {"mode": self.tuned.mode, "measure": "F", "rows": len(self.tuned.samples)},
             "generations": self.generations(),
             "merge": asdict(self.merge),
@@ -125,18 +132,17 @@ class TrainingSummary:
         }
 
     def generations(self) -> list[dict[str, Json]]:
-        """Give the answered validation rows, each with the base's and the tuned model's answer."""
-        before = {one.row: one for one in self.base.samples}
+        """Give the answered validation rows, each with the tuned model's answer and, if there is one, the base's."""
+        before = {one.row: one for one in self.base.samples} if self.base else {}
         return [
             {
                 "place": after.place,
                 "input": after.input,
                 "reference": after.reference,
-                "base": {key: getattr(before[after.row], key) for key in ("answer", "is_ended", "scores")},
-                "tuned": {key: getattr(after, key) for key in ("answer", "is_ended", "scores")},
+                "base": _answer(before.get(after.row)),
+                "tuned": _answer(after),
             }
             for after in self.tuned.samples
-            if after.row in before
         ]
 
     def lineage(self) -> dict[str, Json]:
@@ -182,6 +188,10 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _answer(sample: Sample | None) -> dict[str, Json] | None:
+    return None if sample is None else {key: getattr(sample, key) for key in ("answer", "is_ended", "scores")}
 
 
 def _measured(evaluation: Evaluation) -> dict[str, Json]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import torch
 from transformers.utils.logging import disable_progress_bar
@@ -15,26 +13,20 @@ from gyropilot import clock
 from gyropilot.errors import InvalidData, TrainingFailed
 from gyropilot.problems.contract import Container, Json, Reporter, TrainResult, TrainTask
 from gyropilot.problems.text_generation import artifacts, batches, loop, models, report
-from gyropilot.problems.text_generation.base_model import verified_base_model
+from gyropilot.problems.text_generation.base_model import BaseModelFacts
 from gyropilot.problems.text_generation.batches import Example, TokenCache
-from gyropilot.problems.text_generation.evaluate import Budget, Evaluation, Evaluator, read_evaluation
+from gyropilot.problems.text_generation.evaluate import Evaluation, Evaluator
 from gyropilot.problems.text_generation.forward import PlainForward
 from gyropilot.problems.text_generation.hardware import plan_hardware
-from gyropilot.problems.text_generation.loop import TrainOutcome, TrainPlan
+from gyropilot.problems.text_generation.loop import StepRecord, TrainOutcome, TrainPlan
+from gyropilot.problems.text_generation.measuring import Measuring
+from gyropilot.problems.text_generation.models import LoadedModel
 from gyropilot.problems.text_generation.request import read_spec
+from gyropilot.problems.text_generation.starting import Start
 from gyropilot.problems.text_generation.summary import MergeCheck, TrainingSummary, versions
 from gyropilot.problems.text_generation.templates import Encoder
 from gyropilot.problems.text_generation.tuning.lora import Lora, fingerprint
 
-BASE_EVALUATION = "base_evaluation.json"
-TUNED_EVALUATION = "tuned_evaluation.json"
-
-_LOSS_SHARE, _ANSWER_SHARE = 0.15, 0.1
-"""Most of the candidate's time that measuring the base may take, for the loss and for the answers."""
-_LATE_SECONDS = 20.0
-"""What the tuned model's loss, and its answers, may take each once a stop or the end of the time came."""
-_RESERVE_FACTOR = 1.3
-_SAVE_SECONDS, _SAVE_SECONDS_PER_GIB = 5.0, 40.0
 _COPIES = 4
 """Model and archive in the output folder, and again in an embedded object store on the same disk."""
 _CHECKED_ROWS = 4
@@ -45,20 +37,19 @@ _MERGE_TOLERANCE = 0.05
 class TrainingRun:
     """The stages of one TrainTask."""
 
-    def __init__(self, task: TrainTask, reporter: Reporter) -> None:
-        self._task, self._reporter = task, reporter
+    def __init__(self, task: TrainTask, base: BaseModelFacts, start: Start, reporter: Reporter) -> None:
+        self._task, self._base, self._start, self._reporter = task, base, start, reporter
         self._seconds = math.inf if task.seconds_left is None else task.seconds_left
         self._deadline = clock.monotonic() + self._seconds
         proposed = {name: value for name, value in task.candidate.items() if name != "name"}
         self._spec = replace(read_spec(task.spec), **proposed)
-        self._base = verified_base_model(task.base_models, self._spec.loaded_model, requested=self._spec.base_model)
         self._encoder = Encoder.of_base_model(self._base.folder, style=self._base.template_style)
         self._training, self._validation = self._cache("training"), self._cache("validation")
         self._hardware = plan_hardware(
             self._base.folder,
             cores=task.cores,
             memory_bytes=task.memory_bytes,
-            longest_example=max(one.length for cache in (self._training, self._validation) for one in cache),
+            longest_example=max(int(cache.lengths.max()) for cache in (self._training, self._validation)),
             remembered=task.checkpoints,
         )
         self._plan = self._train_plan()
@@ -73,18 +64,23 @@ class TrainingRun:
         task = self._task
         torch.set_num_threads(self._hardware.threads)
         disable_progress_bar()
-        loaded = models.load(self._base.folder, dtype=self._hardware.dtype, attention="sdpa")
-        loaded.model.to(self._hardware.device)
+        self._start.passed("hardware")
         evaluator = Evaluator(self._validation, task.prepared, self._encoder, self._plan, self._reporter)
-        base = self._measured_base(evaluator, loaded.model)
+        model_bytes = sum(path.stat().st_size for path in self._base.folder.glob("*.safetensors"))
+        measuring = Measuring(task, evaluator, self._reporter, deadline=self._deadline, model_bytes=model_bytes)
+        loaded = self._loaded()
         tuned = self._method.attach(loaded, seed=self._plan.seed)
         first_adapter = fingerprint(tuned)
-        trained = self._trained(tuned, base)
+        self._start.passed("model")
+        trained = self._trained(tuned, measuring)
         artifacts.empty(task.output)
         self._method.save(tuned, task.output / artifacts.ADAPTER)
         artifacts.write_adapter_names(task.output / artifacts.ADAPTER, self._base.name)
         merged, merge = self._merged(tuned)
-        measured = self._measured_tuned(evaluator, merged, base, trained)
+        measured = measuring.tuned(merged, steps=trained.steps)
+        self._write_model(merged, measured)
+        del loaded, tuned, merged  # the base takes their place
+        base = measuring.base(lambda: self._loaded().model, measured)
         summary = TrainingSummary(
             job_name=task.job_name,
             candidate_name=str(task.candidate["name"]),
@@ -98,11 +94,16 @@ class TrainingRun:
             trained=trained,
             first_adapter=first_adapter,
             merge=merge,
-            base=base.on_rows_of(measured),
+            base=None if base is None else base.on_rows_of(measured),
             tuned=measured,
         )
-        self._write(merged, summary)
+        self._write_records(summary)
         return self._told(summary)
+
+    def _loaded(self) -> LoadedModel:
+        loaded = models.load(self._base.folder, dtype=self._hardware.dtype, attention="sdpa")
+        loaded.model.to(self._hardware.device)
+        return loaded
 
     def _cache(self, name: str) -> TokenCache:
         cache = TokenCache.open(self._task.prepared / name)
@@ -132,49 +133,33 @@ class TrainingRun:
             schedule="cosine",
         )
 
-    def _measured_base(self, evaluator: Evaluator, model: torch.nn.Module) -> Evaluation:
-        file = self._task.checkpoints / BASE_EVALUATION
-        if file.exists():
-            return read_evaluation(json.loads(file.read_text(encoding="utf-8")))
-        budget = evaluator.whole(
-            loss_seconds=_LOSS_SHARE * self._seconds,
-            answer_seconds=min(self._task.evaluation_seconds, _ANSWER_SHARE * self._seconds),
-        )
-        found = evaluator.evaluate(model, budget, phase="evaluating base", is_given_up=self._reporter.stop_requested)
-        if found is None:
-            raise TrainingFailed("The job was stopped before its first training step, so there is no model to keep.")
-        _write_whole(file, found.to_json())
-        return found
+    def _trained(self, tuned: torch.nn.Module, measuring: Measuring) -> TrainOutcome:
+        is_first = not any(self._task.checkpoints.glob("step-*"))
 
-    def _trained(self, tuned: torch.nn.Module, base: Evaluation) -> TrainOutcome:
+        def heard(record: StepRecord) -> None:
+            measuring.heard(record)
+            if is_first and record.step == 1:
+                self._start.passed("first step")
+                self._start.tell(self._reporter)
+
         trained = loop.train(
             tuned,
             self._training,
             self._plan,
             checkpoints=self._task.checkpoints,
             reporter=self._reporter,
-            deadline=self._training_deadline(base),
+            deadline=measuring.training_deadline,
             checkpoint_seconds=self._task.checkpoint_seconds,
-            on_step=lambda record: None,
+            on_step=heard,
         )
         if trained.steps:
             return trained
         if trained.ended_by == "stop":
             raise TrainingFailed("The job was stopped before its first training step, so there is no model to keep.")
         raise TrainingFailed(
-            f"The time limit ({self._seconds:.0f} s were left for this candidate) ended before the first training step;"
-            f" measuring the base model alone took {base.seconds:.0f} s. Raise MaxRuntimePerTrainingJobInSeconds"
-            " or MaxAutoMLJobRuntimeInSeconds, or give fewer validation rows."
+            f"The time limit ({self._seconds:.0f} s were left for this candidate) ended before the first training step."
+            " Raise MaxRuntimePerTrainingJobInSeconds or MaxAutoMLJobRuntimeInSeconds."
         )
-
-    def _training_deadline(self, base: Evaluation) -> float | None:
-        """Give when training must end so that measuring and saving still fit; half the time left is always its own."""
-        if math.isinf(self._seconds):
-            return None
-        size = sum(path.stat().st_size for path in self._base.folder.glob("*.safetensors")) / 2**30
-        reserve = _RESERVE_FACTOR * base.seconds + _SAVE_SECONDS + _SAVE_SECONDS_PER_GIB * size
-        left = self._deadline - clock.monotonic()
-        return self._deadline - min(reserve, max(0.0, left / 2))
 
     def _merged(self, tuned: torch.nn.Module) -> tuple[torch.nn.Module, MergeCheck]:
         examples = self._validation[:_CHECKED_ROWS]
@@ -202,46 +187,24 @@ class TrainingRun:
         output = models.body_of(model)(input_ids=prompt.to(head.weight.device), use_cache=False)
         return head(output.last_hidden_state[0, -1]).float().cpu()  # type: ignore[no-any-return]
 
-    def _measured_tuned(
-        self, evaluator: Evaluator, merged: torch.nn.Module, base: Evaluation, trained: TrainOutcome
-    ) -> Evaluation:
-        """Measure the tuned model on the base's rows; after a stop on as many as a short time allows."""
-        file = self._task.checkpoints / TUNED_EVALUATION
-        if file.exists():
-            saved = json.loads(file.read_text(encoding="utf-8"))
-            if saved["steps"] == trained.steps:
-                return read_evaluation(saved["evaluation"])
-        late = _LATE_SECONDS if trained.ended_by == "stop" else math.inf
-        left = self._deadline - clock.monotonic()
-        budget = Budget(
-            loss_rows=base.loss_rows,
-            loss_seconds=min(late, left / 2),
-            answer_rows=len(base.samples),
-            answer_seconds=min(late, left / 3),
+    def _write_model(self, merged: torch.nn.Module, measured: Evaluation) -> None:
+        output = self._task.output
+        self._reporter.progress("saving", done=0, total=2, unit="parts")
+        artifacts.write_model(
+            output / artifacts.MODEL, merged, self._base.folder, self._encoder, self._serving(measured)
         )
-        found = evaluator.evaluate(merged, budget, phase="evaluating tuned", is_given_up=lambda: False)
-        assert found is not None
-        _write_whole(file, {"steps": trained.steps, "evaluation": found.to_json()})
-        return found
+        self._reporter.progress("saving", done=1, total=2, unit="parts")
+        artifacts.write_archive(output / artifacts.MODEL, output / artifacts.ARCHIVE)
+        self._reporter.progress("saving", done=2, total=2, unit="parts")
 
-    def _write(self, merged: torch.nn.Module, summary: TrainingSummary) -> None:
-        output, parts = self._task.output, ("model", "archive", "records")
-        for done, part in enumerate(parts):
-            self._reporter.progress("saving", done=done, total=len(parts), unit="parts")
-            if part == "model":
-                artifacts.write_model(
-                    output / artifacts.MODEL, merged, self._base.folder, self._encoder, self._serving(summary)
-                )
-            elif part == "archive":
-                artifacts.write_archive(output / artifacts.MODEL, output / artifacts.ARCHIVE)
-            else:
-                artifacts.write_lines(output / artifacts.TRAINING, (asdict(one) for one in summary.trained.records))
-                artifacts.write_json(output / artifacts.EVALUATION, summary.evaluation())
-                artifacts.write_json(output / artifacts.LINEAGE, summary.lineage())
-                (output / artifacts.REPORT).write_text(report.html(summary), encoding="utf-8")
-        self._reporter.progress("saving", done=len(parts), total=len(parts), unit="parts")
+    def _write_records(self, summary: TrainingSummary) -> None:
+        output = self._task.output
+        artifacts.write_lines(output / artifacts.TRAINING, (asdict(one) for one in summary.trained.records))
+        artifacts.write_json(output / artifacts.EVALUATION, summary.evaluation())
+        artifacts.write_json(output / artifacts.LINEAGE, summary.lineage())
+        (output / artifacts.REPORT).write_text(report.html(summary), encoding="utf-8")
 
-    def _serving(self, summary: TrainingSummary) -> dict[str, Json]:
+    def _serving(self, measured: Evaluation) -> dict[str, Json]:
         return {
             "format": 1,
             "problem": "TextGeneration",
@@ -249,7 +212,7 @@ class TrainingRun:
             "stands_in_for": self._base.stands_in_for,
             "dtype": self._hardware.dtype,
             "model_tokens": self._base.model_tokens,
-            "max_new_tokens": summary.tuned.max_new_tokens,
+            "max_new_tokens": measured.max_new_tokens,
             "gyropilot": versions().get("gyropilot", ""),
         }
 
@@ -291,9 +254,3 @@ def _loss(model: torch.nn.Module, examples: Sequence[Example]) -> float:
     way = PlainForward(model)
     total = sum(float(way.loss_sum(batches.pack([one]))) for one in examples)
     return total / sum(len(one.answer_ids) for one in examples)
-
-
-def _write_whole(file: Path, content: Mapping[str, Json]) -> None:
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    partial.replace(file)
