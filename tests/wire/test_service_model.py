@@ -62,7 +62,7 @@ def test_our_own_model_is_one_that_botocore_reads():
         for one in service_model.load("gyropilot", lambda name: True).operations.values()
         for shape in (one.input, one.output)
     )
-    assert set(raw["shapes"]) - used.keys() == {"ResourceNotFound"}
+    assert set(raw["shapes"]) - used.keys() == {"ResourceInUse", "ResourceLimitExceeded", "ResourceNotFound"}
 
 
 def test_function_names_are_those_of_clients():

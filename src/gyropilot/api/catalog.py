@@ -24,7 +24,7 @@ from gyropilot.wire.service_model import Protocol as ProtocolName
 
 Json = Any
 Function = Callable[[House, Caller, dict[str, Json]], "dict[str, Json] | None"]
-Access = Literal["read", "write", "invoke", "identify"]
+Access = Literal["read", "write", "invoke", "identify", "admin"]
 
 # What an operation's first word lets one do; an operation that begins otherwise cannot be granted, nor started with.
 _ACCESS_BY_VERB: Mapping[str, Access] = {
@@ -42,7 +42,7 @@ _ACCESS_BY_VERB: Mapping[str, Access] = {
 _ACCESS_BY_ACTION: Mapping[str, Access] = {"sts:GetCallerIdentity": "identify"}
 _ACCESS_BY_KIND: Mapping[str, frozenset[Access]] = {
     "admin": frozenset(get_args(Access)),
-    "operator": frozenset(get_args(Access)),
+    "operator": frozenset(get_args(Access)) - {"admin"},
     "invoker": frozenset({"invoke", "identify"}),
 }
 
@@ -56,6 +56,8 @@ class Entry:
     function: Function
     action: str
     access: Access
+    changes_something: bool
+    """Whether calls are noted in the audit log."""
 
     def is_allowed_to(self, principal: Principal) -> bool:
         """Say whether a principal may do this."""
@@ -113,13 +115,23 @@ def read(modules: Iterable[ModuleType] | None = None) -> Catalog:
 
 def _entry(model: ServiceModel, operation: Operation, functions: Mapping[str, Function]) -> Entry:
     action = f"{operation.service}:{operation.name}"
+    by_verb = _access_of_verb(operation.name)
     return Entry(
         operation=operation,
         model=model,
         function=functions[service_model.function_name(operation.name)],
         action=action,
-        access=_ACCESS_BY_ACTION.get(action) or _access_of_verb(operation.name),
+        access=_stated_access(operation) or _ACCESS_BY_ACTION.get(action) or by_verb,
+        changes_something=by_verb == "write",
     )
+
+
+def _stated_access(operation: Operation) -> Access | None:
+    """Give what the operation's model says a caller needs; None where it leaves that to the verb."""
+    stated = next((access for access in get_args(Access) if access == operation.access), None)
+    if operation.access and stated is None:
+        raise RuntimeError(f"the operation {operation.name} asks for {operation.access!r}, which nobody is granted")
+    return stated
 
 
 def _access_of_verb(name: str) -> Access:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from gyropilot import clock
 from gyropilot.store.database import Database
@@ -58,12 +59,20 @@ def all_of(db: Database) -> list[Role]:
 
 def add(db: Database, role: Role) -> None:
     """Store a role, or replace the one of its ARN."""
-    values = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(role).items()}
-    values["created_at"] = role.created_at or clock.now()
     with db.write() as connection:
-        there = update(roles_table).where(roles_table.c.arn == role.arn).values(values)
+        there = update(roles_table).where(roles_table.c.arn == role.arn).values(_values(role))
         if connection.execute(there).rowcount == 0:
-            connection.execute(insert(roles_table).values(values))
+            connection.execute(insert(roles_table).values(_values(role)))
+
+
+def add_new(db: Database, role: Role) -> bool:
+    """Store a role unless its ARN is taken, and say whether it was stored."""
+    try:
+        with db.write() as connection:
+            connection.execute(insert(roles_table).values(_values(role)))
+    except IntegrityError:
+        return False
+    return True
 
 
 def remove(db: Database, arn: str) -> bool:
@@ -79,6 +88,11 @@ def ensure_default(db: Database, arn: str) -> Role:
         role = Role(arn=arn, read_prefixes=(EVERY_BUCKET,), write_prefixes=(EVERY_BUCKET,), passable_by=(EVERYBODY,))
         add(db, role)
     return role
+
+
+def _values(role: Role) -> dict[str, Any]:
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(role).items()}
+    return values | {"created_at": role.created_at or clock.now()}
 
 
 def _role(row: Row[Any]) -> Role:

@@ -58,6 +58,8 @@ class Operation:
     input: Shape | None
     output: Shape | None
     errors: frozenset[str]
+    access: str
+    """What our own model says a caller needs, as `admin`; empty: what the operation's verb says."""
     result_wrapper: str
     """The element that the query protocol puts around an output; empty in other protocols."""
 
@@ -98,6 +100,7 @@ def load(service: ServiceName, keep: Callable[[str], bool]) -> ServiceModel:
             input=shapes.find(operation.get("input")),
             output=shapes.find(operation.get("output")),
             errors=frozenset(error["shape"] for error in operation.get("errors", ())),
+            access=operation.get("access", ""),
             result_wrapper=(operation.get("output") or {}).get("resultWrapper", ""),
         )
         for name, operation in raw["operations"].items()
