@@ -46,11 +46,16 @@ def a_task(
         function=f"engine_functions:{function}",
         arguments=arguments or {},
         scratch=folder / "scratch",
-        log=folder / "logs" / "job.log",
+        log=lambda data: append(folder / "log", data),
         cores=1,
         memory_bytes=memory_bytes,
         python=python,
     )
+
+
+def append(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
 
 
 def finish(run: Run) -> tuple[Ending, list[Message]]:
@@ -111,9 +116,8 @@ def test_prints_go_to_the_log_and_add_to_it(engine, tmp_path):
     task = a_task(tmp_path, "echo")
     for _ in range(2):
         finish(engine.start(task))
-    text = task.log.read_text()
+    text = (tmp_path / "log").read_text()
     assert text.count("also to the log") == text.count("to the log\n") - text.count("also to the log") == 2
-    assert stat.S_IMODE(task.log.stat().st_mode) == 0o600
     assert stat.S_IMODE((task.scratch / "task.json").stat().st_mode) == 0o600
 
 
@@ -189,7 +193,7 @@ def test_an_unknown_failure_is_internal_and_logged_whole(engine, tmp_path):
     assert (ending.outcome, ending.error) == ("failure", "InternalFailure")
     assert "KeyError" in ending.message
     assert "secret detail" not in ending.message
-    assert "KeyError: 'secret detail'" in task.log.read_text()
+    assert "KeyError: 'secret detail'" in (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize("function", ["leave", "not_json", "too_large", "no_such_function"])
@@ -231,6 +235,20 @@ def test_a_stop_is_graceful(engine, tmp_path):
     run.request_stop()
     run.kill()
     assert run.ending() == ending
+
+
+def test_a_run_is_asked_to_hand_back_what_it_did(engine, tmp_path):
+    run = engine.start(a_task(tmp_path, "until_handed_back"))
+    wait_for(run, "event")
+    run.request_hand_back()
+    ending, _ = finish(run)
+    assert ending == Ending(outcome="result", result="saved")
+    run.request_hand_back()
+
+
+def test_what_holds_a_run_is_told(engine):
+    assert set(engine.confinement()) == {"memory", "processes", "network"}
+    engine.clear_leftovers()
 
 
 def test_a_hanging_child_still_sends_heartbeats_until_it_is_killed(engine, tmp_path):
@@ -278,8 +296,9 @@ def test_a_run_that_outgrows_its_memory_is_ended_and_says_so(engine, tmp_path, f
     run = engine.start(a_task(tmp_path, function, memory_bytes=256 * 2**20))
     ending, _ = finish(run)
     assert (ending.outcome, ending.is_out_of_memory) == ("died", True)
-    assert ending.message.startswith("out of memory: the run held ")
-    assert "was granted 256 MiB" in ending.message
+    assert ending.message.startswith("out of memory: the run ")
+    assert "granted" in ending.message
+    assert "256 MiB" in ending.message
 
 
 @pytest.mark.slow

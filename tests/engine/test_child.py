@@ -7,7 +7,7 @@ import pytest
 
 from gyropilot import clock
 from gyropilot.engine import messages
-from gyropilot.engine.child import PipeReporter
+from gyropilot.engine.child import Orders, PipeReporter
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def heard(reading):
 
 def test_nothing_follows_the_last_line(pipe):
     reading, writing = pipe
-    reporter = PipeReporter(writing, threading.Event())
+    reporter = PipeReporter(writing, Orders())
     reporter.finish(messages.encode("result", 1))
     reporter.heartbeat()
     reporter.event("late", "")
@@ -41,7 +41,7 @@ def test_progress_is_thinned_and_its_last_word_is_not_lost(pipe, monkeypatch):
     reading, writing = pipe
     now = [100.0]
     monkeypatch.setattr(clock, "monotonic", lambda: now[0])
-    reporter = PipeReporter(writing, threading.Event())
+    reporter = PipeReporter(writing, Orders())
     for step in range(100):
         now[0] += 0.01
         reporter.progress("training", done=step, total=100, unit="steps")
@@ -55,7 +55,7 @@ def test_progress_is_thinned_and_its_last_word_is_not_lost(pipe, monkeypatch):
 
 def test_lines_of_many_threads_do_not_mix(pipe):
     reading, writing = pipe
-    reporter = PipeReporter(writing, threading.Event())
+    reporter = PipeReporter(writing, Orders())
     found = []
 
     def read():
@@ -78,7 +78,7 @@ def test_lines_of_many_threads_do_not_mix(pipe):
 
 def test_a_detail_that_cannot_travel_is_left_out_not_the_event(pipe):
     reading, writing = pipe
-    reporter = PipeReporter(writing, threading.Event())
+    reporter = PipeReporter(writing, Orders())
     reporter.event("finding", "message", detail={"a": object()})
     reporter.event("finding", "m" * 10_000, detail={"a": "x" * 1_000_000})
     first, second = heard(reading)

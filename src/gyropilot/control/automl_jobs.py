@@ -9,12 +9,11 @@ from typing import Any
 from gyropilot import names
 from gyropilot.control import admission, descriptions, page_tokens
 from gyropilot.control.house import House
-from gyropilot.errors import AlreadyExists, NotFound
+from gyropilot.errors import NotFound
 from gyropilot.problems.contract import Problem, Spec
-from gyropilot.store import candidates, events, jobs, progress
+from gyropilot.store import candidates, events, job_logs, jobs, progress
 from gyropilot.store.candidates import CandidateQuery
 from gyropilot.store.jobs import JobQuery, JobRecord, NewJob
-from gyropilot.store.pages import Cursor
 from gyropilot.store.principals import Principal
 
 Json = Any
@@ -33,10 +32,11 @@ def create(
     Raises:
         InvalidRequest: with every fault of the request.
         AlreadyExists: the name, in whatever letter case, is taken.
+        LimitExceeded: as many of the account's jobs as may be wait or run.
     """
     taken = jobs.find(house.db, principal.account_id, region, request["AutoMLJobName"])
     if taken is not None:
-        return _retried_or_refused(taken, invocation_id)
+        return jobs.first_of_a_repeated_call(taken, invocation_id).arn
     problem, spec = admission.admit(house, principal, request)
     job = NewJob(
         account_id=principal.account_id,
@@ -53,7 +53,7 @@ def create(
         invocation_id=invocation_id,
     )
     tags = {tag["Key"]: tag["Value"] for tag in request.get("Tags", [])}
-    return jobs.create(house.db, job, tags).arn
+    return jobs.create(house.db, job, tags, most_open=house.settings.open_jobs_per_account).arn
 
 
 def describe(house: House, principal: Principal, region: str, name: str) -> dict[str, Json]:
@@ -85,7 +85,7 @@ def list_jobs(house: House, principal: Principal, region: str, request: Mapping[
     )
     page = jobs.page(house.db, query)
     answer: dict[str, Json] = {"AutoMLJobSummaries": [descriptions.job_summary(record) for record in page.items]}
-    return answer | _next_token(request, page.next_cursor)
+    return answer | page_tokens.next_token(request, page.next_cursor)
 
 
 def list_candidates(house: House, principal: Principal, region: str, request: Mapping[str, Json]) -> dict[str, Json]:
@@ -106,7 +106,7 @@ def list_candidates(house: House, principal: Principal, region: str, request: Ma
     )
     page = candidates.page(house.db, query)
     answer: dict[str, Json] = {"Candidates": [descriptions.candidate(one) for one in page.items]}
-    return answer | _next_token(request, page.next_cursor)
+    return answer | page_tokens.next_token(request, page.next_cursor)
 
 
 def stop(house: House, principal: Principal, region: str, name: str) -> None:
@@ -149,14 +149,10 @@ def job_log(house: House, principal: Principal, region: str, request: Mapping[st
     """Give GetJobLogResponse: log text from a byte offset, and the offset that follows it."""
     record = find(house, principal, region, request["AutoMLJobName"])
     offset = request.get("Offset", 0)
-    path = house.settings.logs / f"{record.id}.log"
-    if not path.exists():
-        return {"Text": "", "NextOffset": offset}
-    with path.open("rb") as file:
-        file.seek(offset)
-        data = file.read(LOG_BYTES_PER_PAGE)
+    start, data = job_logs.read(house.settings.logs / record.id, offset, LOG_BYTES_PER_PAGE)
     text, used = codecs.utf_8_decode(data, "replace", False)  # noqa: FBT003 -- a character cut at the end waits
-    return {"Text": text, "NextOffset": offset + used}
+    dropped = f"[{start - offset} bytes before this were dropped]\n" if start > offset else ""
+    return {"Text": dropped + text, "NextOffset": start + used}
 
 
 def find(house: House, principal: Principal, region: str, name: str) -> JobRecord:
@@ -169,12 +165,6 @@ def find(house: House, principal: Principal, region: str, name: str) -> JobRecor
     if record is None:
         raise _missing(name)
     return record
-
-
-def _retried_or_refused(taken: JobRecord, invocation_id: str | None) -> str:
-    if invocation_id is not None and taken.invocation_id == invocation_id:
-        return taken.arn
-    raise AlreadyExists(f"An AutoML job named {taken.name!r} already exists; choose a different name.")
 
 
 def _missing(name: str) -> NotFound:
@@ -191,7 +181,3 @@ def _resolved(problem: Problem, spec: Spec) -> dict[str, Json]:
     return {"CompletionCriteria": {k: v for k, v in criteria.items() if v is not None}} | problem.resolved_attributes(
         spec
     )
-
-
-def _next_token(request: Mapping[str, Json], cursor: Cursor | None) -> dict[str, Json]:
-    return {} if cursor is None else {"NextToken": page_tokens.write(request, cursor)}

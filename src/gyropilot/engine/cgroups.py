@@ -189,7 +189,7 @@ def _mounts() -> dict[str, Path]:
 
 def _own_groups() -> dict[str, str]:
     """Give this process's group by controller; version 2's under an empty name."""
-    groups = {}
+    groups: dict[str, str] = {}
     for line in _lines(_PROC / "self" / "cgroup"):
         _, controllers, group = line.split(":", 2)
         groups |= dict.fromkeys(controllers.split(","), group)

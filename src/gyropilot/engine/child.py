@@ -3,10 +3,11 @@
 The task file is written by an engine, in the child's scratch:
 
     function, arguments, allowed_prefixes, cores, memory_bytes, heartbeat_seconds,
-    messages (descriptor to write lines to), lifeline (descriptor that ends when the parent does)
+    messages (descriptor to write lines to), lifeline (descriptor that ends when the parent does),
+    limits (file_bytes, perhaps data_bytes and processes), network (how to leave it; null: not at all)
 
-Standard input carries `stop`; its end, like the lifeline's, means that the parent died, and ends this process and all
-it started at once. Nothing here imports a problem, or a library beside the standard one.
+Standard input carries `stop` and `hand back`; its end, like the lifeline's, means that the parent died, and ends this
+process and all it started at once. Nothing here imports a problem, or a library beside the standard one.
 """
 
 from __future__ import annotations
@@ -28,19 +29,32 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gyropilot import clock, errors
-from gyropilot.engine import memory, messages
+from gyropilot.engine import memory, messages, network
 
 Json = Any
 _PROGRESS_SECONDS = 0.2
 _OPEN_FILES = 8192
 
 
+class Orders:
+    """What the parent has asked for."""
+
+    def __init__(self) -> None:
+        self.stop, self.hand_back = threading.Event(), threading.Event()
+
+    def hear(self, line: bytes) -> None:
+        """Take one line; others than the known mean nothing."""
+        known = {b"stop\n": self.stop, b"hand back\n": self.hand_back}
+        if line in known:
+            known[line].set()
+
+
 class PipeReporter:
     """The Reporter of problems/contract.py that writes to the parent; safe for threads."""
 
-    def __init__(self, descriptor: int, stop: threading.Event) -> None:
+    def __init__(self, descriptor: int, orders: Orders) -> None:
         self._descriptor = descriptor
-        self._stop = stop
+        self._orders = orders
         self._writing = threading.Lock()
         self._waiting: bytes | None = None
         self._phase = ""
@@ -79,7 +93,11 @@ class PipeReporter:
 
     def stop_requested(self) -> bool:
         """Say whether the job is to end gracefully."""
-        return self._stop.is_set()
+        return self._orders.stop.is_set()
+
+    def hand_back_requested(self) -> bool:
+        """Say whether the service goes down: save what a later run goes on from, and end."""
+        return self._orders.hand_back.is_set()
 
     def heartbeat(self) -> None:
         """Say that this process lives, and what it uses; send progress that waited."""
@@ -110,12 +128,14 @@ class PipeReporter:
 def main(task_path: str) -> NoReturn:
     """Run the task of that file and end the process."""
     faulthandler.enable()
-    _limit()
     task = json.loads(Path(task_path).read_bytes())
-    stop = threading.Event()
-    _end_with_parent(task["lifeline"], stop)
+    _limit(task["limits"])
+    if task["network"] is not None:
+        network.leave(task["network"])
+    orders = Orders()
+    _end_with_parent(task["lifeline"], orders)
     os.set_inheritable(task["messages"], False)  # noqa: FBT003 - positional only in the library
-    reporter = PipeReporter(task["messages"], stop)
+    reporter = PipeReporter(task["messages"], orders)
     reporter.heartbeat()
     _start_thread("heartbeat", lambda: _beat(reporter, task["heartbeat_seconds"]))
     last = _outcome(task, reporter)
@@ -128,23 +148,32 @@ def main(task_path: str) -> NoReturn:
     os._exit(0)
 
 
-def _limit() -> None:
+def _limit(limits: Mapping[str, int]) -> None:
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(_OPEN_FILES, most)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    _lower(resource.RLIMIT_NOFILE, _OPEN_FILES)
+    _lower(resource.RLIMIT_FSIZE, limits["file_bytes"])
+    if "data_bytes" in limits:
+        _lower(resource.RLIMIT_DATA, limits["data_bytes"])
+    if "processes" in limits:
+        _lower(resource.RLIMIT_NPROC, limits["processes"])
     # If memory runs out, the kernel should take this process, not the service.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
 
 
-def _end_with_parent(lifeline: int, stop: threading.Event) -> None:
-    orders = os.dup(0)
+def _lower(kind: int, wanted: int) -> None:
+    _, most = resource.getrlimit(kind)
+    value = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    resource.setrlimit(kind, (value, value))
+
+
+def _end_with_parent(lifeline: int, orders: Orders) -> None:
+    lines = os.dup(0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    _start_thread("orders", lambda: _follow(orders, stop))
+    _start_thread("orders", lambda: _follow(lines, orders))
     os.set_inheritable(lifeline, False)  # noqa: FBT003 - positional only in the library
     if sys.platform == "linux":
         # The kernel sends SIGIO, which ends a process by default, to the whole group when the parent's end closes: this
@@ -154,11 +183,10 @@ def _end_with_parent(lifeline: int, stop: threading.Event) -> None:
         fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
 
 
-def _follow(orders: int, stop: threading.Event) -> None:
-    with os.fdopen(orders, "rb") as lines:
+def _follow(descriptor: int, orders: Orders) -> None:
+    with os.fdopen(descriptor, "rb") as lines:
         for line in lines:
-            if line == b"stop\n":
-                stop.set()
+            orders.hear(line)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
@@ -174,7 +202,10 @@ def _outcome(task: Mapping[str, Json], reporter: PipeReporter) -> bytes:
         function = _resolved(task["function"], tuple(task["allowed_prefixes"]))
         return messages.encode("result", function(task["arguments"], reporter))
     except BaseException as error:
-        traceback.print_exc()
+        if reporter.hand_back_requested():
+            sys.stderr.write(f"ended to be handed back ({type(error).__name__})\n")
+        else:
+            traceback.print_exc()
         return messages.encode("failure", _failure(error, task["memory_bytes"]))
 
 

@@ -5,7 +5,7 @@ A task's function and arguments come from the catalog of problems and the worker
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -22,8 +22,8 @@ class Task:
     arguments: Mapping[str, Json]
     scratch: Path
     """The child's working folder; made if absent."""
-    log: Path
-    """File that takes the child's stdout and stderr, appended."""
+    log: Callable[[bytes], None]
+    """Takes the child's stdout and stderr; called by a thread of the engine's, not after the run's ending is given."""
     cores: int
     memory_bytes: int
     python: str
@@ -65,6 +65,9 @@ class Run(Protocol):
     def request_stop(self) -> None:
         """Ask the function to end gracefully."""
 
+    def request_hand_back(self) -> None:
+        """Ask the function to save what a later run goes on from, and to end."""
+
     def kill(self) -> None:
         """End the child and all its processes at once."""
 
@@ -79,6 +82,12 @@ class Engine(Protocol):
     @property
     def memory_bytes(self) -> int:
         """Give the memory that runs may hold, all together."""
+
+    def confinement(self) -> Mapping[str, str]:
+        """Give what holds a run's memory, processes and network here, in words."""
+
+    def clear_leftovers(self) -> None:
+        """Remove what the runs of a killed service left behind."""
 
     def start(self, task: Task) -> Run:
         """Start a run; the caller has counted cores and memory."""

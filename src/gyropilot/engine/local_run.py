@@ -1,4 +1,7 @@
-"""A child at work on this machine: a thread reads what it says, holds it to its memory, and clears up after it."""
+"""A child at work on this machine: a thread hears what it says, holds it to its memory, and clears up after it.
+
+Another thread carries what the child prints to the job's log.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ from collections import deque
 
 from gyropilot import clock
 from gyropilot.engine import memory, messages
-from gyropilot.engine.engine import Ending, Message
+from gyropilot.engine.cgroups import Group
+from gyropilot.engine.engine import Ending, Message, Task
+from gyropilot.engine.log_pipe import LogPipe
 
 _LOOK_SECONDS = 0.1
 _GROUP_SECONDS = 1.0
@@ -21,20 +26,31 @@ _LEAVE_SECONDS = 2.0
 """How long a child may stay after its last line."""
 _CLEAR_SECONDS = 5.0
 _MOST_WAITING = 1000
-_MOST_EVENTS = 200_000
+_EVENTS_AT_ONCE, _EVENTS_PER_SECOND = 20_000, 10.0
+"""How many events a run may tell of in a burst, and how fast it may go on after one: each is a row for ever."""
 
 
 class LocalRun:
     """A run of `LocalProcessEngine`; `next_message` and `ending` belong to one thread, the rest to any."""
 
-    def __init__(self, child: subprocess.Popen[bytes], *, pipe: int, lifeline: int, memory_bytes: int) -> None:
+    def __init__(
+        self,
+        child: subprocess.Popen[bytes],
+        task: Task,
+        *,
+        pipe: int,
+        log_pipe: int,
+        lifeline: int,
+        group: Group | None,
+    ) -> None:
         self._child = child
         self._pipe = pipe
         self._lifeline = lifeline
-        self._memory_bytes = memory_bytes
+        self._group = group
+        self._memory_bytes = task.memory_bytes
         self._kernel_kills = memory.kernel_kills()
         self._buffer = bytearray()
-        self._event_count = 0
+        self._event_count, self._began_at = 0, clock.monotonic()
         self._heartbeat: tuple[float, float] | None = None
         """When the last one came, and the memory it told of."""
         self._said: Ending | None = None
@@ -44,6 +60,7 @@ class LocalRun:
         self._changed = threading.Condition()
         self._waiting: deque[Message] = deque()
         self._ending: Ending | None = None
+        self._log = LogPipe(log_pipe, task.log)
         self._attendant = threading.Thread(target=self._attend, name=f"run {child.pid}", daemon=True)
         self._attendant.start()
 
@@ -67,15 +84,22 @@ class LocalRun:
 
     def request_stop(self) -> None:
         """Ask the function to end gracefully."""
-        with self._signalling:
-            if not self._is_reaped and self._child.stdin is not None:
-                with contextlib.suppress(OSError):
-                    self._child.stdin.write(b"stop\n")
+        self._order(b"stop\n")
+
+    def request_hand_back(self) -> None:
+        """Ask the function to save what a later run goes on from, and to end."""
+        self._order(b"hand back\n")
 
     def kill(self) -> None:
         """End the child and all its processes; they are gone when this returns."""
         self._end_by_force(Ending(outcome="died", message="the run was ended by the service"))
         self._attendant.join()
+
+    def _order(self, line: bytes) -> None:
+        with self._signalling:
+            if not self._is_reaped and self._child.stdin is not None:
+                with contextlib.suppress(OSError):
+                    self._child.stdin.write(line)
 
     def _attend(self) -> None:
         try:
@@ -139,8 +163,9 @@ class LocalRun:
             self._heartbeat = (clock.monotonic(), said.body["memory_bytes"])
         if said.kind == "event":
             self._event_count += 1
-            if self._event_count > _MOST_EVENTS:
-                raise messages.OutOfProtocol(f"more than {_MOST_EVENTS} events")
+            seconds = clock.monotonic() - self._began_at
+            if self._event_count > _EVENTS_AT_ONCE + seconds * _EVENTS_PER_SECOND:
+                raise messages.OutOfProtocol(f"{self._event_count} events in {seconds:.0f} s")
         self._queue(said)
 
     def _queue(self, message: Message) -> None:
@@ -152,13 +177,24 @@ class LocalRun:
             self._changed.notify_all()
 
     def _hold_to_memory(self, held_bytes: int) -> None:
-        if held_bytes > self._memory_bytes:
+        if self._group is not None:
+            # What its processes share, as after a fork, the kernel counts once; we would count it for each.
+            if self._group.memory_kills():
+                self._end_by_force(self._killed_by_kernel())
+        elif held_bytes > self._memory_bytes:
             reason = (
                 f"out of memory: the run held {memory.shown(held_bytes)} and was granted "
                 f"{memory.shown(self._memory_bytes)}; use a smaller base model or shorter rows, "
                 "or grant jobs more memory"
             )
             self._end_by_force(Ending(outcome="died", message=reason, is_out_of_memory=True))
+
+    def _killed_by_kernel(self) -> Ending:
+        reason = (
+            f"out of memory: the run needed more than the {memory.shown(self._memory_bytes)} it was granted, and the "
+            "kernel ended it (control group); use a smaller base model or shorter rows, or grant jobs more memory"
+        )
+        return Ending(outcome="died", message=reason, is_out_of_memory=True)
 
     def _end_by_force(self, ending: Ending) -> None:
         with self._signalling:
@@ -201,14 +237,19 @@ class LocalRun:
             self._is_reaped = True
             if self._child.stdin is not None:
                 self._child.stdin.close()
+        ending = self._forced or self._said or self._death()
+        if self._group is not None:
+            self._group.close()  # with whatever left the process group
+        self._log.close()
         os.close(self._pipe)
         os.close(self._lifeline)
-        ending = self._forced or self._said or self._death()
         with self._changed:
             self._ending = ending
             self._changed.notify_all()
 
     def _death(self) -> Ending:
+        if self._group is not None and self._group.memory_kills():
+            return self._killed_by_kernel()
         code = self._child.returncode
         how = f"signal {_signal_name(-code)}" if code < 0 else f"exit status {code} and no result"
         message = f"the run ended by {how}"

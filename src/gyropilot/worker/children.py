@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gyropilot.engine.engine import Ending, Engine, Message, Task
+from gyropilot.store.job_logs import JobLog
 from gyropilot.worker import watching
 from gyropilot.worker.job_book import JobBook
 from gyropilot.worker.watching import OnStop, Signals
@@ -40,7 +41,7 @@ class Children:
     """The children of one job, one at a time."""
 
     def __init__(
-        self, engine: Engine, book: JobBook, signals: Signals, share: Share, *, scratch: Path, log: Path
+        self, engine: Engine, book: JobBook, signals: Signals, share: Share, *, scratch: Path, log: JobLog
     ) -> None:
         self.share = share
         self._engine, self._book, self._signals = engine, book, signals
@@ -75,7 +76,7 @@ class Children:
             function=function,
             arguments=arguments,
             scratch=self._scratch,
-            log=self._log,
+            log=self._log.write,
             cores=self.share.cores,
             memory_bytes=self.share.memory_bytes,
             python=sys.executable,

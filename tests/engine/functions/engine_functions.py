@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -90,6 +91,77 @@ def until_stopped(arguments, reporter):
     while not reporter.stop_requested():
         time.sleep(0.005)
     return "stopped"
+
+
+def until_handed_back(arguments, reporter):
+    reporter.event("ready", "")
+    while not reporter.hand_back_requested():
+        time.sleep(0.005)
+    assert not reporter.stop_requested()
+    return "saved"
+
+
+def bounds(arguments, reporter):
+    """Try what a child must not be able to do; give how each attempt went."""
+    (Path("left.txt")).write_text("")
+    names = {"cores": resource.RLIMIT_CORE, "files": resource.RLIMIT_NOFILE, "file_bytes": resource.RLIMIT_FSIZE}
+    return {
+        "limits": {name: resource.getrlimit(one) for name, one in names.items()},
+        "outside": _tried(lambda: socket.create_connection((arguments["host"], arguments["port"]), 2).close()),
+        "far": _tried(lambda: socket.create_connection(("192.0.2.1", 80), 2).close()),
+        "loopback": _tried(_speak_to_self),
+        "interfaces": [name for _, name in socket.if_nameindex()],
+    }
+
+
+def _speak_to_self():
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+        pass
+
+
+def _tried(attempt):
+    try:
+        attempt()
+    except OSError as error:
+        return type(error).__name__
+    return "done"
+
+
+def write_much(arguments, reporter):
+    with Path("big").open("wb") as file:
+        file.truncate(arguments["bytes"])
+
+
+def fork_bomb(arguments, reporter):
+    children, bodies = 0, []
+    try:
+        while children < arguments["count"]:
+            bodies.append(os.fork())
+            if bodies[-1] == 0:
+                threading.Event().wait()
+            children += 1
+    except OSError as error:
+        return {"children": children, "error": type(error).__name__}
+    return {"children": children, "error": ""}
+
+
+def leave_the_group(arguments, reporter):
+    """Start a process in a session of its own, out of reach of a signal to the group."""
+    process = os.fork()
+    if process == 0:
+        os.setsid()
+        threading.Event().wait()
+    reporter.event("ready", "", detail={"process": process})
+
+
+def flood(arguments, reporter):
+    for _ in range(arguments["mib"]):
+        sys.stdout.write("x" * (2**20 - 1) + "\n")
+    return "done"
+
+
+def grow_at_once(arguments, reporter):
+    return len(bytearray(arguments["mib"] * 2**20))
 
 
 def hang(arguments, reporter):
