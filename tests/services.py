@@ -22,6 +22,7 @@ from gyropilot.cli import service as noted
 from gyropilot.sdk.client import Client
 
 SCRIPTS = Path(sys.executable).parent
+GYROPILOT = (SCRIPTS / "gyropilot",)
 TINY = "Tiny"
 
 _HIDDEN, _LAYERS, _HEADS, _INNER = 32, 2, 2, 64
@@ -31,26 +32,42 @@ _CHAT_TEMPLATE = (
 )
 
 
-class Service:
-    """`gyropilot up` on a home; started again after a kill it is the same service."""
+class Process:
+    """A process of the service on a home: `gyropilot <command>`; started again after a kill it is the same one.
 
-    def __init__(self, home, **settings):
+    `settings` reach it by the environment; `program` is what is run in the place of the script `gyropilot`.
+    """
+
+    def __init__(self, home, command="up", *, number=0, program=GYROPILOT, **settings):
         self.home = Path(home)
-        self.log = self.home.with_name(f"{self.home.name}.log")
-        self._settings = {f"GYROPILOT_{name.upper()}": str(value) for name, value in settings.items()}
+        self.command = command
+        self.log = self.home.with_name(f"{self.home.name}.log" if command == "up" else f"{command}-{number}.log")
         self.process = None
         self.variables = {}
+        self._program = program
+        self._settings = {f"GYROPILOT_{name.upper()}": str(value) for name, value in settings.items()}
 
     def start(self, *options):
+        self.begin(*options)
+        self.wait_until_up()
+
+    def begin(self, *options):
+        """Start it without waiting until it is up."""
+        port = () if self.command == "worker" else ("--port", "0")
+        self._log_starts_at = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [SCRIPTS / "gyropilot", "up", "--home", self.home, "--port", "0", *options],
+                [*self._program, self.command, "--home", self.home, *port, *options],
                 stdout=log,
                 stderr=log,
                 env=clean_environment() | self._settings,
             )
-        wait_until(self._is_up, seconds=60, what=lambda: f"the service to start: {self.log.read_text()}")
-        self.variables = json.loads(self.gyropilot("env", "--json").stdout)
+
+    def wait_until_up(self):
+        wait_until(self._is_up, seconds=60, what=lambda: f"{self.command} to start: {self.log.read_text()}")
+        if self.command != "worker":
+            self.variables = json.loads(self.gyropilot("env", "--json").stdout)
+            self.variables["AWS_ENDPOINT_URL"] = self._note()["url"]
 
     def kill(self):
         self.process.kill()
@@ -72,8 +89,9 @@ class Service:
         )
 
     def gyropilot(self, *arguments, **options):
-        command = [SCRIPTS / "gyropilot", *map(str, arguments)]
-        return run(command, env=clean_environment() | {"GYROPILOT_HOME": str(self.home)}, **options)
+        """Run a command on the home, with the settings of this process."""
+        environment = clean_environment() | self._settings | {"GYROPILOT_HOME": str(self.home)}
+        return run([GYROPILOT[0], *map(str, arguments)], env=environment, **options)
 
     def aws(self, *arguments):
         return run([SCRIPTS / "aws", *map(str, arguments)], env=clean_environment() | self.variables)
@@ -89,22 +107,69 @@ class Service:
 
     def _is_up(self):
         assert self.process.poll() is None, self.log.read_text()
-        address = self.home / "service.json"
-        if not address.exists():
-            return False
-        note = json.loads(address.read_text())
-        return note["pid"] == self.process.pid and noted.answers(note["url"])
+        if self.command == "worker":
+            return b"takes jobs" in self.log.read_bytes()[self._log_starts_at :]
+        note = self._note()
+        return note is not None and noted.answers(note["url"])
+
+    def _note(self):
+        """Give what this process noted of its address in the home."""
+        found = [json.loads(path.read_text()) for path in (self.home / "services").glob("*.json")]
+        return next((note for note in found if note["pid"] == self.process.pid), None)
+
+
+Service = Process
+
+
+class Apart:
+    """Several processes on one home and one PostgreSQL database."""
+
+    def __init__(self, apis, workers):
+        self.apis, self.workers = apis, workers
+
+    @property
+    def all(self):
+        return [*self.apis, *self.workers]
+
+    @property
+    def first(self):
+        """The first api, to be used like a service of one process."""
+        return self.apis[0]
 
 
 @contextmanager
 def running(home, **settings):
-    service = Service(home, **settings)
+    """One process that is everything: `gyropilot up`; on PostgreSQL where `database_url` is given."""
+    service = Process(home, **settings)
     service.start()
     try:
         yield service
     finally:
         if service.process.poll() is None:
             service.stop()
+
+
+@contextmanager
+def running_apart(home, *, database_url, apis=1, workers=1, program=GYROPILOT, **settings):
+    """Several processes: `gyropilot api` and `gyropilot worker`, all started at once."""
+    chosen = {"database_url": database_url, "program": program, **settings}
+    service = Apart(
+        [Process(home, "api", number=number, **chosen) for number in range(apis)],
+        [Process(home, "worker", number=number, **chosen) for number in range(workers)],
+    )
+    try:
+        for process in service.all:
+            process.begin()
+        for process in service.all:
+            process.wait_until_up()
+        yield service
+    finally:
+        for process in service.all:
+            if process.process is not None and process.process.poll() is None:
+                process.process.send_signal(signal.SIGTERM)
+        for process in service.all:
+            if process.process is not None:
+                process.process.wait(30)
 
 
 def run(command, **options):
@@ -151,14 +216,7 @@ def rows(count):
 
 def make_tiny_model(folder):
     """Write a random Llama-type model of some 70,000 parameters with a byte-level tokenizer of its own."""
-    folder.mkdir(parents=True)
-    tokenizer = _make_tokenizer()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    vocabulary = tokenizer.get_vocab_size()
-    special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
-    described = {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": _CHAT_TEMPLATE, **special}
-    (folder / "tokenizer_config.json").write_text(json.dumps(described))
-    ids = {f"{name}_id": tokenizer.token_to_id(token) for name, token in special.items()}
+    vocabulary, ids = write_tokenizer(folder, chat_template=_CHAT_TEMPLATE)
     config = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -178,6 +236,19 @@ def make_tiny_model(folder):
     (folder / "config.json").write_text(json.dumps(config))
     save_file(_make_weights(vocabulary), folder / "model.safetensors", metadata={"format": "pt"})
     return folder
+
+
+def write_tokenizer(folder, *, chat_template=None):
+    """Write the tokenizer into the new folder; give how many tokens it has, and the numbers of the special ones."""
+    folder.mkdir(parents=True)
+    tokenizer = _make_tokenizer()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
+    described = {"tokenizer_class": "PreTrainedTokenizerFast", **special}
+    if chat_template:
+        described["chat_template"] = chat_template
+    (folder / "tokenizer_config.json").write_text(json.dumps(described))
+    return tokenizer.get_vocab_size(), {f"{name}_id": tokenizer.token_to_id(token) for name, token in special.items()}
 
 
 def _make_tokenizer():

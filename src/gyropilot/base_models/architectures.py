@@ -117,6 +117,7 @@ _T5_KEYS = frozenset(
         "dense_act_fn",
         "decoder_start_token_id",
         "is_encoder_decoder",
+        "scale_decoder_outputs",
         "n_positions",
     ]
 )

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from gyropilot.problems.text_generation import attention, batches, forward, loop
-from gyropilot.problems.text_generation.forward import PlainForward
 from gyropilot.problems.text_generation.layers import FusedForward, why_not
 from gyropilot.problems.text_generation.models import LoadedModel, trainable_parameters
+from gyropilot.problems.text_generation.plain import PlainForward
 from gyropilot.problems.text_generation.tuning.lora import Lora
 
 
@@ -94,7 +94,7 @@ def test_qwen2_and_mistral_equal_the_plain_way(tiny):
         base = made._from_config(config, attn_implementation="sdpa").requires_grad_(False).eval()
         loaded = LoadedModel(model=base, tokenizer=None, architecture=find_architecture(kind), context_tokens=99)
         model, pack = Lora(rank=4).attach(loaded, seed=1), batches.pack(tiny.examples(5))
-        way, reason = forward.choose(model, tiny.examples(5), check="gradients")
+        way, reason = forward.choose(model, tiny.examples(5), check="gradients", precision="float32")
         assert (way.name, reason) == ("fused", "")
         assert_same(measured(way, model, [pack]), measured(PlainForward(model), model, [pack]))
 
@@ -113,19 +113,24 @@ def test_bfloat16_agrees_within_its_rounding(tiny):
 
 def test_the_way_is_chosen_by_ability_and_checked_on_the_first_rows(tiny):
     examples = tiny.examples(5)
-    assert forward.choose(tuned(tiny), examples, check="gradients")[0].name == "fused"
-    assert forward.choose(tiny.loaded("llama").model, examples, check="gradients")[0].name == "fused"
+    assert forward.choose(tuned(tiny), examples, check="gradients", precision="float32")[0].name == "fused"
+    assert (
+        forward.choose(tiny.loaded("llama").model, examples, check="gradients", precision="float32")[0].name == "fused"
+    )
     with_dropout = Lora(rank=4, dropout=0.1).attach(tiny.loaded("llama"), seed=1)
-    way, reason = forward.choose(with_dropout, examples, check="gradients")
+    way, reason = forward.choose(with_dropout, examples, check="gradients", precision="float32")
     assert way.name == "plain"
     assert "no plain or LoRA layer" in reason
     neox = Lora(rank=4).attach(tiny.loaded("gpt_neox"), seed=1)
-    assert forward.choose(neox, examples, check="gradients")[1] == "models of type gpt_neox go the plain way"
+    assert (
+        forward.choose(neox, examples, check="gradients", precision="float32")[1]
+        == "models of type gpt_neox go the plain way"
+    )
 
 
 def test_a_fast_way_that_differs_is_not_taken(tiny, monkeypatch):
     monkeypatch.setattr("gyropilot.problems.text_generation.layers._rotated", lambda x, place, direction: x)
-    way, reason = forward.choose(tuned(tiny), tiny.examples(5), check="gradients")
+    way, reason = forward.choose(tuned(tiny), tiny.examples(5), check="gradients", precision="float32")
     assert way.name == "plain"
     assert "differs from the plain one" in reason
 
@@ -134,14 +139,14 @@ def test_a_model_whose_packed_rows_differ_is_refused(tiny, monkeypatch):
     model = Lora(rank=4).attach(tiny.loaded("gpt_neox"), seed=1)
     monkeypatch.setattr(batches.Pack, "visible", lambda pack: np.tril(np.ones((pack.tokens, pack.tokens), dtype=bool)))
     with pytest.raises(ValueError, match="packed rows differ from single ones"):
-        forward.choose(model, tiny.examples(5), check="gradients")
+        forward.choose(model, tiny.examples(5), check="gradients", precision="float32")
 
 
 def test_choosing_leaves_model_and_random_generator_as_they_were(tiny):
     model = tuned(tiny)
     before = {name: one.detach().clone() for name, one in trainable_parameters(model).items()}
     state = torch.get_rng_state()
-    forward.choose(model, tiny.examples(5), check="gradients")
+    forward.choose(model, tiny.examples(5), check="gradients", precision="float32")
     assert torch.equal(torch.get_rng_state(), state)
     for name, one in trainable_parameters(model).items():
         assert torch.equal(one, before[name])

@@ -8,8 +8,8 @@ from gyropilot import clock
 from gyropilot.errors import InvalidData, TrainingFailed
 from gyropilot.problems.text_generation import batches, checkpoints, forward, loop
 from gyropilot.problems.text_generation.batches import Example
-from gyropilot.problems.text_generation.plain import PlainForward
 from gyropilot.problems.text_generation.models import trainable_parameters
+from gyropilot.problems.text_generation.plain import PlainForward
 from gyropilot.problems.text_generation.tuning.lora import Lora
 
 
@@ -206,7 +206,7 @@ def test_stop_and_deadline_end_after_the_step_under_way_and_keep_it(tiny, tmp_pa
     _, stopped = run(tiny, tmp_path / "stop", listener=tiny.listener(stop_after=2))
     assert (stopped.ended_by, stopped.steps) == ("stop", 2)
     assert checkpoints.find_latest(tmp_path / "stop").step == 2
-    _, late = run(tiny, tmp_path / "late", deadline=clock.monotonic)
+    _, late = run(tiny, tmp_path / "late", deadline=lambda: clock.monotonic() - 1.0)
     assert (late.ended_by, late.steps) == ("time limit", 0)
     _, free = run(tiny, tmp_path / "free", deadline=lambda: clock.monotonic() + 1e6)
     assert free.ended_by == "finished"

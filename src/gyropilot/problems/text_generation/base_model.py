@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from gyropilot.base_models import stand_ins
 from gyropilot.base_models.records import InstalledModel
 from gyropilot.base_models.store import BaseModelStore
 from gyropilot.errors import NotFound, TrainingFailed
 from gyropilot.problems.contract import Json
+from gyropilot.problems.text_generation.templates import Style
 
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
 """Under which key a config.json says how long a text may be."""
@@ -29,9 +29,10 @@ class BaseModelFacts:
     context_tokens: int
     """Tokens that an input may have, and that an output may have."""
     model_tokens: int
-    """Tokens that prompt and answer may have together: the positions the model knows."""
+    """Tokens that prompt and answer may have together: the positions the model knows, and for one that has an encoder,
+    which counts distances alone, what both sides may have."""
     max_rows: int
-    template_style: Literal["chat", "plain"]
+    template_style: Style
     stands_in_for: str = ""
     """The model that the request named, where this one only stands in for it."""
 
@@ -79,7 +80,8 @@ def _gone(name: str) -> TrainingFailed:
 
 def _facts(installed: InstalledModel, requested: str) -> BaseModelFacts:
     installed = installed if installed.name == requested else stand_ins.fitted(installed, requested)
-    model_tokens = _model_tokens(installed.path)
+    has_encoder = installed.kind == "seq2seq"
+    model_tokens = 2 * installed.context_tokens if has_encoder else _model_tokens(installed.path)
     return BaseModelFacts(
         name=installed.name,
         folder=installed.path,
@@ -89,7 +91,7 @@ def _facts(installed: InstalledModel, requested: str) -> BaseModelFacts:
         context_tokens=min(installed.context_tokens, model_tokens),
         model_tokens=model_tokens,
         max_rows=installed.max_rows,
-        template_style="chat" if installed.has_chat_template else "plain",
+        template_style="bare" if has_encoder else "chat" if installed.has_chat_template else "plain",
         stands_in_for=installed.stands_in_for,
     )
 

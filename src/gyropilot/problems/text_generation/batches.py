@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +57,8 @@ class Pack:
     """[L] int64, ascending: where in the pack the label is predicted (one before the label itself)."""
     labels: Ints
     """[L] int64."""
+    label_counts: tuple[int, ...]
+    """Labels of each example, in order."""
     example_tokens: int
     """Tokens of the examples, the prefix counted once for each."""
 
@@ -233,9 +235,35 @@ def packs(examples: Sequence[Example], *, max_tokens: int, max_examples: int, mu
             yield pack(members)
 
 
-def pack(examples: Sequence[Example]) -> Pack:
-    """Put examples into one pack, their common start once."""
-    prefix = _shared_prefix(examples)
+def padded(examples: Sequence[Example], *, max_tokens: int, max_examples: int, sides: Literal[1, 2]) -> Iterator[Pack]:
+    """Give packs without a common start for models that compute rows side by side, rows of like length together.
+
+    Args:
+        examples: to be computed.
+        max_tokens: places of a pack, padding among them; a longer example makes a pack of its own.
+        max_examples: of a pack.
+        sides: 2 where prompts and answers are padded each to their own longest, 1 where they are one text.
+    """
+
+    def places(members: Sequence[Example]) -> int:
+        if sides == 1:
+            return len(members) * max(one.length for one in members)
+        widths = max(len(one.prompt_ids) for one in members) + max(len(one.answer_ids) for one in members)
+        return len(members) * widths
+
+    members: list[Example] = []
+    for one in sorted(examples, key=lambda one: (-(one.length if sides == 1 else len(one.prompt_ids)), one.row)):
+        if members and (len(members) >= max_examples or places([*members, one]) > max_tokens):
+            yield pack(members, start="each its own")
+            members = []
+        members.append(one)
+    if members:
+        yield pack(members, start="each its own")
+
+
+def pack(examples: Sequence[Example], *, start: Literal["shared", "each its own"] = "shared") -> Pack:
+    """Put examples into one pack, their common start once or with each."""
+    prefix = _shared_prefix(examples) if start == "shared" else 0
     tokens = [np.concatenate((one.prompt_ids, one.answer_ids)).astype(np.int64) for one in examples]
     lengths = tuple(len(one) - prefix for one in tokens)
     starts = np.cumsum((prefix, *lengths[:-1]))
@@ -251,6 +279,7 @@ def pack(examples: Sequence[Example]) -> Pack:
         lengths=lengths,
         label_positions=np.concatenate(label_positions).astype(np.int64),
         labels=np.concatenate([one.answer_ids for one in examples]).astype(np.int64),
+        label_counts=tuple(len(one.answer_ids) for one in examples),
         example_tokens=sum(one.length for one in examples),
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import torch
 
@@ -42,6 +42,9 @@ class Crew:
 
     def packs(self, examples: Sequence[Example], *, max_tokens: int, max_examples: int) -> list[Pack]:
         """Give packs of the examples, as many as threads where there is work for them."""
+        if self._forward.layout != "packed":
+            sides: Literal[1, 2] = 2 if self._forward.layout == "encoder-decoder" else 1
+            return list(batches.padded(examples, max_tokens=max_tokens, max_examples=max_examples, sides=sides))
         workers = self._workers(sum(one.length for one in examples))
         return list(batches.packs(examples, max_tokens=max_tokens, max_examples=max_examples, multiple_of=workers))
 

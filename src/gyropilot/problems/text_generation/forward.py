@@ -1,7 +1,7 @@
 """Ways from a pack to the summed loss of its labels; the loop takes the fastest that agrees with the plain one.
 
-The plain way runs the model's own code with a block mask and works for every supported architecture and device.
-`layers.py` holds the fast way for Llama-type models on a CPU.
+`plain.py` runs the model's own code and works for every supported architecture and device. `layers.py` holds the fast
+way for Llama-type models on a CPU.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Literal, Protocol
 import torch
 
 from gyropilot.problems.text_generation import batches, layers
+from gyropilot.problems.text_generation.architectures import Layout
 from gyropilot.problems.text_generation.batches import Example, Pack
-from gyropilot.problems.text_generation.head import label_loss_sum
-from gyropilot.problems.text_generation.models import body_of, head_of, trainable_parameters
+from gyropilot.problems.text_generation.models import DtypeName, head_of, trainable_parameters
+from gyropilot.problems.text_generation.plain import PlainForward
 
 _CHECKED_EXAMPLES = 3
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15}
@@ -27,6 +28,8 @@ class Forward(Protocol):
     """One way to compute a pack."""
 
     name: str
+    layout: Layout
+    """How it wants examples put into packs."""
     is_parallel: bool
     """Whether threads may compute packs at the same time, with results that do not depend on their timing."""
 
@@ -37,39 +40,16 @@ class Forward(Protocol):
         """Hear that the trained parameters have changed."""
 
 
-class PlainForward:
-    """The model's own forward under a dense block mask."""
-
-    name = "plain"
-    is_parallel = False
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        self._body = body_of(model)
-        self._head = head_of(model)
-
-    def loss_sum(self, pack: Pack) -> torch.Tensor:
-        """Give the summed loss through the model's own code."""
-        device = self._head.weight.device
-        visible = torch.from_numpy(pack.visible()).to(device)
-        output = self._body(
-            input_ids=torch.from_numpy(pack.input_ids)[None].to(device),
-            position_ids=torch.from_numpy(pack.position_ids)[None].to(device),
-            attention_mask=visible[None, None],
-            use_cache=False,
-        )
-        hidden = output.last_hidden_state[0, torch.from_numpy(pack.label_positions).to(device)]
-        return label_loss_sum(hidden, self._head.weight, torch.from_numpy(pack.labels).to(device))
-
-    def refresh(self) -> None:
-        """Nothing is kept between packs."""
-
-
 def choose(
-    model: torch.nn.Module, examples: Sequence[Example], *, check: Literal["loss", "gradients"]
+    model: torch.nn.Module,
+    examples: Sequence[Example],
+    *,
+    check: Literal["loss", "gradients"],
+    precision: DtypeName,
 ) -> tuple[Forward, str]:
     """Give the fastest way that, on a few short examples, packed, agrees with the model itself, one by one.
 
-    It agrees in the loss and, for training, in the gradients.
+    It agrees in the loss and, for training, in the gradients. Weights of float32 are computed with in `precision`.
 
     The second value says why it is not a faster one; empty where it is the fastest. The state of the random
     generator and the model are left as they were.
@@ -79,25 +59,27 @@ def choose(
     """
     sample = sorted((examples[index] for index in range(min(64, len(examples)))), key=lambda one: one.length)
     sample = sample[:_CHECKED_EXAMPLES]
-    tolerance = _TOLERANCE.get(head_of(model).weight.dtype, 0.15)
+    tolerance = _TOLERANCE[torch.bfloat16 if precision == "bfloat16" else head_of(model).weight.dtype]
     labels = sum(len(one.answer_ids) for one in sample)
     reason = layers.why_not(model)
     with _shaken(model):
         parameters = trainable_parameters(model) if check == "gradients" else {}
-        wanted = _measured(PlainForward(model), parameters, [batches.pack([one]) for one in sample])
+        plain = PlainForward(model, precision=precision)
+        wanted = _measured(plain, parameters, [batches.pack([one]) for one in sample])
         if not wanted[""].isfinite():
-            return PlainForward(model), "the model's own loss is not finite"
+            return plain, "the model's own loss is not finite"
         if not reason:
             fused = layers.FusedForward(model)
             off = _difference(_measured(fused, parameters, [batches.pack(sample)]), wanted, labels)
             if not off <= tolerance:
                 reason = f"the fast way differs from the plain one by {off:.2g}"
         if reason:
-            off = _difference(_measured(PlainForward(model), parameters, [batches.pack(sample)]), wanted, labels)
+            together = batches.pack(sample, start="shared" if plain.layout == "packed" else "each its own")
+            off = _difference(_measured(plain, parameters, [together]), wanted, labels)
             if not off <= tolerance:
                 raise ValueError(f"packed rows differ from single ones by {off:.2g}")
     if reason:
-        return PlainForward(model), reason
+        return plain, reason
     fused.refresh()
     return fused, ""
 

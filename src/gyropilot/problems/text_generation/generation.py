@@ -1,7 +1,13 @@
 """Greedy generation for many prompts at once: the same code answers when a model is scored and when it serves.
 
+A causal model continues its prompts:
+
     prompts  [shared start][pad|rest of a]     the start that all have in common is computed once and its keys repeated;
                            [  rest of b  ]     the rests are padded on the left, the mask comes from lengths alone
+
+One that counts positions by place (architectures.Layout "padded") gets whole prompts padded on the left: no hole may
+lie inside a text. An encoder-decoder model reads the prompts once, padded on the right, and its decoder begins every
+answer with the same token.
 
 Rows that have ended leave the batch. transformers' own generate gives the same tokens and takes about twice the time:
 it computes the shared start for every row, keeps ended rows, and its slice of the last position makes the product
@@ -12,11 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
+import numpy as np
 import torch
-from transformers import DynamicCache
+from transformers import DynamicCache, EncoderDecoderCache
 
+from gyropilot.problems.text_generation import models
 from gyropilot.problems.text_generation.models import body_of, causal_model, head_of
+from gyropilot.problems.text_generation.plain import side_by_side
 
 _COMPACT_SHARE = 0.8
 """Ended rows leave once fewer than this share of the batch is at work: leaving copies the keys."""
@@ -39,16 +49,16 @@ def generate(
     """Give the most likely continuation of each prompt, token by token.
 
     Args:
-        model: a causal model in evaluation mode.
+        model: in evaluation mode.
         prompts: token ids, at least one each.
         stop_ids: tokens that end an answer.
         max_new_tokens: most tokens of an answer.
     """
-    batch = _Batch(model, prompts)
+    batch = _batch(model, prompts)
     answers: list[list[int]] = [[] for _ in prompts]
     ended = [False] * len(prompts)
     while True:
-        tokens = batch.next_tokens()
+        tokens = batch.logits().argmax(-1).cpu()
         going = []
         for place, (row, token) in enumerate(zip(batch.rows, tokens.tolist(), strict=True)):
             if ended[row] or len(answers[row]) >= max_new_tokens:
@@ -65,15 +75,38 @@ def generate(
     return [Answer(token_ids=tuple(ids), is_ended=is_ended) for ids, is_ended in zip(answers, ended, strict=True)]
 
 
-class _Batch:
-    """Prompts on their way through a model: cache, mask and positions of the rows still in it."""
+@torch.inference_mode()
+def first_logits(model: torch.nn.Module, prompt: Sequence[int]) -> torch.Tensor:
+    """Give [vocabulary]: the logits of an answer's first token, in float32 on the CPU."""
+    return _batch(model, [prompt]).logits()[0].float().cpu()
+
+
+class _Batch(Protocol):
+    """Prompts on their way through a model."""
+
+    rows: list[int]
+    """Which of the prompts are still in it, in order."""
+
+    def logits(self) -> torch.Tensor:
+        """Give [rows, vocabulary]: what each row would say next."""
+
+    def advance(self, tokens: torch.Tensor, going: Sequence[int]) -> None:
+        """Read one token a row; `going` are the places of rows still wanted, the others may leave."""
+
+
+def _batch(model: torch.nn.Module, prompts: Sequence[Sequence[int]]) -> _Batch:
+    return _Answers(model, prompts) if models.layout(model) == "encoder-decoder" else _Texts(model, prompts)
+
+
+class _Texts:
+    """Prompts that a causal model continues: cache, mask and positions of the rows still in it."""
 
     def __init__(self, model: torch.nn.Module, prompts: Sequence[Sequence[int]]) -> None:
         self._body, self._head = body_of(model), head_of(model)
         self._device = self._head.weight.device
         self.rows = list(range(len(prompts)))
         self._cache = DynamicCache(config=causal_model(model).config)
-        shared = _shared_start(prompts)
+        shared = _shared_start(prompts) if models.layout(model) == "packed" else 0
         if shared:
             self._read(
                 torch.tensor([prompts[0][:shared]]), torch.ones(1, shared, dtype=torch.long), torch.arange(shared)[None]
@@ -91,12 +124,10 @@ class _Batch:
         self._position = positions[:, -1:]
         self._hidden = self._read(tokens, self._mask, positions)
 
-    def next_tokens(self) -> torch.Tensor:
-        """Give [rows]: the most likely next token of each row."""
-        return self._head(self._hidden).argmax(-1).cpu()  # type: ignore[no-any-return]
+    def logits(self) -> torch.Tensor:
+        return cast(torch.Tensor, self._head(self._hidden))
 
     def advance(self, tokens: torch.Tensor, going: Sequence[int]) -> None:
-        """Read one token a row; `going` are the places of rows still wanted, the others may leave."""
         if len(going) < _COMPACT_SHARE * len(self.rows):
             places = torch.tensor(going)
             self._cache.batch_select_indices(places.to(self._device))
@@ -112,6 +143,45 @@ class _Batch:
             input_ids=tokens.to(self._device),
             attention_mask=mask.to(self._device),
             position_ids=positions.to(self._device),
+            past_key_values=self._cache,
+            use_cache=True,
+        )
+        return output.last_hidden_state[:, -1].contiguous()  # type: ignore[no-any-return]
+
+
+class _Answers:
+    """Answers that a decoder makes to encoded prompts."""
+
+    def __init__(self, model: torch.nn.Module, prompts: Sequence[Sequence[int]]) -> None:
+        encoder, self._decoder = (cast(Any, part) for part in models.encoder_and_decoder_of(model))
+        self._head, self._scale = head_of(model), models.head_scale(model)
+        device = self._head.weight.device
+        self.rows = list(range(len(prompts)))
+        tokens, mask = side_by_side([np.array(prompt) for prompt in prompts])
+        self._mask = torch.from_numpy(mask).to(device)
+        self._encoded = encoder(
+            input_ids=torch.from_numpy(tokens).to(device), attention_mask=self._mask
+        ).last_hidden_state
+        self._cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        self._hidden = self._read(torch.full((len(prompts),), models.answer_start(model)))
+
+    def logits(self) -> torch.Tensor:
+        return cast(torch.Tensor, self._head(self._hidden * self._scale if self._scale != 1.0 else self._hidden))
+
+    def advance(self, tokens: torch.Tensor, going: Sequence[int]) -> None:
+        if len(going) < _COMPACT_SHARE * len(self.rows):
+            places = torch.tensor(going)
+            there = places.to(self._mask.device)
+            self._cache.batch_select_indices(there)
+            self._mask, self._encoded = self._mask[there], self._encoded[there]
+            self.rows, tokens = [self.rows[place] for place in going], tokens[places]
+        self._hidden = self._read(tokens)
+
+    def _read(self, tokens: torch.Tensor) -> torch.Tensor:
+        output = self._decoder(
+            input_ids=tokens[:, None].to(self._mask.device),
+            encoder_hidden_states=self._encoded,
+            encoder_attention_mask=self._mask,
             past_key_values=self._cache,
             use_cache=True,
         )

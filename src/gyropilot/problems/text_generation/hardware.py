@@ -125,15 +125,28 @@ def needed_bytes(config: dict[str, Any], *, weights: int, dtype: Dtype, pack_tok
     estimated are 1,350, 1,870, 2,740 and 4,790. Two threads with a pack each took 2,100 to 2,700 in whole runs.
     """
     width = 2 if dtype == "bfloat16" else 4
-    hidden, layers = int(config["hidden_size"]), int(config["num_hidden_layers"])
-    inner = int(config.get("intermediate_size", 4 * hidden))
+    hidden, layers, inner, heads = _sizes(config)
     per_token = layers * (12 * hidden + 5 * inner) * width
     if config.get("model_type") not in _FAST_TYPES:
         per_token = int(2.2 * per_token)
-    heads = int(config.get("num_attention_heads", 1))
     attention = layers * width * min(heads * pack_tokens * pack_tokens, 1 << 22)
     adapters = layers * (12 * hidden + 3 * inner) * 16 * 4 * 4
     return weights * width + pack_tokens * per_token + attention + adapters + (450 << 20)
+
+
+def _sizes(config: dict[str, Any]) -> tuple[int, int, int, int]:
+    """Give hidden width, blocks, width inside a block's MLP and heads, by whatever names a family calls them."""
+
+    def named(*names: str, default: int) -> int:
+        return int(next((config[name] for name in names if config.get(name)), default))
+
+    hidden = named("hidden_size", "d_model", default=1024)
+    layers = named("num_hidden_layers", "n_layers", "num_layers", default=24)
+    if config.get("is_encoder_decoder") or config.get("model_type") == "t5":
+        # a decoder's block attends twice, and each token is in one half alone
+        layers = max(layers, round(1.33 * named("num_decoder_layers", default=layers)))
+    inner = named("intermediate_size", "ffn_hidden_size", "d_ff", default=4 * hidden)
+    return hidden, layers, inner, named("num_attention_heads", "n_heads", "num_heads", default=1)
 
 
 def _shares_packs(model_folder: Path, device: Device) -> bool:

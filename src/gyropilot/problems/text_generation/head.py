@@ -15,7 +15,8 @@ def label_loss_sum(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Ten
 
     Args:
         hidden: [L, hidden], what the final norm gave, at the positions that predict a label.
-        weight: [vocabulary, hidden], of the head; may be frozen or trained.
+        weight: [vocabulary, hidden], of the head; may be frozen or trained, and wider than `hidden`, whose precision
+            the products then have.
         labels: [L] int64.
 
     Gradients flow to `hidden` and, where it asks for them, to `weight`; they are made in the forward pass, chunk by
@@ -37,6 +38,7 @@ class _LabelLoss(torch.autograd.Function):
         rows = max(1, CHUNK_ELEMENTS // weight.shape[0])
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
+        master, weight = weight, weight.to(hidden.dtype)
         # Sums of a trained head's gradient in bfloat16 would lose small terms.
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
         for start in range(0, len(labels), rows):
@@ -54,7 +56,7 @@ class _LabelLoss(torch.autograd.Function):
             if grad_weight is not None:
                 grad_weight += (gradient.t() @ part).float()
         ctx.save_for_backward(grad_hidden, grad_weight)
-        ctx.weight_dtype = weight.dtype
+        ctx.weight_dtype = master.dtype
         return total
 
     @staticmethod

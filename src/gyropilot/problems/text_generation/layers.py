@@ -15,6 +15,7 @@ import torch
 from peft.tuners.lora.layer import Linear as LoraLinear
 from torch.nn import functional
 
+from gyropilot.problems.text_generation.architectures import Layout
 from gyropilot.problems.text_generation.attention import Group, attend, attend_backward, groups_of
 from gyropilot.problems.text_generation.batches import Pack
 from gyropilot.problems.text_generation.head import label_loss_sum
@@ -28,6 +29,7 @@ class FusedForward:
     """Llama-type blocks with or without LoRA on their linear layers."""
 
     name = "fused"
+    layout: Layout = "packed"
     is_parallel = True
 
     def __init__(self, model: torch.nn.Module) -> None:

@@ -28,6 +28,7 @@ from gyropilot.problems.text_generation.checkpoints import Checkpoint
 from gyropilot.problems.text_generation.crew import Crew
 from gyropilot.problems.text_generation.forward import Forward
 from gyropilot.problems.text_generation.models import DtypeName, trainable_parameters
+from gyropilot.problems.text_generation.plain import PlainForward
 
 PHASE = "training"
 Ending = Literal["finished", "time limit", "stop"]
@@ -159,7 +160,7 @@ def evaluate_loss(
     """Give the summed loss over all labels of `examples`; `on_progress` hears how many rows are done of how many."""
     batches.check(examples)
     torch.set_num_threads(plan.threads)
-    way, most = _way_to_evaluate(model, examples)
+    way, most = _way_to_evaluate(model, examples, plan.dtype)
     was_training = model.training
     model.eval()
     loss, labels, done = 0.0, 0, 0
@@ -173,12 +174,12 @@ def evaluate_loss(
     return LossSum(loss_sum=loss, label_count=labels)
 
 
-def _way_to_evaluate(model: torch.nn.Module, examples: Sequence[Example]) -> tuple[Forward, int]:
+def _way_to_evaluate(model: torch.nn.Module, examples: Sequence[Example], precision: DtypeName) -> tuple[Forward, int]:
     """Give the way and the most examples in a pack; a model that must not be packed is measured row by row."""
     try:
-        return forward.choose(model, examples, check="loss")[0], len(examples)
+        return forward.choose(model, examples, check="loss", precision=precision)[0], len(examples)
     except ValueError:
-        return forward.PlainForward(model), 1
+        return PlainForward(model, precision=precision), 1
 
 
 def learning_rate(plan: TrainPlan, *, step: int, total_steps: int) -> float:
@@ -242,7 +243,7 @@ class _Run:
         self.records: list[StepRecord] = []
         folder.mkdir(parents=True, exist_ok=True)
         checkpoints.check_space(folder, 3 * 3 * sum(one.nbytes for one in self._parameters.values()))
-        self._forward, reason = _chosen(model, examples)
+        self._forward, reason = _chosen(model, examples, plan.dtype)
         reporter.event("forward", f"packs go the {self._forward.name} way{reason and ': '}{reason}")
         self._identity["forward"] = self._forward.name
         torch.manual_seed(plan.seed)
@@ -387,9 +388,9 @@ class _Run:
         )
 
 
-def _chosen(model: torch.nn.Module, examples: Sequence[Example]) -> tuple[Forward, str]:
+def _chosen(model: torch.nn.Module, examples: Sequence[Example], precision: DtypeName) -> tuple[Forward, str]:
     try:
-        return forward.choose(model, examples, check="gradients")
+        return forward.choose(model, examples, check="gradients", precision=precision)
     except ValueError as error:
         raise TrainingFailed(f"this base model cannot be tuned here: {error}; choose another one") from error
 

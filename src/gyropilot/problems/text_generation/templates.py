@@ -2,6 +2,8 @@
 
     chat    the model's own chat template over one user message; the answer and the end token follow it
     plain   for base models: the text PLAIN with the input in its place; the answer and the end token follow it
+    bare    for encoder-decoder models: the input itself and the end token, to the encoder; the answer and the end token
+            are the decoder's
 
 Prompt and answer are encoded apart and joined as token spans: no marker is ever searched for, no label is found by
 token identity, the template's text carries the only start token. A chat template that adds a system message of its
@@ -29,6 +31,11 @@ from gyropilot.problems.text_generation.rendering import ChatTemplate, InvalidTe
 PLAIN = "### Instruction:\n{input}\n\n### Response:\n"
 """What stands before the answer of a base model."""
 
+BARE = "{input}"
+"""What an encoder-decoder model reads, its end token after it."""
+
+Style = Literal["chat", "plain", "bare"]
+
 FILE = "gyropilot-template.json"
 """Lies beside the saved model."""
 
@@ -41,7 +48,7 @@ _CHECK = ("What is 2 + 2?\nShow it: «é» ✓", "4, since 2 + 2 = 4.")
 class PromptTemplate:
     """A model's template; saved with every model tuned by it."""
 
-    kind: Literal["chat", "plain"]
+    kind: Style
     source: str
     special_tokens: Mapping[str, str]
     """Texts that a chat template may name: bos_token, eos_token..."""
@@ -86,7 +93,7 @@ class Encoder:
         self._around = self._text_around()
 
     @classmethod
-    def of_base_model(cls, folder: Path, *, style: Literal["chat", "plain"]) -> Encoder:
+    def of_base_model(cls, folder: Path, *, style: Style) -> Encoder:
         """Open a base model's encoder; `chat` falls back to plain where the folder has no chat template.
 
         Raises:
@@ -146,8 +153,9 @@ class Encoder:
         held = [self.holds_control_text(text) for text in inputs]
         texts = ["" if is_held else self.prompt_text(text) for text, is_held in zip(inputs, held, strict=True)]
         encoded = self._marked.encode_batch(texts, add_special_tokens=False)
+        end = [self.template.eos_id] if self.template.kind == "bare" else []
         return [
-            start + (self._literal_prompt(text) if is_held else list(one.ids))
+            start + (self._literal_prompt(text) if is_held else list(one.ids)) + end
             for text, is_held, one in zip(inputs, held, encoded, strict=True)
         ]
 
@@ -226,7 +234,7 @@ class Encoder:
         return before, after
 
 
-def read_template(folder: Path, *, style: Literal["chat", "plain"]) -> PromptTemplate:
+def read_template(folder: Path, *, style: Style) -> PromptTemplate:
     """Give the template of a base model folder; `chat` falls back to plain where the folder has no chat template.
 
     Raises:
@@ -242,11 +250,12 @@ def read_template(folder: Path, *, style: Literal["chat", "plain"]) -> PromptTem
     if eos_id is None:
         raise TrainingFailed(f"base model {folder.name} names no end token in its tokenizer or generation config")
     source = _chat_source(folder, config) if style == "chat" else None
+    kind: Style = "bare" if style == "bare" else "plain" if source is None else "chat"
     return PromptTemplate(
-        kind="plain" if source is None else "chat",
-        source=PLAIN if source is None else source,
+        kind=kind,
+        source=source or {"bare": BARE, "plain": PLAIN}[kind],
         special_tokens={} if source is None else texts,
-        bos_id=_bos_id(tokenizer, texts, config) if source is None else None,
+        bos_id=_bos_id(tokenizer, texts, config) if kind == "plain" else None,
         eos_id=eos_id,
         stop_ids=tuple(dict.fromkeys((eos_id, *stop_ids))),
     )

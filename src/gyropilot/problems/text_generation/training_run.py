@@ -16,11 +16,12 @@ from gyropilot.problems.text_generation import artifacts, batches, loop, models,
 from gyropilot.problems.text_generation.base_model import BaseModelFacts
 from gyropilot.problems.text_generation.batches import Example, TokenCache
 from gyropilot.problems.text_generation.evaluate import Evaluation, Evaluator
-from gyropilot.problems.text_generation.forward import PlainForward
+from gyropilot.problems.text_generation.generation import first_logits
 from gyropilot.problems.text_generation.hardware import plan_hardware
 from gyropilot.problems.text_generation.loop import StepRecord, TrainOutcome, TrainPlan
 from gyropilot.problems.text_generation.measuring import Measuring
 from gyropilot.problems.text_generation.models import LoadedModel
+from gyropilot.problems.text_generation.plain import PlainForward
 from gyropilot.problems.text_generation.request import read_spec
 from gyropilot.problems.text_generation.starting import Start
 from gyropilot.problems.text_generation.summary import MergeCheck, TrainingSummary, versions
@@ -179,13 +180,9 @@ class TrainingRun:
             self._reporter.event("merge", message, detail=asdict(check))
         return merged, check
 
-    @torch.inference_mode()
     def _logits(self, model: torch.nn.Module) -> torch.Tensor:
         """Give [vocabulary]: the logits after the first validation row's prompt, in float32."""
-        prompt = torch.from_numpy(self._validation[0].prompt_ids.astype("int64"))[None]
-        head = models.head_of(model)
-        output = models.body_of(model)(input_ids=prompt.to(head.weight.device), use_cache=False)
-        return head(output.last_hidden_state[0, -1]).float().cpu()  # type: ignore[no-any-return]
+        return first_logits(model, self._validation[0].prompt_ids.tolist())
 
     def _write_model(self, merged: torch.nn.Module, measured: Evaluation) -> None:
         output = self._task.output

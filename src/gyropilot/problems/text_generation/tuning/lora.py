@@ -34,7 +34,7 @@ class Lora:
             lora_dropout=self.dropout,
             target_modules=list(self.targets or loaded.architecture.linear_layers),
             bias="none",
-            task_type="CAUSAL_LM",
+            task_type="SEQ_2_SEQ_LM" if loaded.architecture.is_encoder_decoder else "CAUSAL_LM",
         )
         tuned = get_peft_model(loaded.model, config, autocast_adapter_dtype=True)
         for one in trainable_parameters(tuned).values():
