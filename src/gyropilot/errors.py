@@ -13,6 +13,8 @@ GyropilotError
 ├── NotAllowed            the caller may not do this
 ├── Throttled             too many calls in a short time
 ├── UnknownOperation      no such call here
+├── Unavailable           a part that the service needs does not answer; worth a retry
+├── SealBroken            a sealed secret does not open
 ├── LeaseLost             another worker owns the job; stop quietly
 ├── MissingExtra          an optional dependency is not installed
 └── TrainingFailed        training could not give a model; the message says what to mend
@@ -115,6 +117,17 @@ class Throttled(GyropilotError):
 
 class UnknownOperation(GyropilotError):
     """The service has no such operation."""
+
+
+class Unavailable(GyropilotError):
+    """A part that the service needs, such as its database, does not answer just then; worth a retry.
+
+    What was asked for may or may not have been done.
+    """
+
+
+class SealBroken(GyropilotError):
+    """A sealed secret does not open: it was sealed under another key, or changed."""
 
 
 class LeaseLost(GyropilotError):

@@ -47,8 +47,9 @@ def test_without_a_service_commands_say_how_to_start_it(arguments, tmp_path):
 
 
 def test_a_note_of_a_service_that_is_gone_is_told_apart(tmp_path):
-    note = {"url": "http://127.0.0.1:9", "pid": 1, "region": "us-east-1", "account_id": "0" * 12, "role_arn": "-"}
-    (tmp_path / "service.json").write_text(json.dumps(note))
+    note = {"url": "http://127.0.0.1:9", "account_id": "0" * 12, "started_at": "2026-01-01T00:00:00+00:00"}
+    (tmp_path / "services").mkdir()
+    (tmp_path / "services" / "one.json").write_text(json.dumps(note))
     ran = gyropilot("env", "--home", tmp_path)
     assert ran.returncode == 1
     assert "does not answer at http://127.0.0.1:9" in ran.stderr

@@ -16,7 +16,7 @@ def test_a_signal_ends_the_service_cleanly(tmp_path, number):
     with services.running(tmp_path / "home") as service:
         service.process.send_signal(number)
         assert service.process.wait(15) == 0, service.log.read_text()
-        assert not (service.home / "service.json").exists()
+        assert list((service.home / "services").iterdir()) == []
         assert "Traceback" not in service.log.read_text()
 
 
@@ -26,8 +26,8 @@ def test_a_second_service_on_the_same_home_is_refused(tmp_path):
         assert ran.returncode == 1
         assert str(service.process.pid) in ran.stderr
         assert len(ran.stderr.splitlines()) == 1
-        note = json.loads((service.home / "service.json").read_text())
-        assert note["pid"] == service.process.pid
+        (note,) = (service.home / "services").iterdir()
+        assert json.loads(note.read_text())["pid"] == service.process.pid
 
 
 def test_a_taken_port_is_named(tmp_path):

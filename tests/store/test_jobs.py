@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gyropilot import clock
-from gyropilot.errors import AlreadyExists, InvalidRequest
+from gyropilot.errors import AlreadyExists, InvalidRequest, LimitExceeded
 from gyropilot.store import events, jobs, leases, tags
 from gyropilot.store.statuses import STATUSES
 from new_jobs import ACCOUNT, REGION, in_threads, new_job
@@ -238,6 +238,33 @@ def test_pages_hold_every_job_once_in_order(db, many, sort_by, field, order):
     assert len(seen) == 30
     values = [str(getattr(one, field)).casefold() for one in seen]
     assert values == sorted(values, reverse=order == "Descending")
+
+
+def test_no_more_jobs_are_open_than_may_be(db):
+    made = [jobs.create(db, new_job(f"j{number}"), {}, most_open=3) for number in range(3)]
+    with pytest.raises(LimitExceeded) as caught:
+        jobs.create(db, new_job("one-more"), {}, most_open=3)
+    assert str(caught.value).startswith(
+        "The account-level service limit 'Maximum number of concurrent AutoML jobs' is 3 Jobs, with current "
+        "utilization of 3 Jobs and a request delta of 1 Jobs."
+    )
+    with pytest.raises(AlreadyExists):
+        jobs.create(db, new_job("J0"), {}, most_open=3)
+    jobs.create(db, new_job("other-account", account_id="1" * 12), {}, most_open=3)
+    jobs.create(db, new_job("other-region", region="eu-west-1"), {}, most_open=3)
+    jobs.request_stop(db, ACCOUNT, REGION, made[1].name)
+    jobs.create(db, new_job("one-more"), {}, most_open=3)
+
+
+def test_creates_at_once_never_pass_the_limit(db):
+    outcomes = in_threads(16, lambda number: jobs.create(db, new_job(f"j{number}"), {}, most_open=5))
+    assert sum(isinstance(one, LimitExceeded) for one in outcomes) == 11
+    assert len(listing(db, limit=100).items) == 5
+
+
+def test_a_call_that_arrives_twice_at_once_is_one_job(db):
+    made = in_threads(8, lambda _: jobs.create(db, new_job("twice", invocation_id="call-1"), {"a": "b"}, most_open=1))
+    assert len({one.id for one in made}) == 1
 
 
 def test_a_page_that_just_fits_has_no_next(db, many):

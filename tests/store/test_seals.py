@@ -5,8 +5,8 @@ import stat
 
 import pytest
 
-from gyropilot.errors import InvalidRequest
-from gyropilot.store.seals import Seal, SealBroken
+from gyropilot.errors import InvalidRequest, SealBroken
+from gyropilot.store.seals import Seal
 from new_jobs import in_threads
 
 

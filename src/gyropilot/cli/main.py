@@ -16,6 +16,8 @@ from gyropilot.sdk.errors import ServiceError
 
 SUMMARIES = {
     "up": "Start the service: API, S3 door and worker in one process.",
+    "api": "Start a process that answers calls, beside others on PostgreSQL.",
+    "worker": "Start a process that works on jobs, beside others on PostgreSQL.",
     "env": "Print the exports that point AWS clients at the running service.",
     "jobs": "List, show, watch, create and stop jobs.",
     "models": "List, show, pull, add and remove base models.",

@@ -1,7 +1,8 @@
-"""Options that several commands share."""
+"""Options that several commands share, and how those end that stay."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -13,4 +14,15 @@ home = click.option(
     help="Folder of the service's state.  [default: GYROPILOT_HOME, else ~/.gyropilot]",
 )
 
+log_level = click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False))
+
 as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON, for scripts.")
+
+
+def until_told_to_end(run: Callable[[], None]) -> None:
+    """Run what stays until a signal ends it, be it before it is up."""
+    try:
+        run()
+    except KeyboardInterrupt:
+        click.echo(err=True)
+    click.echo("stopped")

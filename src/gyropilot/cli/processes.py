@@ -166,12 +166,16 @@ def _house(settings: Settings, listener: socket.socket | None = None) -> Iterato
     db = Database.open(settings.database)
     try:
         roles.ensure_default(db, names.role_arn(settings.account_id, names.DEFAULT_ROLE_NAME))
+        store = objects.open_objects(settings)
+        seal = Seal.open(settings.seal)
         yield House(
             settings=settings,
             db=db,
-            objects=objects.open_objects(settings),
+            objects=store,
             base_models=BaseModelStore(settings.base_models, settings.allow_downloads),
-            credentials=Credentials.open(settings.credentials, settings.account_id),
+            credentials=Credentials.open(settings.credentials, settings.account_id, db=db, seal=seal),
+            seal=seal,
+            role_stores=RoleStores(store, seal),
             problems=PROBLEMS,
         )
     finally:

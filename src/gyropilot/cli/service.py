@@ -1,8 +1,7 @@
-"""The running service as commands find it: the note that `gyropilot up` leaves in its home, and the keys beside it."""
+"""The running service as commands find it: the notes that its processes leave in the home, and the keys beside them."""
 
 from __future__ import annotations
 
-import json
 import shlex
 import urllib.error
 import urllib.request
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from gyropilot.cli import notes
 from gyropilot.settings import Settings
 from gyropilot.store.principals import Credentials
 
@@ -35,20 +35,19 @@ class Service:
 
 
 def find(settings: Settings) -> Service:
-    """Give the service that runs on this home.
+    """Give the service that runs on this home; of several processes that answer, the newest.
 
     Raises:
         ServiceIsDown: none does, or it does not answer.
     """
     start = f"start it: gyropilot up{home_option(settings)}"
-    try:
-        note = json.loads(settings.address.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ServiceIsDown(f"no service runs on {settings.home}; {start}") from None
-    except ValueError as error:
-        raise ServiceIsDown(f"{settings.address} cannot be read ({error}); {start}") from error
-    if not answers(note["url"]):
-        raise ServiceIsDown(f"the service noted in {settings.address} does not answer at {note['url']}; {start}")
+    noted = notes.newest_first(settings)
+    if not noted:
+        raise ServiceIsDown(f"no service runs on {settings.home}; {start}")
+    note = next((one for one in noted if answers(one["url"])), None)
+    if note is None:
+        tried = ", ".join(one["url"] for one in noted)
+        raise ServiceIsDown(f"the service noted in {settings.addresses} does not answer at {tried}; {start}")
     access_key, secret = Credentials.open(settings.credentials, note["account_id"]).first_admin()
     return Service(
         url=note["url"],

@@ -17,7 +17,7 @@ from gyropilot.settings import Settings
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one. [default: 8747]")
 @click.option("--host", help="Loopback address to listen on, or localhost. [default: 127.0.0.1]")
 @click.option("--s3-endpoint", help="URL of an external S3 store; the embedded one is off then.")
-@click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False))
+@options.log_level
 def up(home: Path | None, port: int | None, host: str | None, s3_endpoint: str | None, log_level: str | None) -> None:
     """Start the service and stay until Ctrl-C.
 
@@ -25,12 +25,7 @@ def up(home: Path | None, port: int | None, host: str | None, s3_endpoint: str |
     eval "$(gyropilot env)" and every AWS client there talks to it.
     """
     given = {"home": home, "port": port, "host": host, "s3_endpoint": s3_endpoint, "log_level": log_level}
-    try:
-        processes.serve_all(settings_room.read(given), _announce)
-    except KeyboardInterrupt:
-        # Ctrl-C is how the service is ended, be it before it listens.
-        click.echo(err=True)
-    click.echo("stopped")
+    options.until_told_to_end(lambda: processes.serve_all(settings_room.read(given), _announce))
 
 
 def _announce(settings: Settings) -> None:

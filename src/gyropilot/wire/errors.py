@@ -58,6 +58,8 @@ _TABLE: Mapping[type, _Row] = {
     errors.AlreadyExists: _Row(code="ResourceInUse", status=400, unmodelled_code="ValidationException"),
     errors.LimitExceeded: _Row(code="ResourceLimitExceeded", status=400, unmodelled_code="ResourceLimitExceeded"),
     errors.Throttled: _Row(code="ThrottlingException", status=400),
+    errors.Unavailable: _Row(code="ServiceUnavailable", status=503),
+    errors.SealBroken: _Row(code="ValidationException", status=400),
     errors.NotAllowed: _Row(code="AccessDeniedException", status=403),
     errors.UnknownOperation: _Row(code="UnknownOperationException", status=404),
 }
