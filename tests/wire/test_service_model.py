@@ -61,6 +61,7 @@ def test_our_own_model_is_one_that_botocore_reads():
         shape
         for one in service_model.load("gyropilot", lambda name: True).operations.values()
         for shape in (one.input, one.output)
+        if shape is not None
     )
     assert set(raw["shapes"]) - used.keys() == {"ResourceInUse", "ResourceLimitExceeded", "ResourceNotFound"}
 

@@ -2,7 +2,7 @@
 
 request -> source -> health -> body                                         on the event loop
         -> signature -> rate -> operation -> permission -> parse -> validate
-        -> operate -> respond -> response                                   in one thread, one hop a call
+        -> operate -> respond -> audit line -> response                     in one thread, one hop a call
 any step raises -> wire/errors.py -> error response
 """
 
@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 
 from gyropilot import clock
+from gyropilot.api import audit
 from gyropilot.api import catalog as catalog_room
 from gyropilot.api.catalog import Catalog
 from gyropilot.api.chain import Chain, ClientGone
@@ -52,9 +53,17 @@ def make_app(house: House, catalog: Catalog | None = None) -> App:
         chain.respond,
     ]
 
+    def walk(exchange: Exchange) -> None:
+        try:
+            for step in steps:
+                step(exchange)
+        except Exception as error:
+            _take_error(exchange, error)
+        audit.note(exchange, house.settings.audit)
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await _answer(arrival, steps, scope, receive, send)
+            await _answer(arrival, walk, scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
@@ -63,9 +72,7 @@ def make_app(house: House, catalog: Catalog | None = None) -> App:
     return app
 
 
-async def _answer(
-    arrival: Sequence[Arrival], steps: Sequence[Step], scope: Scope, receive: Receive, send: Send
-) -> None:
+async def _answer(arrival: Sequence[Arrival], walk: Step, scope: Scope, receive: Receive, send: Send) -> None:
     exchange = Exchange(
         scope=scope,
         receive=receive,
@@ -74,29 +81,25 @@ async def _answer(
     )
     started_at = clock.monotonic()
     try:
-        await _run(arrival, steps, exchange)
+        await _run(arrival, walk, exchange)
     except ClientGone:
         return
-    except Exception as error:  # the one place where errors become answers
+    except Exception as error:
         _take_error(exchange, error)
     _log(exchange, seconds=clock.monotonic() - started_at)
     await _send(exchange, send)
 
 
-async def _run(arrival: Sequence[Arrival], steps: Sequence[Step], exchange: Exchange) -> None:
+async def _run(arrival: Sequence[Arrival], walk: Step, exchange: Exchange) -> None:
     for arriving in arrival:
         await arriving(exchange)
         if exchange.is_answered:
             return
-    await asyncio.to_thread(_walk, steps, exchange)
-
-
-def _walk(steps: Sequence[Step], exchange: Exchange) -> None:
-    for step in steps:
-        step(exchange)
+    await asyncio.to_thread(walk, exchange)
 
 
 def _take_error(exchange: Exchange, error: Exception) -> None:
+    """Make an error the answer; the one place where that is done."""
     modelled = exchange.entry.operation.errors if hasattr(exchange, "entry") else frozenset()
     told = wire_error(error, request_id=exchange.request_id, modelled=modelled)
     if told.status >= 500:

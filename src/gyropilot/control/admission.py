@@ -13,14 +13,13 @@ from typing import Any, Literal
 from gyropilot.control import roles, tags
 from gyropilot.control.house import House
 from gyropilot.data import channels
-from gyropilot.errors import Fault, InvalidData, InvalidRequest, MissingExtra, NotAllowed
+from gyropilot.errors import Fault, InvalidData, InvalidRequest, MissingExtra, NotAllowed, SealBroken
 from gyropilot.names import is_s3_uri, is_under, split_s3_uri
 from gyropilot.problems import catalog
 from gyropilot.problems.contract import Problem, RequestContext, Spec
 from gyropilot.store.principals import Principal
 from gyropilot.store.role_objects import RoleObjects
 from gyropilot.store.roles import Role
-from gyropilot.store.seals import SealBroken
 
 Json = Any
 

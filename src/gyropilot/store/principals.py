@@ -20,10 +20,10 @@ from typing import Any, Literal, get_args
 from sqlalchemy import Row, insert, select, update
 
 from gyropilot import clock
-from gyropilot.errors import InvalidRequest
+from gyropilot.errors import InvalidRequest, SealBroken
 from gyropilot.store import private_files
 from gyropilot.store.database import Database
-from gyropilot.store.seals import Seal, SealBroken
+from gyropilot.store.seals import Seal
 from gyropilot.store.tables import principals as principals_table
 
 logger = logging.getLogger(__name__)

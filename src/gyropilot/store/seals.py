@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gyropilot.errors import GyropilotError, InvalidRequest
+from gyropilot.errors import InvalidRequest, SealBroken
 from gyropilot.store import private_files
 
 if TYPE_CHECKING:
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 _VERSION = "v1:"
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
-
-
-class SealBroken(GyropilotError):
-    """A sealed secret does not open: it was sealed under another key, or changed."""
 
 
 class Seal:

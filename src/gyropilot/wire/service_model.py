@@ -58,10 +58,10 @@ class Operation:
     input: Shape | None
     output: Shape | None
     errors: frozenset[str]
-    access: str
-    """What our own model says a caller needs, as `admin`; empty: what the operation's verb says."""
     result_wrapper: str
     """The element that the query protocol puts around an output; empty in other protocols."""
+    access: str = ""
+    """What our own model says a caller needs, as `admin`; empty: what the operation's verb says."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,0 +1,60 @@
+"""Notes the calls that change something in the audit log, before they are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gyropilot.api.exchange import Exchange
+from gyropilot.errors import GyropilotError
+from gyropilot.store import audit
+from gyropilot.store.audit import AuditLine
+from gyropilot.wire import parse
+
+Json = Any
+
+_NAMING = ("Arn", "Id", "Name")
+"""How the members end that name a resource, the telling ones first."""
+_OF_OTHERS = frozenset({"RoleArn", "AccountId"})
+"""Members that name something beside the resource."""
+
+
+def note(exchange: Exchange, path: Path) -> None:
+    """Append what came of a call, if its operation changes something; callers who proved nothing are the log's alone.
+
+    Raises:
+        OSError: the line could not be written; the call must not be acknowledged.
+    """
+    if not hasattr(exchange, "entry") or not exchange.entry.changes_something:
+        return
+    audit.append(
+        path,
+        AuditLine(
+            principal=exchange.caller.principal,
+            action=exchange.entry.action,
+            resource=_named_in(getattr(exchange, "response", None) or {}) or _named_in(_request(exchange)),
+            result=exchange.error_code or "OK",
+            request_id=exchange.request_id,
+        ),
+    )
+
+
+def _request(exchange: Exchange) -> Mapping[str, Json]:
+    """Give what was asked for; a call refused before it was read is read here, if it can be."""
+    if hasattr(exchange, "request"):
+        return exchange.request
+    try:
+        return parse.read_body(exchange.body)
+    except GyropilotError:
+        return {}
+
+
+def _named_in(members: Mapping[str, Json]) -> str:
+    found = (
+        value
+        for ending in _NAMING
+        for member, value in members.items()
+        if member.endswith(ending) and isinstance(value, str) and member not in _OF_OTHERS
+    )
+    return next(found, "")
