@@ -91,9 +91,10 @@ def test_a_spec_survives_json(problem, spec):
     assert problem.read_spec(json.loads(json.dumps(spec.to_json()))) == spec
 
 
-def test_resolved_attributes_state_the_criteria_that_hold(problem, spec):
+def test_resolved_attributes_leave_the_criteria_to_the_rules_of_all_jobs(problem, spec):
     resolved = problem.resolved_attributes(spec)
-    assert resolved["CompletionCriteria"]["MaxCandidates"] == spec.limits.max_candidates
+    assert resolved.keys() <= {"AutoMLJobObjective", "AutoMLProblemTypeResolvedAttributes"}
+    assert json.loads(json.dumps(resolved)) == resolved
 
 
 def test_search_proposes_named_candidates_as_json_and_ends(problem, spec):

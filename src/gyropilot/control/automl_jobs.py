@@ -84,8 +84,8 @@ def list_jobs(house: House, principal: Principal, region: str, request: Mapping[
         after=page_tokens.read(request, request.get("NextToken")),
     )
     page = jobs.page(house.db, query)
-    answer: dict[str, Json] = {"AutoMLJobSummaries": [descriptions.job_summary(record) for record in page.items]}
-    return answer | page_tokens.next_token(request, page.next_cursor)
+    listed = [descriptions.job_summary(one) for one in page.items]
+    return {"AutoMLJobSummaries": listed} | page_tokens.next_token(request, page.next_cursor)
 
 
 def list_candidates(house: House, principal: Principal, region: str, request: Mapping[str, Json]) -> dict[str, Json]:
@@ -105,8 +105,8 @@ def list_candidates(house: House, principal: Principal, region: str, request: Ma
         after=page_tokens.read(request, request.get("NextToken")),
     )
     page = candidates.page(house.db, query)
-    answer: dict[str, Json] = {"Candidates": [descriptions.candidate(one) for one in page.items]}
-    return answer | page_tokens.next_token(request, page.next_cursor)
+    listed = [descriptions.candidate(one) for one in page.items]
+    return {"Candidates": listed} | page_tokens.next_token(request, page.next_cursor)
 
 
 def stop(house: House, principal: Principal, region: str, name: str) -> None:
@@ -178,6 +178,5 @@ def _resolved(problem: Problem, spec: Spec) -> dict[str, Json]:
         "MaxRuntimePerTrainingJobInSeconds": limits.seconds_per_candidate,
         "MaxAutoMLJobRuntimeInSeconds": limits.seconds_per_job,
     }
-    return {"CompletionCriteria": {k: v for k, v in criteria.items() if v is not None}} | problem.resolved_attributes(
-        spec
-    )
+    known = {name: value for name, value in criteria.items() if value is not None}
+    return {"CompletionCriteria": known} | problem.resolved_attributes(spec)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gyropilot.store.candidates import CandidateRecord
-from gyropilot.store.jobs import JobRecord
+from gyropilot.store.job_records import JobRecord, JobSummary
 
 Json = Any
 
@@ -33,7 +33,7 @@ def job(record: JobRecord, best: CandidateRecord | None) -> dict[str, Json]:
     return described
 
 
-def job_summary(record: JobRecord) -> dict[str, Json]:
+def job_summary(record: JobSummary) -> dict[str, Json]:
     """Give AutoMLJobSummary."""
     return _summary_fields(record)
 
@@ -52,7 +52,7 @@ def candidate(record: CandidateRecord) -> dict[str, Json]:
     return {name: value for name, value in described.items() if value is not None}
 
 
-def _summary_fields(record: JobRecord) -> dict[str, Json]:
+def _summary_fields(record: JobRecord | JobSummary) -> dict[str, Json]:
     partial = [{"PartialFailureMessage": reason[:1024]} for reason in record.partial_failure_reasons[:5]]
     fields = {
         "AutoMLJobName": record.name,

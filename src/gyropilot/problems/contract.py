@@ -207,7 +207,7 @@ class Problem:
     read_spec: Callable[[Mapping[str, Json]], Spec]
     """Reads back what Spec.to_json gave."""
     resolved_attributes: Callable[[Spec], dict[str, Json]]
-    """ResolvedAttributes as the service model has them."""
+    """Its part of ResolvedAttributes, as the service model has them; CompletionCriteria comes of the limits."""
     open_search: Callable[[Spec, Mapping[str, Json]], Search]
     """Takes the spec and what profile returned."""
     profile: str

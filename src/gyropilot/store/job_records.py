@@ -66,6 +66,24 @@ class JobRecord:
     """The worker's own notes: pinned inputs, profile, search history."""
     attempts: int
     """How often it was claimed."""
+    lost_attempts: int
+    """How often in a row its worker died, since it last got further."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSummary:
+    """What a listing shows of a job; the long columns stay where they are."""
+
+    id: str
+    name: str
+    arn: str
+    status: Status
+    secondary_status: str
+    created_at: datetime
+    modified_at: datetime
+    ended_at: datetime | None
+    failure_reason: str | None
+    partial_failure_reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +99,23 @@ class JobChanges:
     artifacts: Mapping[str, Json] | None = None
     state: Mapping[str, Json] | None = None
     started_at: datetime | None = None
+    lost_attempts: int | None = None
     ended_at: datetime | None = None
     """Left out at a terminal move, it becomes the present moment."""
 
 
 def read_record(row: Row[Any]) -> JobRecord:
     """Give a row of the jobs table as a record."""
+    return JobRecord(**_values(row, JobRecord))
+
+
+def read_summary(row: Row[Any]) -> JobSummary:
+    """Give a row that has at least the columns of a summary as one."""
+    return JobSummary(**_values(row, JobSummary))
+
+
+def _values(row: Row[Any], kind: type[JobRecord] | type[JobSummary]) -> dict[str, Any]:
     columns = row._mapping
-    values = {one.name: columns[one.name] for one in fields(JobRecord)}
+    values = {one.name: columns[one.name] for one in fields(kind)}
     values["partial_failure_reasons"] = tuple(values["partial_failure_reasons"])
-    return JobRecord(**values)
+    return values

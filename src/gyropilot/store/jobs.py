@@ -11,19 +11,32 @@ from datetime import datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from gyropilot import clock
-from gyropilot.errors import AlreadyExists
+from gyropilot.errors import AlreadyExists, LimitExceeded
 from gyropilot.names import folded, new_id
 from gyropilot.store import events, leases, pages
 from gyropilot.store import tags as tags_of
 from gyropilot.store.database import Database
-from gyropilot.store.job_records import JobChanges, JobRecord, NewJob, read_record
-from gyropilot.store.statuses import Status, check_move, is_terminal
+from gyropilot.store.job_records import JobChanges, JobRecord, JobSummary, NewJob, read_record, read_summary
+from gyropilot.store.statuses import OPEN, Status, check_move, is_terminal
 from gyropilot.store.tables import jobs as jobs_table
+from gyropilot.store.turns import take_turn
 
-__all__ = ["JobChanges", "JobQuery", "JobRecord", "NewJob", "create", "find", "get", "page", "request_stop", "update"]
+__all__ = [
+    "JobChanges",
+    "JobQuery",
+    "JobRecord",
+    "NewJob",
+    "create",
+    "find",
+    "first_of_a_repeated_call",
+    "get",
+    "page",
+    "request_stop",
+    "update",
+]
+_SUMMARY_COLUMNS = [jobs_table.c[one.name] for one in fields(JobSummary)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,25 +59,43 @@ class JobQuery:
     """`next_cursor` of the page before; it belongs to one sort_by."""
 
 
-def create(db: Database, job: NewJob, tags: Mapping[str, str]) -> JobRecord:
+def create(db: Database, job: NewJob, tags: Mapping[str, str], *, most_open: int | None = None) -> JobRecord:
     """Store a job, its tags and its first event, all or nothing; on disk when this returns.
 
     A second call with the same invocation id and name gives the job of the first.
 
+    Args:
+        db: the database.
+        job: what to store.
+        tags: value by key.
+        most_open: how many jobs of the account and region may wait or run; None: any number.
+
     Raises:
         AlreadyExists: a job of this account and region has the name, in whatever letter case.
+        LimitExceeded: as many jobs as may be are open.
     """
     with db.write() as connection:
+        # An account's creates go one after the other: none passes the limit, and none sees half of another.
+        take_turn(connection, f"jobs of {job.account_id} in {job.region}")
         there = _row(connection, job.account_id, job.region, job.name)
-        if there is None:
-            try:
-                with connection.begin_nested():
-                    return _insert(connection, job, tags)
-            except IntegrityError:  # PostgreSQL: another process was first
-                there = _row(connection, job.account_id, job.region, job.name)
-                if there is None:
-                    raise
-        return _first_of_a_repeated_call(read_record(there), job)
+        if there is not None:
+            return first_of_a_repeated_call(read_record(there), job.invocation_id)
+        if most_open is not None:
+            _check_open_jobs(connection, job, most_open)
+        return _insert(connection, job, tags)
+
+
+def first_of_a_repeated_call(there: JobRecord, invocation_id: str | None) -> JobRecord:
+    """Give the job that has the name of one to be created, if the same call made it.
+
+    Raises:
+        AlreadyExists: another call made it.
+    """
+    if invocation_id is not None and invocation_id == there.invocation_id:
+        return there
+    raise AlreadyExists(
+        f"An AutoML job named {there.name!r} already exists; names differ by more than letter case, choose another."
+    )
 
 
 def find(db: Database, account_id: str, region: str, name: str) -> JobRecord | None:
@@ -81,7 +112,7 @@ def get(db: Database, job_id: str) -> JobRecord | None:
     return None if row is None else read_record(row)
 
 
-def page(db: Database, query: JobQuery) -> pages.Page[JobRecord]:
+def page(db: Database, query: JobQuery) -> pages.Page[JobSummary]:
     """Give one page of the jobs that pass the filters.
 
     Raises:
@@ -92,10 +123,10 @@ def page(db: Database, query: JobQuery) -> pages.Page[JobRecord]:
         "CreationTime": (pages.as_number(jobs_table.c.created_at), jobs_table.c.id),
         "Status": (jobs_table.c.status, jobs_table.c.id),
     }[query.sort_by]
-    wanted = sa.select(jobs_table).where(*_filters(query))
+    wanted = sa.select(*_SUMMARY_COLUMNS).where(*_filters(query))
     with db.read() as connection:
         rows, cursor = pages.fetch(connection, wanted, keys, query.sort_order, query.limit, query.after)
-    return pages.Page(items=tuple(read_record(row) for row in rows), next_cursor=cursor)
+    return pages.Page(items=tuple(read_summary(row) for row in rows), next_cursor=cursor)
 
 
 def update(db: Database, lease: leases.Lease, changes: JobChanges) -> JobRecord:
@@ -153,12 +184,16 @@ def _by_id(connection: sa.Connection, job_id: str) -> JobRecord:
     return read_record(connection.execute(sa.select(jobs_table).where(jobs_table.c.id == job_id)).one())
 
 
-def _first_of_a_repeated_call(there: JobRecord, job: NewJob) -> JobRecord:
-    if job.invocation_id is not None and job.invocation_id == there.invocation_id:
-        return there
-    raise AlreadyExists(
-        f"AutoML job {there.name!r} already exists; names differ by more than letter case, choose another"
-    )
+def _check_open_jobs(connection: sa.Connection, job: NewJob, most_open: int) -> None:
+    column = jobs_table.c
+    mine = sa.and_(column.account_id == job.account_id, column.region == job.region, column.status.in_(OPEN))
+    count = connection.execute(sa.select(sa.func.count()).select_from(jobs_table).where(mine)).scalar_one()
+    if count >= most_open:
+        raise LimitExceeded(
+            f"The account-level service limit 'Maximum number of concurrent AutoML jobs' is {most_open} Jobs, with "
+            f"current utilization of {count} Jobs and a request delta of 1 Jobs. Stop a job or wait for one to end, "
+            "or raise the setting open_jobs_per_account."
+        )
 
 
 def _insert(connection: sa.Connection, job: NewJob, tags: Mapping[str, str]) -> JobRecord:
@@ -193,7 +228,8 @@ def _filters(query: JobQuery) -> list[sa.ColumnElement[bool]]:
 
 
 def _changed_values(before: JobRecord, changes: JobChanges) -> dict[str, Any]:
-    now = clock.now()
+    # A clock that was set back must not end a job before it began.
+    now = max(clock.now(), before.modified_at)
     values = {one.name: value for one in fields(changes) if (value := getattr(changes, one.name)) is not None}
     status = changes.status or before.status
     if changes.status is not None or is_terminal(before.status):

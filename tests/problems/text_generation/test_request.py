@@ -219,12 +219,10 @@ def test_a_job_may_take_thirty_days_at_most():
     assert where.endswith("CompletionCriteria.MaxAutoMLJobRuntimeInSeconds")
 
 
-def test_resolved_attributes_name_model_and_criteria():
-    criteria = {"MaxRuntimePerTrainingJobInSeconds": 60, "MaxAutoMLJobRuntimeInSeconds": 90}
-    resolved = request.resolved_attributes(read(config={"BaseModelName": "Dolly3B", "CompletionCriteria": criteria}))
+def test_resolved_attributes_name_the_model():
+    resolved = request.resolved_attributes(read(config={"BaseModelName": "Dolly3B"}))
     assert resolved == {
-        "CompletionCriteria": {"MaxCandidates": 1, **criteria},
-        "AutoMLProblemTypeResolvedAttributes": {"TextGenerationResolvedAttributes": {"BaseModelName": "Dolly3B"}},
+        "AutoMLProblemTypeResolvedAttributes": {"TextGenerationResolvedAttributes": {"BaseModelName": "Dolly3B"}}
     }
 
 

@@ -160,19 +160,10 @@ def read_spec(values: Mapping[str, Json]) -> TextGenerationSpec:
 
 
 def resolved_attributes(spec: Spec) -> dict[str, Json]:
-    """Give ResolvedAttributes: the base model and the criteria that hold, defaults among them."""
+    """Give what ResolvedAttributes says of this problem type: the base model that is loaded."""
     assert isinstance(spec, TextGenerationSpec)
-    limits = {
-        "MaxCandidates": spec.limits.max_candidates,
-        "MaxRuntimePerTrainingJobInSeconds": spec.limits.seconds_per_candidate,
-        "MaxAutoMLJobRuntimeInSeconds": spec.limits.seconds_per_job,
-    }
-    return {
-        "CompletionCriteria": {name: value for name, value in limits.items() if value is not None},
-        "AutoMLProblemTypeResolvedAttributes": {
-            "TextGenerationResolvedAttributes": {"BaseModelName": spec.loaded_model}
-        },
-    }
+    loaded = {"BaseModelName": spec.loaded_model}
+    return {"AutoMLProblemTypeResolvedAttributes": {"TextGenerationResolvedAttributes": loaded}}
 
 
 def content_type(channel: Mapping[str, Json]) -> str | None:
