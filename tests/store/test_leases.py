@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -194,3 +195,68 @@ def test_the_lease_clock_runs_forward_whatever_the_date(db, monkeypatch):
 
     monkeypatch.setattr(clock, "now", lambda: datetime(2099, 1, 1, tzinfo=UTC))
     assert claim(db) is None
+
+
+def lost_attempts(db, job):
+    return jobs.get(db, job.id).lost_attempts
+
+
+def test_a_lease_that_runs_out_under_another_owner_is_a_loss(db):
+    made = jobs.create(db, new_job(), {})
+    leases.claim(db, "a", 0, 10)
+    _, record = leases.claim(db, "b", 0, 10)
+    assert record.lost_attempts == 1
+    leases.claim(db, "b", LONG, 10)  # its own, which it could not renew in time: it lives
+    assert lost_attempts(db, made) == 1
+
+
+def test_a_job_handed_back_is_no_loss(db):
+    made = jobs.create(db, new_job(), {})
+    for _ in range(5):
+        leases.release(db, claim(db)[0])
+    assert lost_attempts(db, made) == 0
+
+
+def test_a_job_lost_again_waits_before_it_is_claimed(db):
+    made = jobs.create(db, new_job(), {})
+    jobs.create(db, new_job("other"), {})
+    leases.claim(db, "a", LONG, 10)
+    assert leases.release_all(db) == 1
+    assert leases.claim(db, "b", LONG, 10)[1].id == made.id
+    assert leases.release_all(db) == 1
+    assert lost_attempts(db, made) == 2
+    assert leases.claim(db, "c", LONG, 10)[1].name == "other"
+    assert leases.claim(db, "c", LONG, 10) is None
+    leases.release_all(db)
+    assert leases.claim(db, "d", LONG, 10)[1].id == made.id, "at a start nobody waits on"
+
+
+def test_a_job_handed_back_for_a_while_is_left_alone_for_that_while(db):
+    jobs.create(db, new_job(), {})
+    leases.release(db, claim(db)[0], not_for_seconds=LONG)
+    assert claim(db) is None
+    leases.release_all(db)
+    lease, record = claim(db)
+    assert record.lost_attempts == 0
+    leases.release(db, lease, not_for_seconds=0.001)
+    until = time.monotonic() + 10
+    while claim(db) is None:
+        assert time.monotonic() < until
+
+
+def test_a_worker_that_gives_a_job_up_counts_as_lost_and_is_not_the_owner_any_more(db):
+    made = jobs.create(db, new_job(), {})
+    lease, _ = claim(db)
+    leases.give_up(db, lease)
+    assert lost_attempts(db, made) == 1
+    with pytest.raises(LeaseLost):
+        leases.give_up(db, lease)
+
+
+def test_getting_further_counts_losses_from_nothing_again(db):
+    made = jobs.create(db, new_job(), {})
+    claim(db, ttl_seconds=0)
+    lease, record = leases.claim(db, "another", LONG, 10)
+    assert record.lost_attempts == 1
+    assert jobs.update(db, lease, jobs.JobChanges(lost_attempts=0)).lost_attempts == 0
+    assert lost_attempts(db, made) == 0

@@ -2,6 +2,9 @@
 
 A claim raises the job's epoch and gives a fresh token. Every write of a worker names both in its condition; one that
 touches no row raises LeaseLost, so a worker that was taken for dead writes nothing into the work of its successor.
+
+A lease that ends other than by `release` was its worker's death. Deaths in a row are counted on the job, and each but
+the first makes it wait longer before it may be claimed again.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
 
 from gyropilot.errors import LeaseLost
 from gyropilot.names import new_id
@@ -34,6 +37,7 @@ def claim(db: Database, owner: str, ttl_seconds: float, max_running: int) -> tup
     """Take the oldest open job that nobody owns, for `ttl_seconds`; None when there is none or enough run already.
 
     Claims pass one at a time, over all processes, so there are never more than `max_running` live leases on open jobs.
+    A lease that ran out under another owner counts as lost.
     """
     if not _any_is_free(db):
         return None
@@ -46,6 +50,9 @@ def claim(db: Database, owner: str, ttl_seconds: float, max_running: int) -> tup
         running = connection.execute(select(func.count()).select_from(jobs_table).where(_IS_OPEN, is_held)).scalar_one()
         if running >= max_running:
             return None
+        _count_losses(
+            connection, now, and_(_IS_OPEN, jobs_table.c.lease_until <= now, jobs_table.c.lease_owner != owner)
+        )
         oldest_first = (jobs_table.c.created_at, jobs_table.c.id)
         job_id = connection.execute(
             select(jobs_table.c.id).where(_IS_OPEN, _is_free(now)).order_by(*oldest_first).limit(1).with_for_update()
@@ -63,21 +70,35 @@ def renew(db: Database, lease: Lease, ttl_seconds: float) -> None:
         write_guarded(connection, lease, {"lease_until": db.lease_clock(connection) + _micros(ttl_seconds)})
 
 
-def release(db: Database, lease: Lease) -> None:
-    """Give the job back; it may be claimed again at once if it is still open.
+def release(db: Database, lease: Lease, *, not_for_seconds: float = 0.0) -> None:
+    """Give the job back; it may be claimed again after `not_for_seconds` if it is still open.
 
     Raises:
         LeaseLost: another claim came between.
     """
     with db.write() as connection:
-        write_guarded(connection, lease, _NO_LEASE)
+        until = db.lease_clock(connection) + _micros(not_for_seconds) if not_for_seconds else None
+        write_guarded(connection, lease, _NO_LEASE | {"lease_until": until})
+
+
+def give_up(db: Database, lease: Lease) -> None:
+    """Give the job back as one whose worker was lost, though it lives: it could not even fail the job.
+
+    Raises:
+        LeaseLost: another claim came between.
+    """
+    with db.write() as connection:
+        check(connection, lease)
+        _count_losses(connection, db.lease_clock(connection), holds(lease))
 
 
 def release_all(db: Database) -> int:
-    """Free every job and give how many were held; for the start of the only process that works on this database."""
+    """Free every job and give how many were held, each a loss; for the start of the first worker on this database."""
     with db.write() as connection:
-        freed = update(jobs_table).where(jobs_table.c.lease_token.is_not(None)).values(_NO_LEASE)
-        return connection.execute(freed).rowcount
+        # The clock of an earlier start of this machine says nothing now, so nobody waits on.
+        waiting = and_(jobs_table.c.lease_token.is_(None), jobs_table.c.lease_until.is_not(None))
+        connection.execute(update(jobs_table).where(waiting).values(_NO_LEASE))
+        return _count_losses(connection, db.lease_clock(connection), jobs_table.c.lease_token.is_not(None))
 
 
 def write_guarded(connection: Connection, lease: Lease, values: Mapping[str, Any]) -> None:
@@ -114,6 +135,24 @@ _IS_OPEN = jobs_table.c.status.in_(OPEN)
 _NO_LEASE = {"lease_owner": None, "lease_token": None, "lease_until": None}
 
 
+_LONGEST_WAIT_SECONDS = 30.0
+
+
+def _count_losses(connection: Connection, now: int, which: ColumnElement[bool]) -> int:
+    """Free the held jobs among `which`, a death of its worker counted on each; give how many there were."""
+    held = select(jobs_table.c.id, jobs_table.c.lost_attempts).where(which, jobs_table.c.lease_token.is_not(None))
+    rows = connection.execute(held.with_for_update()).all()
+    for row in rows:
+        connection.execute(update(jobs_table).where(jobs_table.c.id == row.id).values(_lost(row, now)))
+    return len(rows)
+
+
+def _lost(row: Row[Any], now: int) -> dict[str, Any]:
+    lost = row.lost_attempts + 1
+    wait = min(_LONGEST_WAIT_SECONDS, 2.0 ** (lost - 1)) if lost > 1 else 0.0
+    return _NO_LEASE | {"lost_attempts": lost, "lease_until": now + _micros(wait) if wait else None}
+
+
 def _any_is_free(db: Database) -> bool:
     """Say whether a claim may find a job; asked first, since an idle worker must not write to the disk at each turn."""
     with db.read() as connection:
@@ -122,7 +161,7 @@ def _any_is_free(db: Database) -> bool:
 
 
 def _is_free(now: int) -> ColumnElement[bool]:
-    return or_(jobs_table.c.lease_token.is_(None), jobs_table.c.lease_until <= now)
+    return or_(jobs_table.c.lease_until.is_(None), jobs_table.c.lease_until <= now)
 
 
 def _take(connection: Connection, job_id: str, owner: str, until: int) -> tuple[Lease, JobRecord]:
