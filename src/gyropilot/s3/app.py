@@ -1,27 +1,32 @@
 """The object door: one ASGI app, S3's REST protocol over the embedded store; put into a process by `cli/processes.py`.
 
-request -> source -> signature -> permission -> operation -> bucket -> answer; any step raises -> errors.py
+request -> source -> signature -> operation -> permission -> bucket -> audit line -> answer
+any step raises -> errors.py
 """
 
 from __future__ import annotations
 
 import logging
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gyropilot import clock
 from gyropilot.names import new_id
-from gyropilot.s3 import routes, xml
+from gyropilot.s3 import bodies, routes, xml
 from gyropilot.s3.buckets import check_bucket, create_bucket
 from gyropilot.s3.details import refuse_what_is_not_done
 from gyropilot.s3.errors import S3Error, as_s3_error
 from gyropilot.s3.requests import Door, S3Request, read_path, read_query
+from gyropilot.s3.routes import Operation, Target
 from gyropilot.settings import Settings
+from gyropilot.store import audit
+from gyropilot.store.audit import AuditLine
 from gyropilot.store.folder_objects import FolderObjects
 from gyropilot.store.folder_uploads import FolderUploads
-from gyropilot.store.principals import Credentials
+from gyropilot.store.principals import Credentials, Principal
 from gyropilot.wire.hosts import check_source
 from gyropilot.wire.signature import SignedRequest, VerifiedSignature, verify
 
@@ -46,15 +51,11 @@ def make_app(objects: FolderObjects, credentials: Credentials, settings: Setting
 async def _answer(door: Door, credentials: Credentials, request: Request, send: Send) -> None:
     request_id, started_at = new_id()[:16].upper(), clock.monotonic()
     try:
-        response = await _operated(door, credentials, request)
+        response = await _operated(door, credentials, request, request_id)
     except ClientDisconnect:
         return
-    except xml.Malformed as error:
-        response = _error_answer(
-            S3Error("MalformedXML", f"The XML you provided was malformed: {error}."), request, request_id
-        )
     except Exception as error:  # the one place where errors become answers
-        response = _error_answer(as_s3_error(error), request, request_id)
+        response = _error_answer(_told(error), request, request_id)
     response.headers["x-amz-request-id"] = request_id
     milliseconds = (clock.monotonic() - started_at) * 1000
     path = request.scope["raw_path"].decode("latin-1")
@@ -62,14 +63,14 @@ async def _answer(door: Door, credentials: Credentials, request: Request, send: 
     await response(request.scope, request.receive, send)
 
 
-async def _operated(door: Door, credentials: Credentials, request: Request) -> Response:
+async def _operated(door: Door, credentials: Credentials, request: Request, request_id: str) -> Response:
     headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.headers.raw]
     if sum(len(name) + len(value) for name, value in headers) > _MOST_HEADER_BYTES:
         raise S3Error("InvalidRequest", f"The headers are longer than {_MOST_HEADER_BYTES} bytes.")
     server = request.scope.get("server") or ("", door.settings.port)
     check_source(headers, listening_host=door.settings.host, port=server[1])
     path, query = request.scope["raw_path"].decode("latin-1"), request.scope["query_string"].decode("latin-1")
-    signature = _proven(credentials, request.method, path, query, headers)
+    signature, principal = _proven(credentials, request.method, path, query, headers)
     bucket, key = read_path(path)
     asked = S3Request(
         method=request.method,
@@ -78,24 +79,63 @@ async def _operated(door: Door, credentials: Credentials, request: Request) -> R
         query=read_query(query),
         headers=_joined(headers),
         signature=signature,
+        principal=principal,
         stream=request.stream,
     )
     target, operation = routes.find(asked)
-    refuse_what_is_not_done(asked.headers, door.settings.account_id)
+    if operation not in routes.AUDITED:
+        return await _permitted(door, asked, target, operation)
+    result = "OK"
+    try:
+        return await _permitted(door, asked, target, operation)
+    except ClientDisconnect:
+        result = "ClientDisconnect"
+        raise
+    except Exception as error:
+        fault = _told(error)
+        result = fault.code
+        raise fault from error
+    finally:
+        await run_in_threadpool(_note, door, asked, operation, result, request_id)
+
+
+async def _permitted(door: Door, asked: S3Request, target: Target, operation: Operation) -> Response:
+    if asked.principal.kind not in _KINDS:
+        raise S3Error("AccessDenied", "This key may not use the object store.")
+    refuse_what_is_not_done(asked.headers, asked.principal.account_id)
     if target != "service" and operation is not create_bucket:
-        await check_bucket(door, bucket)
+        await check_bucket(door, asked, asked.bucket)
+    if operation not in routes.READS_BODY:
+        await bodies.check_unread(asked)
     return await operation(door, asked)
+
+
+def _note(door: Door, asked: S3Request, operation: Operation, result: str, request_id: str) -> None:
+    line = AuditLine(
+        principal=asked.principal,
+        action=f"s3:{operation.__name__.title().replace('_', '')}",
+        resource=f"s3://{asked.bucket}",
+        result=result,
+        request_id=request_id,
+    )
+    audit.append(door.settings.audit, line)
 
 
 def _proven(
     credentials: Credentials, method: str, path: str, query: str, headers: list[tuple[str, str]]
-) -> VerifiedSignature:
+) -> tuple[VerifiedSignature, Principal]:
     signed = SignedRequest(method=method, path=path, query=query, headers=headers, body_sha256=None)
     signature = verify(signed, credentials.find_secret, now=clock.now(), service="s3")
     found = credentials.find(signature.access_key_id)
-    if found is None or found[0].kind not in _KINDS:
-        raise S3Error("AccessDenied", "This key may not use the object store.")
-    return signature
+    if found is None:
+        raise S3Error("AccessDenied", "This key was withdrawn.")
+    return signature, found[0]
+
+
+def _told(error: Exception) -> S3Error:
+    if isinstance(error, xml.Malformed):
+        return S3Error("MalformedXML", f"The XML you provided was malformed: {error}.")
+    return as_s3_error(error)
 
 
 def _joined(headers: list[tuple[str, str]]) -> dict[str, str]:

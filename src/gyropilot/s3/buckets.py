@@ -17,28 +17,38 @@ from gyropilot.store.object_names import is_bucket_name
 async def list_buckets(door: Door, request: S3Request) -> Response:
     """Answer ListBuckets."""
     prefix = request.query.get("prefix", "")
-    buckets = [one for one in await run_in_threadpool(door.objects.buckets) if one.name.startswith(prefix)]
+    account = request.principal.account_id
+    found = await run_in_threadpool(door.objects.buckets)
+    buckets = [one for one in found if one.account_id == account and one.name.startswith(prefix)]
     shown = [
         element("Bucket", element("Name", one.name), element("CreationDate", timestamp(one.created_at)))
         for one in buckets
     ]
-    owner = element("Owner", element("ID", door.settings.account_id))
+    owner = element("Owner", element("ID", account))
     return xml_answer(element("ListAllMyBucketsResult", owner, element("Buckets", *shown)))
 
 
 async def create_bucket(door: Door, request: S3Request) -> Response:
-    """Answer CreateBucket."""
+    """Answer CreateBucket; a bucket of one's own is created again as in us-east-1, which is to say not."""
     if not is_bucket_name(request.bucket):
         raise S3Error("InvalidBucketName", "The specified bucket is not valid.", BucketName=request.bucket)
     body = await document(request, stated=stated_checksums(request))
     if body:
         _check_configuration(body, door.settings.region)
-    if not await run_in_threadpool(door.objects.create_bucket, request.bucket):
-        raise S3Error(
-            "BucketAlreadyOwnedByYou",
-            "Your previous request to create the named bucket succeeded and you already own it.",
-            BucketName=request.bucket,
-        )
+    account = request.principal.account_id
+    if not await run_in_threadpool(door.objects.create_bucket, request.bucket, account):
+        if await run_in_threadpool(door.objects.owner_of, request.bucket) != account:
+            raise S3Error(
+                "BucketAlreadyExists",
+                "The requested bucket name is not available. Please select a different name and try again.",
+                BucketName=request.bucket,
+            )
+        if door.settings.region != "us-east-1":
+            raise S3Error(
+                "BucketAlreadyOwnedByYou",
+                "Your previous request to create the named bucket succeeded and you already own it.",
+                BucketName=request.bucket,
+            )
     return Response(headers={"Location": f"/{request.bucket}"})
 
 
@@ -67,14 +77,17 @@ async def get_bucket_versioning(door: Door, request: S3Request) -> Response:
     return xml_answer(element("VersioningConfiguration"))
 
 
-async def check_bucket(door: Door, bucket: str) -> None:
-    """Check that a bucket is there.
+async def check_bucket(door: Door, request: S3Request, bucket: str) -> None:
+    """Check that a bucket is there and belongs to the caller's account.
 
     Raises:
-        S3Error: it is not.
+        S3Error: it does not.
     """
-    if not await run_in_threadpool(door.objects.bucket_exists, bucket):
+    owner = await run_in_threadpool(door.objects.owner_of, bucket)
+    if owner is None:
         raise no_bucket(bucket)
+    if owner != request.principal.account_id:
+        raise S3Error("AccessDenied", "Access Denied")
 
 
 def _check_configuration(body: bytes, region: str) -> None:

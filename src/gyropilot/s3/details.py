@@ -43,7 +43,7 @@ def refuse_what_is_not_done(headers: Mapping[str, str], account_id: str) -> None
             raise not_done(f"The header {name}: {value[:100]}")
     for name in ("x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"):
         if headers.get(name, account_id) != account_id:
-            raise S3Error("AccessDenied", f"The bucket belongs to account {account_id}.")
+            raise S3Error("AccessDenied", "Access Denied")
 
 
 def read_details(headers: Mapping[str, str]) -> ObjectDetails:

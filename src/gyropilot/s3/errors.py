@@ -15,6 +15,7 @@ _STATUS_BY_CODE: Mapping[str, int] = {
     "AccessDenied": 403,
     "AuthorizationHeaderMalformed": 400,
     "BadDigest": 400,
+    "BucketAlreadyExists": 409,
     "BucketAlreadyOwnedByYou": 409,
     "BucketNotEmpty": 409,
     "EntityTooLarge": 400,

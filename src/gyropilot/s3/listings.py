@@ -28,7 +28,9 @@ async def list_objects(door: Door, request: S3Request) -> Response:
     listing = await _page(door, request, after=marker)
     following = [element("NextMarker", shown(listing.next_after))] if listing.next_after is not None else []
     head = [element("Marker", shown(marker)), *following]
-    return xml_answer(element("ListBucketResult", *head, *_common(request, listing, shown, door.settings.account_id)))
+    return xml_answer(
+        element("ListBucketResult", *head, *_common(request, listing, shown, request.principal.account_id))
+    )
 
 
 async def list_objects_v2(door: Door, request: S3Request) -> Response:
@@ -45,7 +47,7 @@ async def list_objects_v2(door: Door, request: S3Request) -> Response:
         head.append(element("StartAfter", shown(start_after)))
     if listing.next_after is not None:
         head.append(element("NextContinuationToken", _token(listing.next_after)))
-    owner = door.settings.account_id if request.query.get("fetch-owner") == "true" else ""
+    owner = request.principal.account_id if request.query.get("fetch-owner") == "true" else ""
     return xml_answer(element("ListBucketResult", *head, *_common(request, listing, shown, owner)))
 
 

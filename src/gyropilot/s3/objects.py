@@ -74,7 +74,7 @@ async def get_object(door: Door, request: S3Request) -> Response:
     _refuse_parts_of_objects(request)
     opened = await run_in_threadpool(door.objects.open, request.bucket, request.key)
     if opened is None:
-        await check_bucket(door, request.bucket)
+        await check_bucket(door, request, request.bucket)
         raise no_key(request.key)
     record, file = opened
     try:
@@ -90,7 +90,7 @@ async def head_object(door: Door, request: S3Request) -> Response:
     _refuse_parts_of_objects(request)
     record = await run_in_threadpool(door.objects.find, request.bucket, request.key)
     if record is None:
-        await check_bucket(door, request.bucket)
+        await check_bucket(door, request, request.bucket)
         raise no_key(request.key)
     _, length, status, headers = _described(request, record)
     return Response(status_code=status, headers=headers | {"Content-Length": str(length)})
@@ -120,9 +120,9 @@ async def open_source(door: Door, request: S3Request, source: tuple[str, str]) -
     Raises:
         S3Error: it is not there, or a condition on it does not hold.
     """
+    await check_bucket(door, request, source[0])
     opened = await run_in_threadpool(door.objects.open, *source)
     if opened is None:
-        await check_bucket(door, source[0])
         raise no_key(source[1])
     try:
         check_copy_source(request.headers, opened[0].info)

@@ -11,6 +11,7 @@ from gyropilot.settings import Settings
 from gyropilot.store.folder_objects import FolderObjects
 from gyropilot.store.folder_uploads import FolderUploads
 from gyropilot.store.object_names import MAX_KEY_BYTES
+from gyropilot.store.principals import Principal
 from gyropilot.wire.signature import VerifiedSignature
 
 
@@ -34,6 +35,8 @@ class S3Request:
     headers: Mapping[str, str]
     """By lower-case name, values as Latin-1."""
     signature: VerifiedSignature
+    principal: Principal
+    """Who asks; of another account's buckets they may know the names, as S3 has it, and no more."""
     stream: Callable[[], AsyncIterator[bytes]]
 
     def number(self, name: str, *, default: int, lowest: int, highest: int) -> int:

@@ -40,6 +40,20 @@ _COPIES: dict[Operation, Operation] = {
     objects.put_object: objects.copy_object,
     uploads.upload_part: uploads.upload_part_copy,
 }
+READS_BODY = frozenset(
+    {
+        buckets.create_bucket,
+        objects.delete_objects,
+        objects.put_object,
+        uploads.complete_multipart_upload,
+        uploads.upload_part,
+    }
+)
+"""The operations that check the body themselves, since they read it."""
+
+AUDITED = frozenset({buckets.create_bucket, buckets.delete_bucket})
+"""The operations of which the audit log tells; objects are put too often for it."""
+
 # Parameters that choose another operation of S3; every other parameter belongs to an operation above.
 _NOT_DONE = frozenset(
     {"abac", "accelerate", "acl", "analytics", "attributes", "cors", "encryption", "intelligent-tiering", "inventory"}
