@@ -60,11 +60,13 @@ class Raw:
     def header(self, name):
         return next((value for one, value in self.headers if one.lower() == name.lower()), None)
 
+    def header_names(self):
+        return {name.lower() for name, _ in self.headers}
+
     def written(self):
         """Give the bytes; Content-Length is added unless a header frames the body already."""
         headers = list(self.headers)
-        names = {name.lower() for name, _ in headers}
-        if not names & {"content-length", "transfer-encoding"}:
+        if not self.header_names() & {"content-length", "transfer-encoding"}:
             headers.append(("Content-Length", str(len(self.body))))
         lines = [f"{self.method} {self.target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
         return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + self.body
@@ -74,7 +76,7 @@ class Raw:
 class Answer:
     status: int
     body: bytes
-    headers: dict[str, str] = field(repr=False)
+    headers: dict[str, str] = field(repr=False, compare=False)
     seconds: float = field(compare=False)
 
     @property

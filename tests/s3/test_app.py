@@ -102,6 +102,15 @@ def test_signatures_that_do_not_hold_are_refused(send, bucket, door):
     assert send("GET", path)[:2] == (404, "NoSuchKey")
 
 
+@pytest.mark.parametrize(("method", "key"), [("DELETE", "/k"), ("DELETE", ""), ("PUT", "/copied")])
+def test_a_body_nobody_reads_must_be_what_was_signed(send, bucket, s3, method, key):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"kept")
+    headers = {"x-amz-copy-source": f"/{bucket}/k"} if method == "PUT" else {}
+    status, code, _ = send(method, f"/{bucket}{key}", headers=headers, sent_body=b"added")
+    assert (status, code) == (400, "XAmzContentSHA256Mismatch")
+    assert [one["Key"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["k"]
+
+
 def test_an_unknown_key_looks_like_a_wrong_secret(send, bucket):
     wrong = send("GET", f"/{bucket}", secret="x" * 40)
     unknown = send("GET", f"/{bucket}", key="GYROUNKNOWNUNKNOWN00")

@@ -220,6 +220,12 @@ def test_a_header_that_matters_may_not_stand_twice(name):
         check(changed(request, headers=[*request.headers, (name, header(request, name))]))
 
 
+def test_a_body_whose_length_is_told_in_two_ways_is_refused():
+    request = api_request()
+    with pytest.raises(NotAuthentic, match="told twice"):
+        check(changed(request, headers=[*request.headers, ("Content-Length", "26"), ("Transfer-Encoding", "chunked")]))
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
 def test_a_presigned_url_of_s3_holds_until_it_expires(method):
     signer = S3SigV4QueryAuth(KEYS, "s3", "us-east-1", expires=3600)

@@ -42,6 +42,16 @@ async def document(request: S3Request, *, stated: Mapping[str, str]) -> bytes:
     return bytes(sink.data)
 
 
+async def check_unread(request: S3Request) -> None:
+    """Check the body of a request whose operation reads none: the signature covers it all the same.
+
+    Raises:
+        S3Error: the body is not what the caller signed, or longer than a document.
+    """
+    if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
+        await document(request, stated={})
+
+
 def stated_checksums(request: S3Request) -> dict[str, str]:
     """Give the checksums that headers state, by algorithm.
 

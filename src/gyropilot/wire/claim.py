@@ -73,6 +73,8 @@ def read(request: SignedRequest) -> Claim:
     for name in sorted(_ONCE & counts.keys()):
         if counts[name] > 1:
             refuse_incomplete(f"the header '{name}' appears more than once")
+    if {"content-length", "transfer-encoding"} <= counts.keys():
+        refuse_incomplete("the body's length is told twice, by Content-Length and by Transfer-Encoding")
     headers = {name.lower(): value for name, value in request.headers}
     query = {unquote(key): unquote(value) for key, value in pairs(request.query)}
     is_presigned = bool(_QUERY_MARKS & {key.lower() for key in query})

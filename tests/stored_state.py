@@ -1,0 +1,28 @@
+"""Everything that a home holds, to compare before and after: every row of the database, every file's digest."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+
+_LEFT_OUT = (".log", "-wal", "-shm", ".db", ".sqlite", "service.json", ".lock")
+
+
+def state_of(home):
+    """Give {table: rows, file: digest}; the database is read as a second opener may, from what is committed."""
+    files = {
+        str(path.relative_to(home)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(home.rglob("*"))
+        if path.is_file() and not path.name.endswith(_LEFT_OUT)
+    }
+    return files | _rows(home)
+
+
+def _rows(home):
+    (database,) = [path for path in home.iterdir() if path.suffix in (".db", ".sqlite")]
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    try:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {table: sorted(map(repr, connection.execute(f'SELECT * FROM "{table}"'))) for table in tables}
+    finally:
+        connection.close()
