@@ -1,7 +1,6 @@
 """A boto3 program that names a model of 7 billion parameters, run unchanged on a small one that stands in for it."""
 
 import json
-import os
 import tarfile
 
 import botocore.exceptions
@@ -67,7 +66,7 @@ def test_a_program_that_names_no_model_trains_the_stand_in_of_the_default_and_ev
     assert b"Tiny stood in for Falcon7BInstruct" in artifact("report.html")
     (tmp_path / "model.tar.gz").write_bytes(artifact("model.tar.gz"))
     with tarfile.open(tmp_path / "model.tar.gz") as archive:
-        (serving,) = [one for one in archive.getnames() if os.path.basename(one) == "gyropilot.json"]
+        (serving,) = [one for one in archive.getnames() if one.endswith("gyropilot-serving.json")]
         assert json.load(archive.extractfile(serving))["stands_in_for"] == "Falcon7BInstruct"
 
 

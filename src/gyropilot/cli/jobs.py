@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping
-from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
 import click
 
-from gyropilot import clock
-from gyropilot.cli import options, texts
+from gyropilot.cli import job_page, job_requests, options, texts
 from gyropilot.cli import watch as watching
+from gyropilot.cli.job_requests import Planned, Wishes
+from gyropilot.cli.progress_line import ProgressLine
 from gyropilot.log import printable
 from gyropilot.sdk.client import Client
 from gyropilot.sdk.errors import Unreachable
-from gyropilot.sdk.values import Progress
 
 Json = Any
 
 STATUSES = ("Completed", "Failed", "InProgress", "Stopped", "Stopping")
 
-_HYPERPARAMETERS = {
-    "epochs": "epochCount",
-    "batch_size": "batchSize",
-    "learning_rate": "learningRate",
-    "warmup_steps": "learningRateWarmupSteps",
-}
-"""What a job's resolved document calls the hyperparameters, and what a request does."""
-
 _EVENTS_SHOWN = 10
+_LEAST_COLUMNS = 20
 _LOG_POLL_SECONDS = 0.5
 
 
 @click.group()
 def jobs() -> None:
-    """List, show, watch, create and stop jobs of the running service."""
+    """Create, list, show, watch and stop jobs of the running service, and fetch what they made."""
 
 
 @jobs.command("list")
@@ -59,7 +53,15 @@ def list_jobs(status: str | None, name_contains: str | None, limit: int, home: P
         click.echo(_none_found(status, name_contains), err=True)
         return
     rows = [_listed(one) for one in found[:limit]]
-    click.echo(texts.columns(rows, headings=("NAME", "STATUS", "PHASE", "CREATED", "TOOK")))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    click.echo(
+        texts.fitted_columns(
+            rows,
+            headings=("NAME", "STATUS", "PHASE", "CREATED", "TOOK"),
+            spare=("PHASE", "TOOK", "CREATED"),
+            width=max(width, _LEAST_COLUMNS),
+        )
+    )
     if len(found) > limit:
         click.echo(
             f"There are more than {limit}; a larger --limit shows them, --name and --status pick some out.", err=True
@@ -80,7 +82,7 @@ def show(name: str, home: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(texts.as_json(job))
         return
-    _print_job(job, client.progress(name))
+    job_page.print_job(job, client.progress(name))
     events = client.events(name)[-_EVENTS_SHOWN:]
     if events:
         click.echo("\nLast events")
@@ -131,19 +133,73 @@ def stop(name: str, wait: bool, home: Path | None) -> None:
     "--request",
     "request_file",
     type=click.File(encoding="utf-8"),
-    required=True,
     metavar="FILE",
-    help="JSON of a CreateAutoMLJobV2 request, as the AWS CLI's --cli-input-json takes it; - reads standard input.",
+    help="JSON of a CreateAutoMLJobV2 request, as the AWS CLI's --cli-input-json takes it; - reads standard input."
+    " No option of the request's content goes with it.",
 )
+@click.option(
+    "--data", metavar="PATH|S3_URI", help="Rows to train on: a CSV or Parquet file, a folder of such, or s3://."
+)
+@click.option(
+    "--validation", metavar="PATH|S3_URI", help="Rows to validate on; without it some of --data are held out."
+)
+@click.option(
+    "--validation-fraction",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of --data to hold out.  [default: 0.2]",
+)
+@click.option(
+    "--format", "data_format", type=click.Choice(list(job_requests.CONTENT_TYPES)), help="Where names do not tell it."
+)
+@click.option("--base-model", metavar="NAME", help="Model to start from, of `gyropilot models list`.")
+@click.option("--accept-eula", "accepts_eula", is_flag=True, help="Accept the licence of a gated base model.")
+@click.option("--epochs", metavar="N", help="Passes over the rows.")
+@click.option("--batch-size", metavar="N", help="Rows per optimizer step.")
+@click.option("--learning-rate", metavar="X")
+@click.option(
+    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Any other key of TextGenerationHyperParameters."
+)
+@click.option("--name", metavar="NAME", help="Name of the job.  [default: made from the data's name]")
+@click.option(
+    "--time-limit",
+    metavar="TIME",
+    help="Most time that the job may take, as 90m or 2h; what is trained by then is kept.",
+)
+@click.option(
+    "--output", metavar="S3_URI", help="Where the job's folder goes.  [default: s3://gyropilot-ACCOUNT/output]"
+)
+@click.option("--role", metavar="ARN", help="Role of the job.  [default: the service's]")
+@click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="Tag of the job; may be given again.")
+@click.option("--dry-run", is_flag=True, help="Print the request and send nothing.")
 @click.option("--watch", "is_watched", is_flag=True, help="Follow the job until it has ended, as `jobs watch` does.")
 @options.home
 @options.as_json
-def create(request_file: TextIO, is_watched: bool, home: Path | None, as_json: bool) -> None:
-    """Create a job from a request in a file."""
-    request = _read_request(request_file)
+def create(
+    request_file: TextIO | None,
+    *,
+    dry_run: bool,
+    is_watched: bool,
+    home: Path | None,
+    as_json: bool,
+    **wishes: Json,
+) -> None:
+    """Create a fine-tuning job from data and options, or any job from a request in a file.
+
+    \b
+    gyropilot jobs create --data rows.csv --base-model SmolLM2-135M-Instruct --watch
+    gyropilot jobs create --request request.json
+
+    Local data is uploaded to the service's store once, by its content. The options make the request that --dry-run
+    prints; sent with --request it makes the same job.
+    """
+    planned = _planned(request_file, wishes, home)
+    if dry_run:
+        click.echo(texts.as_json(planned.request))
+        return
     client = watching.connect(home)
-    arn = client.create_job(request)
-    name = arn.rpartition("/")[2]
+    _upload(client, planned)
+    arn = client.create_job(planned.request)
+    name = planned.request["AutoMLJobName"]
     if as_json:
         click.echo(texts.as_json({"AutoMLJobArn": arn}))
     else:
@@ -152,11 +208,87 @@ def create(request_file: TextIO, is_watched: bool, home: Path | None, as_json: b
         _watch_and_print(name, home)
 
 
+@jobs.command()
+@click.argument("name")
+@click.argument("folder", metavar="[FOLDER]", required=False, type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--only", metavar="PATTERN", multiple=True, help="Only artifacts of this name, as report.html or 'model/*'."
+)
+@click.option("--overwrite", is_flag=True, help="Replace files that have another content.")
+@options.home
+def download(name: str, folder: Path | None, only: tuple[str, ...], overwrite: bool, home: Path | None) -> None:
+    """Fetch what a job made into FOLDER, by default one of the job's name, and check every file.
+
+    Each file is compared with the digest that the job wrote into its manifest. An interrupted download goes on when
+    the command is run again; files that are there already and right are left alone.
+    """
+    line = ProgressLine()
+    target = folder or Path(name)
+    try:
+        there = watching.connect(home).download(name, target, only=only, overwrite=overwrite, on_file=line)
+    finally:
+        line.close()
+    size = sum(path.stat().st_size for path in there)
+    click.echo(f"{len(there)} file{'s' if len(there) > 1 else ''}, {texts.size(size)}, in {printable(str(target))}/")
+
+
+def _planned(request_file: TextIO | None, wishes: Mapping[str, Json], home: Path | None) -> Planned:
+    given = [name for name, value in wishes.items() if value not in (None, (), False)]
+    if request_file is not None:
+        if given:
+            raise click.UsageError("--request holds the whole request; give no other option of its content beside it.")
+        return Planned(request=_read_request(request_file))
+    if wishes["data"] is None:
+        raise click.UsageError("Give --data with the rows to train on, or --request with a whole request.")
+    if wishes["validation"] and wishes["validation_fraction"]:
+        raise click.UsageError("Give --validation or --validation-fraction, not both.")
+    role = wishes["role"] or watching.role_arn(home)
+    limit = wishes["time_limit"]
+    return job_requests.plan(
+        Wishes(
+            data=wishes["data"],
+            bucket=job_requests.default_bucket(role),
+            role_arn=role,
+            validation=wishes["validation"],
+            validation_fraction=wishes["validation_fraction"],
+            format=wishes["data_format"],
+            name=wishes["name"],
+            base_model=wishes["base_model"],
+            accepts_eula=wishes["accepts_eula"],
+            hyperparameters=_hyperparameters(wishes),
+            job_seconds=None if limit is None else job_requests.seconds(limit, "--time-limit"),
+            output=wishes["output"],
+            tags=job_requests.pairs(wishes["tags"], "--tag"),
+        )
+    )
+
+
+def _hyperparameters(wishes: Mapping[str, Json]) -> dict[str, str]:
+    named = {"epochCount": "epochs", "batchSize": "batch_size", "learningRate": "learning_rate"}
+    values = {key: wishes[option] for key, option in named.items() if wishes[option] is not None}
+    others = job_requests.pairs(wishes["settings"], "--set")
+    for key in values.keys() & others.keys():
+        option = named[key].replace("_", "-")
+        raise click.UsageError(f"--set {key} and --{option} say the same; give one of them.")
+    return values | others
+
+
+def _upload(client: Client, planned: Planned) -> None:
+    """Put local files where the request says they lie; those that are there already stay as they are."""
+    if planned.bucket:
+        client.make_bucket(planned.bucket)
+    line = ProgressLine()
+    for one in planned.uploads:
+        if client.size_of(one.uri) != one.size_bytes:
+            client.upload(one.path, one.uri, partial(line, f"uploading {one.path.name}"))
+    line.close()
+
+
 def _watch_and_print(name: str, home: Path | None) -> None:
     status = watching.watch(home, name)
     if status != 130:
         client = watching.connect(home)
-        _print_job(client.describe(name), client.progress(name))
+        job_page.print_job(client.describe(name), client.progress(name))
     sys.exit(status)
 
 
@@ -176,70 +308,13 @@ def _listed(job: Mapping[str, Json]) -> tuple[str, ...]:
         job["AutoMLJobStatus"],
         job["AutoMLJobSecondaryStatus"],
         texts.moment(job["CreationTime"]),
-        _took(job),
+        job_page.took(job),
     )
-
-
-def _took(job: Mapping[str, Json]) -> str:
-    ended_at: datetime = job.get("EndTime") or clock.now()
-    return texts.duration((ended_at - job["CreationTime"]).total_seconds())
-
-
-def _print_job(job: Mapping[str, Json], progress: Progress) -> None:
-    phase = "waiting for its turn" if progress.is_queued else job["AutoMLJobSecondaryStatus"]
-    pairs = [
-        ("Name", job["AutoMLJobName"]),
-        ("ARN", job["AutoMLJobArn"]),
-        ("Status", f"{job['AutoMLJobStatus']} ({phase})"),
-        ("Problem", job.get("AutoMLProblemTypeConfigName", "")),
-        ("Created", f"{texts.moment(job['CreationTime'])}, took {_took(job)}"),
-        *((("Reason", job["FailureReason"]),) if "FailureReason" in job else ()),
-        *(("In part", one["PartialFailureMessage"]) for one in job.get("PartialFailureReasons", ())),
-        *(("Resolved", text) for text in _flattened(job.get("ResolvedAttributes", {}))),
-        *_stand_in(progress.used),
-        *(("Used", text) for text in _used(progress.used)),
-        *(("Input", _place(channel)) for channel in job["AutoMLJobInputDataConfig"]),
-        ("Output", f"{job['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job['AutoMLJobName']}/"),
-    ]
-    best = job.get("BestCandidate", {})
-    pairs += [("Model", one["ModelDataUrl"]) for one in best.get("InferenceContainers", ())]
-    click.echo(texts.facts(pairs))
-    metrics = best.get("CandidateProperties", {}).get("CandidateMetrics", ())
-    if metrics:
-        rows = [(one["StandardMetricName"], one["Set"], texts.number(one["Value"])) for one in metrics]
-        click.echo("\n" + texts.columns(rows, headings=("METRIC", "SET", "VALUE")))
-
-
-def _stand_in(spec: Mapping[str, Json]) -> list[tuple[str, str]]:
-    loaded, requested = spec.get("loaded_model"), spec.get("base_model")
-    return [] if loaded in (None, requested) else [("Stand-in", f"{loaded} is trained, it stands in for {requested}")]
-
-
-def _used(spec: Mapping[str, Json]) -> list[str]:
-    """Give the hyperparameters, one a line, and which of them the request left to the service."""
-    defaulted = spec.get("defaulted", ())
-    return [
-        f"{key} = {spec[name]}{' (default)' if key in defaulted else ''}"
-        for name, key in _HYPERPARAMETERS.items()
-        if name in spec
-    ]
-
-
-def _place(channel: Mapping[str, Json]) -> str:
-    return f"{channel.get('ChannelType', 'training')}: {channel['DataSource']['S3DataSource']['S3Uri']}"
-
-
-def _flattened(value: Mapping[str, Json], path: str = "") -> list[str]:
-    """Give nested attributes one a line, each by the innermost name."""
-    lines = []
-    for name, one in value.items():
-        lines.extend(_flattened(one, name) if isinstance(one, Mapping) else [f"{name} = {one}"])
-    return lines
 
 
 def _none_found(status: str | None, name_contains: str | None) -> str:
     if name_contains is None and status is None:
-        return "No jobs.  Create one: gyropilot jobs create --request FILE"
+        return "No jobs.  Create one: gyropilot jobs create --data rows.csv --base-model NAME"
     which = "" if status is None else f" that is {status}"
     return f"No job{which}." if name_contains is None else f"No job{which} has {printable(name_contains)} in its name."
 

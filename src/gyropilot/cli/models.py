@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from gyropilot.base_models.catalog import WheelSource
 from gyropilot.base_models.records import InstalledModel
 from gyropilot.base_models.store import BaseModelStore
 from gyropilot.cli import options, texts
+from gyropilot.cli.progress_line import ProgressLine
 from gyropilot.errors import NotFound
 from gyropilot.log import printable
 from gyropilot.problems.text_generation.architectures import ARCHITECTURES
@@ -172,28 +172,6 @@ def stand_in(name: str, model: str | None, is_removed: bool, home: Path | None) 
         f"{model} stands in for {name}: jobs that name {name} train {model}."
         f"  Undo: gyropilot models stand-in --remove {name}"
     )
-
-
-class ProgressLine:
-    """Shows how an installation goes: a line that moves in a terminal, a line a phase elsewhere."""
-
-    def __init__(self) -> None:
-        self._phase = ""
-
-    def __call__(self, phase: str, done: int, total: int, /) -> None:
-        """Show the phase, and its bytes where they are known."""
-        if not sys.stderr.isatty():
-            if phase != self._phase:
-                click.echo(f"{printable(phase)} ...", err=True)
-        else:
-            amount = f"  {texts.size(done)} of {texts.size(total)}" if done and total else ""
-            click.echo(f"\r\x1b[K{printable(phase)} ...{amount}", nl=False, err=True)
-        self._phase = phase
-
-    def close(self) -> None:
-        """Leave the terminal as it was found."""
-        if sys.stderr.isatty():
-            click.echo("\r\x1b[K", nl=False, err=True)
 
 
 def _shown(value: Json) -> str:

@@ -57,6 +57,18 @@ def columns(rows: Sequence[Sequence[str]], *, headings: Sequence[str]) -> str:
     )
 
 
+def fitted_columns(rows: Sequence[Sequence[str]], *, headings: Sequence[str], spare: Sequence[str], width: int) -> str:
+    """Give `columns` in lines of at most `width`: columns of `spare` go first, in that order, then ends of lines."""
+    kept = list(headings)
+    for heading in [None, *spare]:
+        kept = [one for one in kept if one != heading]
+        places = [headings.index(one) for one in kept]
+        table = columns([[row[place] for place in places] for row in rows], headings=kept)
+        if max(map(len, table.splitlines())) <= width:
+            return table
+    return "\n".join(line if len(line) <= width else f"{line[: width - 1]}…" for line in table.splitlines())
+
+
 def facts(pairs: Sequence[tuple[str, str]]) -> str:
     """Give names and values, one pair a line, the values aligned."""
     width = max(len(name) for name, _ in pairs)

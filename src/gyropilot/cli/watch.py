@@ -32,7 +32,18 @@ _PIPE_SECONDS = 10.0
 def connect(home: Path | None) -> Client:
     """Give a client of the service that runs on `home`."""
     found = service.find(settings_file.read({"home": home}))
-    return Client(url=found.url, access_key=found.access_key, secret=found.secret, region=found.region)
+    return Client(
+        url=found.url,
+        access_key=found.access_key,
+        secret=found.secret,
+        region=found.region,
+        s3_url=found.s3_endpoint,
+    )
+
+
+def role_arn(home: Path | None) -> str:
+    """Give the default role of the service that runs on `home`."""
+    return service.find(settings_file.read({"home": home})).role_arn
 
 
 def watch(home: Path | None, name: str) -> int:

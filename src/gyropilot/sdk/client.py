@@ -1,18 +1,23 @@
-"""The Python client for those who do not want AWS habits: create a job, follow it, read its log, stop it.
+"""The Python client for those who do not want AWS habits: create a job, follow it, fetch what it made, stop it.
 
 client = Client.from_environment()
 client.create_job(request)
 for progress in client.watch("my-job"):
     print(progress.phase, progress.done, progress.total)
+client.download("my-job", Path("my-job"))
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from gyropilot.sdk.connection import Connection
+from gyropilot.sdk.downloads import Download, OnFile, picked, read_manifest
+from gyropilot.sdk.errors import NotDownloaded
+from gyropilot.sdk.objects import Objects, OnBytes
 from gyropilot.sdk.values import ENDED, Event, LogPart, Progress
 from gyropilot.sdk.watching import follow
 
@@ -22,8 +27,8 @@ Json = Any
 class Client:
     """One service, seen by one principal. Every method may raise `sdk.errors.Refused` and `sdk.errors.Unreachable`."""
 
-    def __init__(self, *, url: str, access_key: str, secret: str, region: str) -> None:
-        self._connection = Connection(url=url, access_key=access_key, secret=secret, region=region)
+    def __init__(self, *, url: str, access_key: str, secret: str, region: str, s3_url: str = "") -> None:
+        self._connection = Connection(url=url, access_key=access_key, secret=secret, region=region, s3_url=s3_url)
 
     @classmethod
     def from_environment(cls) -> Client:
@@ -95,6 +100,54 @@ class Client:
         """Give the job's log from `offset` on; the text is empty when there is no more yet."""
         answer = self._connection.call("gyropilot", "get_job_log", {"AutoMLJobName": name, "Offset": offset})
         return LogPart(text=answer.get("Text", ""), next_offset=answer["NextOffset"])
+
+    def make_bucket(self, bucket: str) -> None:
+        """Make a bucket; one that is there and ours stays as it is."""
+        Objects(self._connection).make_bucket(bucket)
+
+    def size_of(self, uri: str) -> int | None:
+        """Give the size in bytes of the object at `uri`; None if it is not there."""
+        return Objects(self._connection).size_of(uri)
+
+    def upload(self, path: Path, uri: str, on_bytes: OnBytes = lambda done, total: None) -> None:
+        """Store a file as the object `uri`, in bounded memory; it is there whole or not at all."""
+        Objects(self._connection).upload(path, uri, on_bytes)
+
+    def download(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        only: Sequence[str] = (),
+        overwrite: bool = False,
+        on_file: OnFile = lambda name, done, total: None,
+    ) -> list[Path]:
+        """Fetch a job's artifacts into `folder`, checked against the job's manifest; give where they lie.
+
+        What is there already is not fetched again, and what an interrupted download left is gone on with.
+
+        Args:
+            name: the job's.
+            folder: made where it is not there.
+            only: patterns of names, as `model/*`; none means all.
+            overwrite: replace files that have another content; without it nothing is changed then.
+            on_file: hears how many bytes of how many of which artifact are here.
+
+        Raises:
+            NotDownloaded: the job has no artifacts, or they are not those that it wrote, or something is in the way.
+        """
+        described = self._connection.call("gyropilot", "describe_job_progress", {"AutoMLJobName": name})
+        found = described.get("Artifacts") or {}
+        if "manifest" not in found:
+            raise NotDownloaded(
+                f"{name} has no artifacts: it is {described['Status']}; they come when a job has ended well"
+            )
+        objects = Objects(self._connection)
+        artifacts = picked(read_manifest(objects, found), only)
+        download = Download(objects, found["output"], folder)
+        for one in download.missing(artifacts, overwrite=overwrite):
+            download.fetch(one, on_file)
+        return [folder / one.name for one in artifacts]
 
     def wait(self, name: str, *, timeout_seconds: float | None = None, poll_seconds: float = 2.0) -> dict[str, Json]:
         """Wait until the job has ended and give it as `describe` does.

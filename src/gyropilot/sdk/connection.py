@@ -1,8 +1,9 @@
-"""Signed calls to one service, by botocore: Autopilot's operations, and those that only this service has."""
+"""Signed calls to one service, by botocore: Autopilot's operations, those that only this service has, and S3's."""
 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, Literal
@@ -16,24 +17,24 @@ import botocore.session
 from gyropilot.sdk.errors import NotConfigured, Refused, ServiceError, Unreachable
 
 Json = Any
-Dialect = Literal["sagemaker", "gyropilot"]
+Dialect = Literal["sagemaker", "gyropilot", "s3"]
 
 _CONFIG = {"connect_timeout": 5, "read_timeout": 60, "retries": {"mode": "standard", "total_max_attempts": 3}}
 
 
 class Connection:
-    """One service, one key pair; safe to use from several threads."""
+    """One service, one key pair; safe to use from several threads.
 
-    def __init__(self, *, url: str, access_key: str, secret: str, region: str) -> None:
-        session = _session()
-        session.set_credentials(access_key, secret)
-        # A profile, a proxy or retries that the machine configures for AWS have no business between here and `url`.
-        config = botocore.config.Config(**_CONFIG, proxies={}, parameter_validation=True)
+    Where `s3_url` names another store than the service's own, the machine's AWS credentials open that.
+    """
+
+    def __init__(self, *, url: str, access_key: str, secret: str, region: str, s3_url: str = "") -> None:
+        self._session = _session()
+        self._session.set_credentials(access_key, secret)
         self.url = url
-        self._clients = {
-            dialect: session.create_client(dialect, region_name=region, endpoint_url=url, config=config)
-            for dialect in ("sagemaker", "gyropilot")
-        }
+        self._region, self._s3_url = region, s3_url or url
+        self._clients: dict[Dialect, Json] = {}
+        self._making = threading.Lock()
 
     @classmethod
     def from_environment(cls) -> Connection:
@@ -52,7 +53,8 @@ class Connection:
             )
             raise NotConfigured(f'{missing} is not set; run: eval "$(gyropilot env)"')
         keys = credentials.get_frozen_credentials()
-        return cls(url=url, access_key=keys.access_key, secret=keys.secret_key, region=region)
+        s3_url = _endpoint_url(session, region, service="s3") or ""
+        return cls(url=url, access_key=keys.access_key, secret=keys.secret_key, region=region, s3_url=s3_url)
 
     def call(self, dialect: Dialect, operation: str, request: Mapping[str, Json]) -> dict[str, Json]:
         """Give the answer to one call; `operation` as botocore spells it, as `create_auto_ml_job_v2`.
@@ -62,16 +64,34 @@ class Connection:
             Unreachable: no answer came.
         """
         try:
-            answer: dict[str, Json] = getattr(self._clients[dialect], operation)(**request)
+            answer: dict[str, Json] = getattr(self._client(dialect), operation)(**request)
         except botocore.exceptions.ClientError as error:
             raise _refused(error) from error
         except botocore.exceptions.ParamValidationError as error:
             raise Refused(code="ParamValidation", message=str(error), status=0) from error
         except (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as error:
-            raise Unreachable(f"{self.url} does not answer") from error
+            raise Unreachable(f"{self._url_of(dialect)} does not answer") from error
         except botocore.exceptions.BotoCoreError as error:
             raise ServiceError(str(error)) from error
         return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
+
+    def _client(self, dialect: Dialect) -> Json:
+        """Give the client of a dialect, made when it is first needed: each costs the reading of its service model."""
+        with self._making:
+            if dialect not in self._clients:
+                # A profile, a proxy or retries that the machine configures for AWS have no business between here and
+                # the service.
+                config = botocore.config.Config(
+                    **_CONFIG, proxies={}, parameter_validation=True, s3={"addressing_style": "path"}
+                )
+                session = self._session if self._url_of(dialect) == self.url else _session()
+                self._clients[dialect] = session.create_client(
+                    dialect, region_name=self._region, endpoint_url=self._url_of(dialect), config=config
+                )
+            return self._clients[dialect]
+
+    def _url_of(self, dialect: Dialect) -> str:
+        return self._s3_url if dialect == "s3" else self.url
 
 
 class _Loader(botocore.loaders.Loader):  # type: ignore[misc]  # botocore has no types
@@ -91,10 +111,10 @@ def _session() -> Json:
     return session
 
 
-def _endpoint_url(session: Json, region: str | None) -> str | None:
+def _endpoint_url(session: Json, region: str | None, *, service: str = "sagemaker") -> str | None:
     """Give the configured endpoint; None where botocore would go to AWS."""
     client = session.create_client(
-        "sagemaker", region_name=region or "us-east-1", aws_access_key_id="-", aws_secret_access_key="-"
+        service, region_name=region or "us-east-1", aws_access_key_id="-", aws_secret_access_key="-"
     )
     url: str = client.meta.endpoint_url
     return None if url.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")) else url

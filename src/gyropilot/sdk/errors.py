@@ -3,6 +3,7 @@
 ServiceError
 ├── Refused          the service answered with an error; `code` is the wire's, as ValidationException
 ├── Unreachable      no answer came
+├── NotDownloaded    artifacts cannot be fetched, or are not what the job's manifest says
 └── NotConfigured    the environment names no service
 """
 
@@ -25,6 +26,10 @@ class Refused(ServiceError):
 
 class Unreachable(ServiceError):
     """No answer came from the service."""
+
+
+class NotDownloaded(ServiceError):
+    """Artifacts cannot be fetched, are not what the job's manifest says, or something else lies in their place."""
 
 
 class NotConfigured(ServiceError):

@@ -1,0 +1,83 @@
+"""A job as the terminal shows it: status, what it works by, where its data lies, metrics; called by `jobs.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import click
+
+from gyropilot import clock
+from gyropilot.cli import texts
+from gyropilot.sdk.values import Progress
+
+Json = Any
+
+_HYPERPARAMETERS = {
+    "tuning": "tuningType",
+    "epochs": "epochCount",
+    "batch_size": "batchSize",
+    "learning_rate": "learningRate",
+    "warmup_steps": "learningRateWarmupSteps",
+}
+"""What a job's resolved document calls the hyperparameters, and what a request does."""
+
+
+def print_job(job: Mapping[str, Json], progress: Progress) -> None:
+    """Print what is known of a job."""
+    phase = "waiting for its turn" if progress.is_queued else job["AutoMLJobSecondaryStatus"]
+    pairs = [
+        ("Name", job["AutoMLJobName"]),
+        ("ARN", job["AutoMLJobArn"]),
+        ("Status", f"{job['AutoMLJobStatus']} ({phase})"),
+        ("Problem", job.get("AutoMLProblemTypeConfigName", "")),
+        ("Created", f"{texts.moment(job['CreationTime'])}, took {took(job)}"),
+        *((("Reason", job["FailureReason"]),) if "FailureReason" in job else ()),
+        *(("In part", one["PartialFailureMessage"]) for one in job.get("PartialFailureReasons", ())),
+        *(("Resolved", text) for text in _flattened(job.get("ResolvedAttributes", {}))),
+        *_stand_in(progress.used),
+        *(("Used", text) for text in _used(progress.used)),
+        *(("Input", _place(channel)) for channel in job["AutoMLJobInputDataConfig"]),
+        ("Output", f"{job['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job['AutoMLJobName']}/"),
+    ]
+    best = job.get("BestCandidate", {})
+    pairs += [("Model", one["ModelDataUrl"]) for one in best.get("InferenceContainers", ())]
+    click.echo(texts.facts(pairs))
+    metrics = best.get("CandidateProperties", {}).get("CandidateMetrics", ())
+    if metrics:
+        rows = [(one["StandardMetricName"], one["Set"], texts.number(one["Value"])) for one in metrics]
+        click.echo("\n" + texts.columns(rows, headings=("METRIC", "SET", "VALUE")))
+
+
+def took(job: Mapping[str, Json]) -> str:
+    """Give how long a job took, or takes by now."""
+    ended_at: datetime = job.get("EndTime") or clock.now()
+    return texts.duration((ended_at - job["CreationTime"]).total_seconds())
+
+
+def _stand_in(spec: Mapping[str, Json]) -> list[tuple[str, str]]:
+    loaded, requested = spec.get("loaded_model"), spec.get("base_model")
+    return [] if loaded in (None, requested) else [("Stand-in", f"{loaded} is trained, it stands in for {requested}")]
+
+
+def _used(spec: Mapping[str, Json]) -> list[str]:
+    """Give the hyperparameters, one a line, and which of them the request left to the service."""
+    defaulted = spec.get("defaulted", ())
+    return [
+        f"{key} = {spec[name]}{' (default)' if key in defaulted else ''}"
+        for name, key in _HYPERPARAMETERS.items()
+        if name in spec
+    ]
+
+
+def _place(channel: Mapping[str, Json]) -> str:
+    return f"{channel.get('ChannelType', 'training')}: {channel['DataSource']['S3DataSource']['S3Uri']}"
+
+
+def _flattened(value: Mapping[str, Json], path: str = "") -> list[str]:
+    """Give nested attributes one a line, each by the innermost name."""
+    lines = []
+    for name, one in value.items():
+        lines.extend(_flattened(one, name) if isinstance(one, Mapping) else [f"{name} = {one}"])
+    return lines

@@ -1,0 +1,203 @@
+"""Makes the request of a fine-tuning job out of the options of `gyropilot jobs create`, and finds the files to upload.
+
+Local data gets its place by its content, s3://<bucket>/data/<digest>/..., so that the same files are uploaded once
+however often they are used, and the request is known before anything is sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import click
+
+from gyropilot import clock
+
+Json = Any
+
+CONTENT_TYPES = {"csv": "text/csv;header=present", "parquet": "x-application/vnd.amazon+parquet"}
+_MAX_NAME, _STEM = 32, 14
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """A local file and the object it becomes."""
+
+    path: Path
+    uri: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channel:
+    """Where a channel's rows lie, and what has to be uploaded before."""
+
+    uri: str
+    format: str
+    uploads: tuple[Upload, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What the options say; None and empty leave it to the service."""
+
+    data: str
+    bucket: str
+    role_arn: str
+    validation: str | None = None
+    validation_fraction: float | None = None
+    format: str | None = None
+    name: str | None = None
+    base_model: str | None = None
+    accepts_eula: bool = False
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    job_seconds: int | None = None
+    output: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A request, and the files that it needs in their places."""
+
+    request: dict[str, Json]
+    uploads: tuple[Upload, ...] = ()
+    bucket: str = ""
+    """The bucket to make where it is not there; empty: the caller's own are used."""
+
+
+def plan(wishes: Wishes) -> Planned:
+    """Give the request, and what to upload first.
+
+    Raises:
+        click.BadParameter: the data is no file or folder of CSV or Parquet files.
+    """
+    training = _channel(wishes, wishes.data, "--data")
+    validation = None if wishes.validation is None else _channel(wishes, wishes.validation, "--validation")
+    channels = [_wire_channel(training, "training")]
+    if validation is not None:
+        channels.append(_wire_channel(validation, "validation"))
+    config: dict[str, Json] = {}
+    if wishes.base_model:
+        config["BaseModelName"] = wishes.base_model
+    if wishes.accepts_eula:
+        config["ModelAccessConfig"] = {"AcceptEula": True}
+    if wishes.hyperparameters:
+        config["TextGenerationHyperParameters"] = dict(wishes.hyperparameters)
+    if wishes.job_seconds is not None:
+        config["CompletionCriteria"] = {"MaxAutoMLJobRuntimeInSeconds": wishes.job_seconds}
+    request: dict[str, Json] = {
+        "AutoMLJobName": wishes.name or _generated_name(wishes.data),
+        "AutoMLJobInputDataConfig": channels,
+        "OutputDataConfig": {"S3OutputPath": wishes.output or f"s3://{wishes.bucket}/output"},
+        "AutoMLProblemTypeConfig": {"TextGenerationJobConfig": config},
+        "RoleArn": wishes.role_arn,
+    }
+    if wishes.validation_fraction is not None:
+        request["DataSplitConfig"] = {"ValidationFraction": wishes.validation_fraction}
+    if wishes.tags:
+        request["Tags"] = [{"Key": key, "Value": value} for key, value in wishes.tags.items()]
+    uploads = training.uploads + (() if validation is None else validation.uploads)
+    bucket = "" if wishes.output and not uploads else wishes.bucket
+    return Planned(request=request, uploads=uploads, bucket=bucket)
+
+
+def default_bucket(role_arn: str) -> str:
+    """Give the bucket that uploads and output go to where none is named: one for each account."""
+    return f"gyropilot-{role_arn.split(':')[4]}"
+
+
+def pairs(given: Sequence[str], option: str) -> dict[str, str]:
+    """Read KEY=VALUE options.
+
+    Raises:
+        click.BadParameter: one has no `=`, or a key comes twice.
+    """
+    read: dict[str, str] = {}
+    for one in given:
+        key, equals, value = one.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{one!r} is not KEY=VALUE.", param_hint=option)
+        if key in read:
+            raise click.BadParameter(f"{key!r} is given twice.", param_hint=option)
+        read[key] = value
+    return read
+
+
+def seconds(text: str, option: str) -> int:
+    """Read a time: seconds, or a number with s, m, h or d.
+
+    Raises:
+        click.BadParameter: it is none, or not positive.
+    """
+    found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text.strip().lower())
+    if found is None or int(found[1]) == 0:
+        raise click.BadParameter(f"{text!r} is no time; write 90m, 2h or seconds.", param_hint=option)
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def _channel(wishes: Wishes, place: str, option: str) -> Channel:
+    if place.startswith("s3://"):
+        suffix = PurePosixPath(place).suffix.lower().removeprefix(".")
+        return Channel(uri=place, format=wishes.format or ("parquet" if suffix == "parquet" else "csv"))
+    path = Path(place)
+    if not path.exists():
+        raise click.BadParameter(f"{place} does not exist; give a file, a folder or an s3:// URI.", param_hint=option)
+    files = _files(path, option)
+    found = {_format(file, wishes.format, option) for file in files}
+    if len(found) > 1:
+        raise click.BadParameter(f"{place} holds CSV and Parquet files; give a folder of one kind.", param_hint=option)
+    digests = {file.relative_to(path).as_posix() if path.is_dir() else file.name: _sha256(file) for file in files}
+    whole = hashlib.sha256("".join(f"{digests[name]}  {name}\n" for name in sorted(digests)).encode()).hexdigest()
+    uri = f"s3://{wishes.bucket}/data/{whole[:16]}/"
+    uploads = tuple(
+        Upload(path=file, uri=uri + name, size_bytes=file.stat().st_size)
+        for file, name in zip(files, digests, strict=True)
+    )
+    return Channel(uri=uri, format=found.pop(), uploads=uploads)
+
+
+def _files(path: Path, option: str) -> list[Path]:
+    if path.is_file():
+        return [path]
+    shown = [one for one in sorted(path.rglob("*")) if one.is_file()]
+    files = [one for one in shown if not any(part.startswith(".") for part in one.relative_to(path).parts)]
+    if not files:
+        raise click.BadParameter(f"{path} holds no files.", param_hint=option)
+    return files
+
+
+def _format(file: Path, given: str | None, option: str) -> str:
+    suffix = file.suffix.lower().removeprefix(".")
+    if given is not None or suffix in CONTENT_TYPES:
+        return given or suffix
+    raise click.BadParameter(
+        f"{file} is neither .csv nor .parquet; a CSV has a header and the columns input and output. If it is one of"
+        " the two under another name, say so with --format.",
+        param_hint=option,
+    )
+
+
+def _wire_channel(channel: Channel, kind: str) -> dict[str, Json]:
+    return {
+        "ChannelType": kind,
+        "ContentType": CONTENT_TYPES[channel.format],
+        "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": channel.uri}},
+    }
+
+
+def _generated_name(data: str) -> str:
+    stem = PurePosixPath(data.rstrip("/")).stem
+    plain = re.sub(r"[^a-zA-Z0-9]+", "-", stem).strip("-")[:_STEM].rstrip("-") or "job"
+    return f"{plain}-{clock.now():%m%d-%H%M%S}-{secrets.token_hex(2)}"[:_MAX_NAME]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
