@@ -33,10 +33,11 @@ class Lease:
     epoch: int
 
 
-def claim(db: Database, owner: str, ttl_seconds: float, max_running: int) -> tuple[Lease, JobRecord] | None:
+def claim(db: Database, owner: str, ttl_seconds: float, max_running: int | None) -> tuple[Lease, JobRecord] | None:
     """Take the oldest open job that nobody owns, for `ttl_seconds`; None when there is none or enough run already.
 
-    Claims pass one at a time, over all processes, so there are never more than `max_running` live leases on open jobs.
+    Claims pass one at a time, over all processes, so there are never more than `max_running` live leases on open jobs;
+    None: any number.
     A lease that ran out under another owner counts as lost.
     """
     if not _any_is_free(db):
@@ -46,9 +47,7 @@ def claim(db: Database, owner: str, ttl_seconds: float, max_running: int) -> tup
             update(turnstiles).where(turnstiles.c.name == "claims").values(passes=turnstiles.c.passes + 1)
         )
         now = db.lease_clock(connection)
-        is_held = and_(jobs_table.c.lease_token.is_not(None), jobs_table.c.lease_until > now)
-        running = connection.execute(select(func.count()).select_from(jobs_table).where(_IS_OPEN, is_held)).scalar_one()
-        if running >= max_running:
+        if max_running is not None and _count_running(connection, now) >= max_running:
             return None
         _count_losses(
             connection, now, and_(_IS_OPEN, jobs_table.c.lease_until <= now, jobs_table.c.lease_owner != owner)
@@ -158,6 +157,11 @@ def _any_is_free(db: Database) -> bool:
     with db.read() as connection:
         free = select(jobs_table.c.id).where(_IS_OPEN, _is_free(db.lease_clock(connection))).limit(1)
         return connection.execute(free).first() is not None
+
+
+def _count_running(connection: Connection, now: int) -> int:
+    is_held = and_(jobs_table.c.lease_token.is_not(None), jobs_table.c.lease_until > now)
+    return connection.execute(select(func.count()).select_from(jobs_table).where(_IS_OPEN, is_held)).scalar_one()
 
 
 def _is_free(now: int) -> ColumnElement[bool]:

@@ -18,7 +18,7 @@ from gyropilot import clock
 from gyropilot.control import roles
 from gyropilot.control.house import House
 from gyropilot.engine.engine import Engine
-from gyropilot.errors import GyropilotError, LeaseLost, TrainingFailed
+from gyropilot.errors import GyropilotError, LeaseLost, TrainingFailed, Unavailable
 from gyropilot.problems import catalog, tasks
 from gyropilot.problems.contract import ProfileTask
 from gyropilot.store.job_logs import JobLog
@@ -26,11 +26,12 @@ from gyropilot.store.jobs import JobChanges, JobRecord
 from gyropilot.store.leases import Lease
 from gyropilot.store.role_objects import RoleObjects
 from gyropilot.store.statuses import Status
-from gyropilot.worker import publishing, ranking, staging
+from gyropilot.worker import publishing, ranking, scratch, staging
 from gyropilot.worker.candidate_runs import CandidateRuns, EndedBy, failure_reason
 from gyropilot.worker.children import Call, Children, Share
 from gyropilot.worker.job_book import JobBook
 from gyropilot.worker.lease_keeper import LeaseKeeper
+from gyropilot.worker.patience import Patience
 from gyropilot.worker.watching import HandedBack, Signals
 
 Json = Any
@@ -51,16 +52,25 @@ class JobRun:
         self, house: House, engine: Engine, lease: Lease, job: JobRecord, share: Share, going_down: threading.Event
     ) -> None:
         self._house, self._going_down = house, going_down
-        self._book = JobBook(house.db, lease, job)
         self._problem = catalog.named(job.problem, house.problems)
-        self._folder = house.settings.scratch / job.id
+        self._scratch = house.settings.scratch
+        self._folder = scratch.take(self._scratch, job.id, lease.epoch)
         self._uri = publishing.output_uri(job.request)
         self._keeper = LeaseKeeper(house.db, lease, ttl_seconds=house.settings.lease_seconds)
+        self._book = JobBook(house.db, lease, job, Patience(self._keeper.lost, going_down))
         signals = Signals(
             lease_lost=self._keeper.lost, stop_requested=self._keeper.stop_requested, going_down=going_down
         )
         log = JobLog(house.settings.logs / job.id, most_bytes=house.settings.log_mib_per_job * 2**20)
-        self._children = Children(engine, self._book, signals, share, scratch=self._folder / "child", log=log)
+        self._children = Children(
+            engine,
+            self._book,
+            signals,
+            share,
+            scratch=self._folder / "child",
+            log=log,
+            deaths_allowed=house.settings.job_attempts,
+        )
         self._candidates = CandidateRuns(house, self._book, self._children, signals, self._problem, self._folder)
 
     def run(self) -> None:
@@ -74,7 +84,7 @@ class JobRun:
             except HandedBack:
                 logger.info("job %s: handed back", self._book.job.name)
                 return
-        shutil.rmtree(self._folder, ignore_errors=True)
+        scratch.wipe(self._scratch, self._book.job.id)
 
     def _walk_to_an_end(self) -> None:
         try:
@@ -85,6 +95,9 @@ class JobRun:
             self._book.close_candidates("Stopped", "The job was stopped before there was a model to keep.")
             self._book.event("stopped", "The job was stopped before there was a model to keep.")
             self._book.write(JobChanges(status="Stopped"))
+        except Unavailable as error:
+            logger.warning("job %s: %s It will be claimed again.", self._book.job.name, error)
+            raise HandedBack("the database is away") from error
         except GyropilotError as error:
             self._fail(str(error))
         except OSError as error:

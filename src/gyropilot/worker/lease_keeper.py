@@ -7,7 +7,7 @@ import threading
 from types import TracebackType
 
 from gyropilot import clock
-from gyropilot.errors import LeaseLost
+from gyropilot.errors import LeaseLost, Unavailable
 from gyropilot.store import jobs, leases
 from gyropilot.store.database import Database
 from gyropilot.store.leases import Lease
@@ -46,6 +46,10 @@ class LeaseKeeper:
                     renewed_at = looked_at
             except LeaseLost:
                 self.lost.set()
+            except Unavailable as error:
+                logger.warning("job %s: its lease could not be renewed, trying again: %s", self._lease.job_id, error)
+                if looked_at - renewed_at >= self._ttl_seconds:
+                    self.lost.set()
             except Exception:
                 logger.exception("job %s: its lease could not be renewed; trying again", self._lease.job_id)
                 if looked_at - renewed_at >= self._ttl_seconds:

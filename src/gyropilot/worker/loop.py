@@ -1,24 +1,28 @@
-"""Claims jobs and runs each in a thread of its own, as many at once as the settings say."""
+"""Claims jobs and runs each in a thread of its own, as many at once as the settings say.
+
+`jobs_at_once` bounds what this worker runs, `running_jobs` what all workers of the database run together.
+"""
 
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 
 from gyropilot import names
 from gyropilot.control.house import House
 from gyropilot.engine.engine import Engine
-from gyropilot.errors import LeaseLost
+from gyropilot.errors import LeaseLost, Unavailable
 from gyropilot.store import jobs, leases
 from gyropilot.store.jobs import JobRecord
 from gyropilot.store.leases import Lease
+from gyropilot.worker import scratch
 from gyropilot.worker.children import Share
 from gyropilot.worker.job_run import JobRun
 
 logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.25
+_AWAY_SECONDS = 1.0
 _BROKEN_SECONDS = 5.0
 
 
@@ -34,7 +38,7 @@ class Worker:
 
     def start(self) -> None:
         """Begin to claim."""
-        self._wipe_ended_scratch()
+        scratch.wipe_ended(self._house.settings.scratch, self._has_ended)
         self._thread.start()
 
     def stop(self) -> None:
@@ -45,17 +49,24 @@ class Worker:
             thread.join()
 
     def _run(self) -> None:
-        while not self._going_down.wait(_POLL_SECONDS):
+        is_away = False
+        while not self._going_down.wait(_AWAY_SECONDS if is_away else _POLL_SECONDS):
             self._running = {job_id: thread for job_id, thread in self._running.items() if thread.is_alive()}
             try:
                 self._claim_what_fits()
+                is_away = False
+            except Unavailable as error:
+                if not is_away:
+                    logger.warning("no job can be claimed, trying again: %s", error)
+                is_away = True
             except Exception:
                 logger.exception("claiming failed; trying again")
 
     def _claim_what_fits(self) -> None:
-        at_once = self._house.settings.jobs_at_once
+        settings = self._house.settings
+        at_once, at_most = settings.jobs_at_once, settings.running_jobs or None
         while len(self._running) < at_once:
-            claimed = leases.claim(self._house.db, self._owner, self._house.settings.lease_seconds, at_once)
+            claimed = leases.claim(self._house.db, self._owner, settings.lease_seconds, at_most)
             if claimed is None:
                 return
             lease, job = claimed
@@ -78,9 +89,9 @@ class Worker:
             leases.release(self._house.db, lease)
         except LeaseLost:
             logger.info("job %s: lease already gone", job.name)
+        except Unavailable as error:
+            logger.warning("job %s: not handed back, it is free when its lease runs out: %s", job.name, error)
 
-    def _wipe_ended_scratch(self) -> None:
-        for folder in self._house.settings.scratch.glob("*"):
-            job = jobs.get(self._house.db, folder.name)
-            if job is None or job.ended_at is not None:
-                shutil.rmtree(folder, ignore_errors=True)
+    def _has_ended(self, job_id: str) -> bool:
+        job = jobs.get(self._house.db, job_id)
+        return job is None or job.ended_at is not None
