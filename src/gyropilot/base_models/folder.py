@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from gyropilot.base_models import json_files, safetensors_files
 from gyropilot.base_models.architectures import Architecture
 from gyropilot.errors import Fault, InvalidData
+from gyropilot.files import sync
 
 Json = Any
 
@@ -92,7 +93,7 @@ def copy_clean(source: Path, target: Path) -> CleanCopy:
         _copy(_open(files[name]), target / name)
         safetensors_files.read_header(target / name, name)  # the found file may have changed since it was checked
     left_out += [_reason(name) for name in sorted(files) if name not in _READ and name not in shards]
-    _sync_folder(target)
+    sync(target)
     positions = kept.get("max_position_embeddings", kept.get("max_seq_len", kept.get("n_positions")))
     return CleanCopy(
         architecture=family,
@@ -265,11 +266,3 @@ def _copy(source: BinaryIO, path: Path) -> None:
             file.write(block)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from gyropilot.base_models.catalog import BaseModel
 from gyropilot.base_models.folder import CleanCopy
 from gyropilot.base_models.records import InstalledModel
 from gyropilot.errors import InvalidData, LimitExceeded
+from gyropilot.files import sync
 
 MAX_ROWS = 10_000
 CONTEXT_TOKENS = 2048
@@ -107,15 +107,6 @@ def record(name: str, folder: Path, copied: CleanCopy, *, source: str, revision:
         file.chmod(0o600)
     sync(folder)
     return model
-
-
-def sync(folder: Path) -> None:
-    """Bring a folder's entries to disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _check_is(facts: BaseModel, copied: CleanCopy) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from gyropilot.errors import Fault, InvalidData
+from gyropilot.files import sha256_of
 
 Json = Any
 RECORD = "gyropilot-model.json"
 _FORMAT = 1
-_BLOCK_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +85,6 @@ def describe_files(folder: Path) -> tuple[dict[str, FileRecord], str]:
     }
     lines = "".join(f"{files[name].sha256}  {name}\n" for name in sorted(files))
     return files, hashlib.sha256(lines.encode()).hexdigest()
-
-
-def sha256_of(path: Path) -> str:
-    """Give the SHA-256 of a file, hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def write(model: InstalledModel) -> None:

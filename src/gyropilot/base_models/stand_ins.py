@@ -15,9 +15,9 @@ from pathlib import Path
 
 from gyropilot import clock
 from gyropilot.base_models import catalog
-from gyropilot.base_models.installation import sync
 from gyropilot.base_models.records import InstalledModel
 from gyropilot.errors import InvalidData
+from gyropilot.files import sync
 
 FOLDER = ".stand-ins"
 _FORMAT = 1

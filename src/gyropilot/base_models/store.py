@@ -21,11 +21,12 @@ from typing import Literal
 from gyropilot.base_models import availability, bucket, catalog, hub, records, stand_ins, wheel
 from gyropilot.base_models.catalog import HubSource, WheelSource
 from gyropilot.base_models.folder import copy_clean
-from gyropilot.base_models.installation import Stated, check_space, full_disk_told, incoming, locked, record, sync
+from gyropilot.base_models.installation import Stated, check_space, full_disk_told, incoming, locked, record
 from gyropilot.base_models.progress import Progress, ignored
 from gyropilot.base_models.records import InstalledModel
 from gyropilot.base_models.stand_ins import StandIn
 from gyropilot.errors import AlreadyExists, InvalidData, InvalidRequest, NotFound
+from gyropilot.files import sync
 from gyropilot.store.objects import Objects
 
 NAME = re.compile(r"[a-zA-Z0-9](?:-*[a-zA-Z0-9])*")

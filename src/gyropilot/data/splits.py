@@ -3,33 +3,65 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Sequence
 from random import Random
 
 from gyropilot.errors import InvalidData
 
 
-def split(row_count: int, fraction: float, seed: int) -> tuple[list[int], list[int]]:
+def split(
+    row_count: int, fraction: float, seed: int, *, alike: Sequence[Sequence[int]] = ()
+) -> tuple[list[int], list[int]]:
     """Give the indices of training and of validation rows, each ascending, disjoint, together all rows.
 
     Args:
         row_count: rows to split.
-        fraction: share of validation rows, in (0, 1); their number is rounded up.
+        fraction: share of validation rows, in (0, 1); their number is rounded up. It is met exactly where rows that
+            are alike allow it.
         seed: what the choice depends on, and nothing else.
+        alike: disjoint sets of rows, ascending, that must stay on one side together, as copies of each other.
 
     Raises:
         InvalidData: one side would be empty.
     """
-    validation_count = math.ceil(round(row_count * fraction, 9))
-    training_count = row_count - validation_count
-    if training_count < 1 or validation_count < 1:
+    wanted = math.ceil(round(row_count * fraction, 9))
+    if row_count - wanted < 1 or wanted < 1:
         raise InvalidData(
             where="training channel",
             found=f"{row_count} usable rows",
-            problem=f"too few to hold out {fraction:g} of them: {max(training_count, 0)} would be left to train on, "
-            f"{validation_count} to validate on",
+            problem=f"too few to hold out {fraction:g} of them: {max(row_count - wanted, 0)} would be left to train on,"
+            f" {wanted} to validate on",
             fix="give more rows, a lower ValidationFraction, or a validation channel",
         )
     draw = Random(seed)  # of Python's generators, random() alone is promised to stay the same
     keys = [draw.random() for _ in range(row_count)]
     order = sorted(range(row_count), key=keys.__getitem__)
-    return sorted(order[validation_count:]), sorted(order[:validation_count])
+    validation = set(order[:wanted]) if not alike else _held_out(order, wanted, alike)
+    if len(validation) == row_count:
+        raise InvalidData(
+            where="training channel",
+            found=f"{row_count} usable rows, all of them alike",
+            problem="copies stay on one side, so there is nothing to hold out",
+            fix="give rows that differ, or a validation channel",
+        )
+    return [row for row in range(row_count) if row not in validation], sorted(validation)
+
+
+def _held_out(order: Sequence[int], wanted: int, alike: Sequence[Sequence[int]]) -> set[int]:
+    """Take rows in this order, each with those alike, where they still fit; the smallest set where none fits."""
+    members: dict[int, Sequence[int]] = {row: rows for rows in alike for row in rows}
+    sizes: dict[int, list[int]] = defaultdict(list)
+    taken: set[int] = set()
+    for row in order:
+        together = members.get(row, (row,))
+        if len(taken) + len(together) <= wanted:
+            taken.update(together)
+        elif not taken and row == min(together):
+            sizes[len(together)].append(row)
+        if len(taken) == wanted:
+            break
+    if not taken:
+        row = sizes[min(sizes)][0]
+        taken.update(members.get(row, (row,)))
+    return taken

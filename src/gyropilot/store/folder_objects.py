@@ -22,6 +22,7 @@ from typing import BinaryIO, Literal
 
 from gyropilot import clock
 from gyropilot.errors import InvalidData, InvalidRequest, NotFound
+from gyropilot.files import sync
 from gyropilot.names import ACCOUNT_ID, new_id
 from gyropilot.store import object_records
 from gyropilot.store.object_files import (
@@ -32,7 +33,6 @@ from gyropilot.store.object_files import (
     open_plain,
     refuse_links,
     sweep,
-    sync_folder,
 )
 from gyropilot.store.object_info import (
     DEFAULT_CONTENT_TYPE,
@@ -119,9 +119,9 @@ class FolderObjects:
             if next(iter(KeyWalk(folder, b"")), None) is not None:
                 return "not empty"
             (folder / "@bucket").unlink()
-            sync_folder(folder)
+            sync(folder)
             shutil.rmtree(folder)
-            sync_folder(self.root)
+            sync(self.root)
             return "deleted"
 
     # Reading
@@ -245,7 +245,7 @@ class FolderObjects:
                 upload_id=upload_id,
             )
             draft.move(target / record.data_name)
-            sync_folder(target)
+            sync(target)
             self.write_whole(target / f"{name}{RECORD_SUFFIX}", object_records.written(record))
             if current:
                 (target / current.data_name).unlink(missing_ok=True)
@@ -266,7 +266,7 @@ class FolderObjects:
                 return
             folder, name = self._place(bucket, key)
             (folder / f"{name}{RECORD_SUFFIX}").unlink()
-            sync_folder(folder)
+            sync(folder)
             (folder / current.data_name).unlink(missing_ok=True)
             _prune(folder)
 
@@ -275,7 +275,7 @@ class FolderObjects:
         with self.draft() as draft:
             draft.write(data)
             draft.move(path)
-            sync_folder(path.parent)
+            sync(path.parent)
 
     def _put(self, bucket: str, key: str, blocks: Iterator[bytes], content_type: str) -> ObjectInfo:
         with self.draft() as draft:

@@ -18,10 +18,11 @@ from datetime import datetime
 from pathlib import Path
 
 from gyropilot import clock
+from gyropilot.files import sync
 from gyropilot.names import new_id
 from gyropilot.store import object_records
 from gyropilot.store.folder_objects import Check, FolderObjects
-from gyropilot.store.object_files import Draft, make_folders, sync_folder
+from gyropilot.store.object_files import Draft, make_folders
 from gyropilot.store.object_info import ObjectDetails, StoredObject
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -113,7 +114,7 @@ class FolderUploads:
         former = self._read_part(folder / f"{number:05d}@part")
         try:
             draft.move(folder / part.data_name)
-            sync_folder(folder)
+            sync(folder)
             values = {"number": number, "size_bytes": part.size_bytes, "etag": part.etag, "data_name": part.data_name}
             when = {"checksums": dict(checksums), "modified_at": part.modified_at.isoformat()}
             self._write(folder / f"{number:05d}@part", values | when)
@@ -160,7 +161,7 @@ class FolderUploads:
         removed = self._root / f"{upload.id}{_REMOVED}"
         with contextlib.suppress(FileNotFoundError):
             (self._root / upload.id).rename(removed)
-            sync_folder(self._root)
+            sync(self._root)
             shutil.rmtree(removed)
 
     def _read(self, upload_id: str) -> Upload | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from gyropilot.errors import NotAllowed
+from gyropilot.files import sync
 from gyropilot.names import new_id
 
 BLOCK_BYTES = 1 << 20
@@ -95,7 +96,7 @@ def make_folders(root: Path, folders: tuple[str, ...]) -> Path:
         parent, folder = folder, folder / name
         try:
             folder.mkdir(mode=0o700)
-            sync_folder(parent)
+            sync(parent)
         except FileExistsError:
             pass
     refuse_links(folder)
@@ -119,15 +120,6 @@ def open_plain(path: Path) -> int:
         OSError: it is absent (FileNotFoundError) or a link.
     """
     return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the folder's names durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

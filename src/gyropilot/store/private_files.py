@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from gyropilot.errors import InvalidRequest
+from gyropilot.files import sync
 from gyropilot.store.folders import make_private_folder
 
 _LARGEST_BYTES = 4 * 1024 * 1024
@@ -48,8 +49,4 @@ def make(path: Path, data: bytes) -> None:
             os.link(temporary, path)
     finally:
         temporary.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(path.parent)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gyropilot.files import sha256_of
 from gyropilot.names import split_s3_uri
 from gyropilot.store.objects import Objects
 
@@ -34,7 +35,7 @@ def publish(objects: Objects, folder: Path, uri: str) -> dict[str, Json]:
     for name in names_in(folder):
         path = folder / name
         objects.put_file(bucket, f"{prefix}/{name}", path, _content_type(name))
-        digests[name] = {"sha256": _sha256(path), "size_bytes": path.stat().st_size}
+        digests[name] = {"sha256": sha256_of(path), "size_bytes": path.stat().st_size}
     return digests
 
 
@@ -60,8 +61,3 @@ def _content_type(name: str) -> str:
     if name.endswith(".jsonl"):
         return "application/jsonlines"
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gyropilot.errors import Fault, InvalidData
+from gyropilot.files import sha256_of
 
 Ints = npt.NDArray[np.integer]
 _TOKENS, _SPANS, _MARKER = "tokens.bin", "spans.bin", "tokens.json"
@@ -80,7 +81,8 @@ class Pack:
 class TokenCache(Sequence[Example]):
     """Examples on disk, read through a memory map; JSON and raw integers only.
 
-    `tokens.bin` int32; `spans.bin` int64 [n, 4] (start, prompt length, answer length, row); `tokens.json` last.
+    `tokens.bin` int32; `spans.bin` int64 [n, 4] (start, prompt length, answer length, row); `tokens.json`, last:
+    counts, the sha256 of each file, and that of the examples, by which jobs and checkpoints know them.
     """
 
     def __init__(self, *, tokens: Ints, spans: Ints, digest: str) -> None:
@@ -103,7 +105,8 @@ class TokenCache(Sequence[Example]):
             for file in (tokens, spans):
                 file.flush()
                 os.fsync(file.fileno())
-        marker = {"examples": count, "tokens": start, "sha256": total.hexdigest()}
+        files = {name: sha256_of(folder / name) for name in (_TOKENS, _SPANS)}
+        marker = {"examples": count, "tokens": start, "sha256": total.hexdigest(), "files": files}
         partial = folder / (_MARKER + ".partial")
         partial.write_text(json.dumps(marker), encoding="utf-8")
         partial.replace(folder / _MARKER)
@@ -111,7 +114,7 @@ class TokenCache(Sequence[Example]):
 
     @classmethod
     def open(cls, folder: Path) -> TokenCache:
-        """Open what `write` left; raises InvalidData where it is not whole."""
+        """Open what `write` left; raises InvalidData where it is not whole, byte for byte."""
         if not (folder / _MARKER).exists():
             raise InvalidData(where=str(folder), problem="holds no complete token cache", fix="prepare the data again")
         marker = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
@@ -119,6 +122,9 @@ class TokenCache(Sequence[Example]):
         sizes = ((folder / _TOKENS).stat().st_size, (folder / _SPANS).stat().st_size)
         if sizes != (length * 4, count * 32):
             raise InvalidData(where=str(folder), found=sizes, problem="has lost bytes", fix="prepare the data again")
+        changed = [name for name, digest in marker["files"].items() if sha256_of(folder / name) != digest]
+        if changed:
+            raise InvalidData(where=str(folder), found=changed, problem="has changed", fix="prepare the data again")
         if count == 0:
             return cls(tokens=np.empty(0, "<i4"), spans=np.empty((0, 4), "<i8"), digest=str(marker["sha256"]))
         tokens = np.memmap(folder / _TOKENS, dtype="<i4", mode="r", shape=(length,))

@@ -8,9 +8,7 @@ has no valid marker and is passed over; the newest complete one wins.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from gyropilot.errors import TrainingFailed
+from gyropilot.files import sha256_of, sync
 
 Json = Any
 _KEPT = 2
@@ -68,7 +67,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         shutil.rmtree(partial, ignore_errors=True)
         raise DiskFull(f"the disk filled up while the checkpoint of step {checkpoint.step} was written") from error
     partial.rename(final)
-    _flush(folder)
+    sync(folder)
     _drop_old(folder)
 
 
@@ -111,12 +110,12 @@ def _write(partial: Path, checkpoint: Checkpoint) -> None:
     save_file(_plain(checkpoint.weights), partial / "weights.safetensors")
     save_file(_plain(checkpoint.optimizer), partial / "optimizer.safetensors")
     (partial / "state.json").write_text(json.dumps(checkpoint.state), encoding="utf-8")
-    marker = {path.name: {"size_bytes": path.stat().st_size, "sha256": _sha256(path)} for path in partial.iterdir()}
+    marker = {path.name: {"size_bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in partial.iterdir()}
     for path in partial.iterdir():
-        _flush(path)
+        sync(path)
     (partial / _MARKER).write_text(json.dumps(marker), encoding="utf-8")
-    _flush(partial / _MARKER)
-    _flush(partial)
+    sync(partial / _MARKER)
+    sync(partial)
 
 
 def _plain(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -127,7 +126,7 @@ def _is_complete(path: Path) -> bool:
     try:
         marker = json.loads((path / _MARKER).read_text(encoding="utf-8"))
         return {"weights.safetensors", "optimizer.safetensors", "state.json"} <= marker.keys() and all(
-            (path / name).stat().st_size == entry["size_bytes"] and _sha256(path / name) == entry["sha256"]
+            (path / name).stat().st_size == entry["size_bytes"] and sha256_of(path / name) == entry["sha256"]
             for name, entry in marker.items()
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -139,19 +138,6 @@ def _drop_old(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob("step-*.partial"):
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _mebibytes(size: int) -> str:

@@ -1,16 +1,19 @@
 """Reads and checks the rows of a job, and leaves them as tokens where training reads them; runs in a child, once a job.
 
     channels -> rows -> usable rows -> tokens -> split -> prepared/{training,validation} (tokens), prepared/rows.jsonl
+                                                          prepared/profile.json (what was found; written last)
 
 Rules. A row whose output is blank has nothing to learn from: it is dropped and counted. A blank input is kept and
 counted. Rows that are too long are cut as templates.Encoder.rows says; more than 60 % of them is an error. Duplicates
-and rows standing in both splits are counted, never removed. All counts become findings: events, and part of the result.
+and rows standing in both splits are counted, never removed; our own split keeps copies on one side. All counts become
+findings: events, and part of the result. Memory does not grow with the rows, but for some 60 bytes a row.
+
+An attempt that finds the profile of the same inputs, base model, template, limits and split takes it over.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import shutil
 from array import array
@@ -24,6 +27,7 @@ import numpy as np
 from gyropilot.data.frames import read_rows
 from gyropilot.data.splits import split
 from gyropilot.errors import InvalidData
+from gyropilot.files import sha256_of
 from gyropilot.problems import tasks
 from gyropilot.problems.contract import Json, ProfileTask, Reporter
 from gyropilot.problems.text_generation import findings
@@ -32,12 +36,20 @@ from gyropilot.problems.text_generation.batches import Example, TokenCache
 from gyropilot.problems.text_generation.findings import Findings
 from gyropilot.problems.text_generation.hardware import prepare_process
 from gyropilot.problems.text_generation.request import TextGenerationSpec, read_spec
+from gyropilot.problems.text_generation.row_keys import RowKeys
 from gyropilot.problems.text_generation.templates import Encoded, Encoder
 
 COLUMNS = ("input", "output")
 MAX_TRUNCATED_SHARE = 0.6
 ROWS_FILE = "rows.jsonl"
-_CHUNK_ROWS = 256
+PROFILE_FILE = "profile.json"
+_FORMAT = 2
+"""Of what is prepared; another format is prepared again."""
+_CHUNK_ROWS, _CHUNK_CHARACTERS = 256, 1 << 20
+_TOKEN_CHARACTERS = 256
+"""Longest token that is reckoned with: text beyond so many a token cannot matter, and is cut before it is encoded."""
+_COUNTED = 10
+"""Rows beyond the limit are counted up to this many times the limit, and no further."""
 STAND_IN = "{loaded} stands in for {requested}: the model that is tuned and measured is {loaded}"
 
 
@@ -49,6 +61,10 @@ class PreparedRow:
     """As messages name it: `s3://bucket/key: row 7`."""
     input: str
     output: str
+    is_input_cut: bool = False
+    """It was longer than any model takes, and its beginning was left out before it was encoded."""
+    is_output_cut: bool = False
+    """The same, of its end."""
 
 
 def profile(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json]:
@@ -66,10 +82,32 @@ def profile(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json
         reporter.event("stand_in", STAND_IN.format(loaded=base.name, requested=base.stands_in_for))
     encoder = Encoder.of_base_model(base.folder, style=base.template_style)
     task.prepared.mkdir(parents=True, exist_ok=True)
+    files = _files(task)
+    key = _key(task, spec, base, encoder, files)
+    result = _known(task.prepared, key)
+    if result is None:
+        (task.prepared / PROFILE_FILE).unlink(missing_ok=True)
+        result = _prepared(task, spec, base, encoder, reporter, files)
+        _keep(task.prepared, key, result)
+    else:
+        reporter.event(
+            "prepared_rows_kept", "the rows of an earlier attempt were taken over: their digests are the same"
+        )
+    for one in result["findings"]:
+        reporter.event("finding", one["message"], detail=one)
+    return result
+
+
+def _prepared(
+    task: ProfileTask,
+    spec: TextGenerationSpec,
+    base: BaseModelFacts,
+    encoder: Encoder,
+    reporter: Reporter,
+    files: list[dict[str, Json]],
+) -> dict[str, Json]:
     reading = _Reading(task, base, encoder, reporter)
     training, validation = reading.prepare(spec)
-    for one in reading.found.all():
-        reporter.event("finding", one.message, detail=one.to_json())
     return {
         "job_name": task.job_name,
         "base_model": base.to_json(),
@@ -80,7 +118,7 @@ def profile(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json
             "training": len(training),
             "validation": len(validation),
         },
-        "files": reading.files(),
+        "files": [{**one, "rows": reading.rows_by_uri.get(one["uri"], 0)} for one in files],
         "split": {
             "kind": "channels" if spec.validation_fraction is None else "random",
             "fraction": spec.validation_fraction,
@@ -107,12 +145,11 @@ class _Reading:
         self._task, self._base, self._encoder, self._reporter = task, base, encoder, reporter
         self.found = Findings()
         self.rows_read = 0
-        self.keys: list[bytes] = []
-        """Digest of input and output of each usable row."""
-        self.input_keys: list[bytes] = []
-        self.prompt_lengths, self.answer_lengths = array("q"), array("q")
+        self.rows_by_uri: dict[str, int] = {}
+        self.keys = RowKeys()
+        self.prompt_lengths, self.answer_lengths = array("i"), array("i")
+        self._most_characters = _TOKEN_CHARACTERS * base.context_tokens
         self._channel_ends: dict[str, int] = {}
-        self._rows_by_uri: dict[str, int] = {}
         self._bytes_read = 0
 
     def prepare(self, spec: TextGenerationSpec) -> tuple[TokenCache, TokenCache]:
@@ -122,7 +159,8 @@ class _Reading:
             cache = TokenCache.write(everything, self._examples(file))
         self._check_counts(cache)
         training, validation = self._split(spec, len(cache))
-        findings.note_duplicates(self.found, self.keys, self.input_keys, training, validation)
+        findings.note_duplicates(self.found, self.keys, training, validation)
+        self._note_long_rows()
         findings.note_size(self.found, len(training))
         findings.note_learning_rate(self.found, spec.learning_rate)
         caches = tuple(
@@ -133,25 +171,9 @@ class _Reading:
         shutil.rmtree(everything)
         return caches[0], caches[1]
 
-    def files(self) -> list[dict[str, Json]]:
-        """Give what was read: each file with its digest and rows."""
-        return [
-            {
-                "channel": channel.channel_type,
-                "uri": file.uri,
-                "size_bytes": file.size_bytes,
-                "etag": file.etag,
-                "sha256": _sha256(file.path),
-                "rows": self._rows_by_uri.get(file.uri, 0),
-            }
-            for channel in self._task.channels
-            for file in channel.files
-        ]
-
     def _examples(self, file: IO[str]) -> Iterator[Example]:
         number = 0
-        usable = self._usable_rows()
-        while rows := list(itertools.islice(usable, _CHUNK_ROWS)):
+        for rows in self._chunks():
             for row, encoded in zip(rows, self._encoded(rows), strict=True):
                 file.write(json.dumps(asdict(row), ensure_ascii=True) + "\n")
                 self._note_row(row, encoded)
@@ -163,6 +185,19 @@ class _Reading:
                 number += 1
             self._report()
         self._reporter.progress("reading data", done=self.rows_read, total=self.rows_read, unit="rows")
+
+    def _chunks(self) -> Iterator[list[PreparedRow]]:
+        """Give usable rows, as many at once as are few and short."""
+        chunk: list[PreparedRow] = []
+        characters = 0
+        for row in self._usable_rows():
+            chunk.append(row)
+            characters += len(row.input) + len(row.output)
+            if len(chunk) == _CHUNK_ROWS or characters > _CHUNK_CHARACTERS:
+                yield chunk
+                chunk, characters = [], 0
+        if chunk:
+            yield chunk
 
     def _encoded(self, rows: Sequence[PreparedRow]) -> list[Encoded]:
         return self._encoder.rows(
@@ -176,35 +211,52 @@ class _Reading:
         for channel in self._task.channels:
             for row in read_rows(channel, COLUMNS):
                 self.rows_read += 1
-                self._rows_by_uri[row.source_uri] = self._rows_by_uri.get(row.source_uri, 0) + 1
-                text, answer = (value or "" for value in row.values)
+                self.rows_by_uri[row.source_uri] = self.rows_by_uri.get(row.source_uri, 0) + 1
                 if self.rows_read > self._base.max_rows:
+                    if self.rows_read > _COUNTED * self._base.max_rows:
+                        return
                     continue
+                text, answer = (value or "" for value in row.values)
                 self._bytes_read += len(text) + len(answer) + 2
                 if not answer.strip():
                     self.found.add("blank_output", row.place)
                     continue
-                self._note_key(text, answer)
-                yield PreparedRow(place=row.place, input=text, output=answer)
+                self.keys.add(text, answer)
+                findings.note_text(self.found, row.place, (("input", text), ("output", answer)))
+                most = self._most_characters
+                yield PreparedRow(
+                    place=row.place,
+                    input=text[-most:],
+                    output=answer[:most],
+                    is_input_cut=len(text) > most,
+                    is_output_cut=len(answer) > most,
+                )
             self._channel_ends[channel.channel_type] = len(self.keys)
-
-    def _note_key(self, text: str, answer: str) -> None:
-        self.input_keys.append(_key(text))
-        self.keys.append(_key(text, answer))
 
     def _note_row(self, row: PreparedRow, encoded: Encoded) -> None:
         self.prompt_lengths.append(len(encoded.prompt_ids))
         self.answer_lengths.append(len(encoded.answer_ids))
+        is_input_cut = encoded.is_input_cut or row.is_input_cut
+        is_output_cut = encoded.is_output_cut or row.is_output_cut
         kinds = {
             "blank_input": not row.input.strip(),
-            "cut_input": encoded.is_input_cut,
-            "cut_output": encoded.is_output_cut,
-            "cut_row": encoded.is_input_cut or encoded.is_output_cut,
+            "cut_input": is_input_cut,
+            "cut_output": is_output_cut,
+            "cut_row": is_input_cut or is_output_cut,
             "control_text": any(self._encoder.holds_control_text(text) for text in (row.input, row.output)),
         }
         for kind, holds in kinds.items():
             if holds:
                 self.found.add(kind, row.place)
+
+    def _note_long_rows(self) -> None:
+        lengths = np.asarray(self.prompt_lengths) + np.asarray(self.answer_lengths)
+        numbers = findings.long_rows(lengths)
+        first = numbers[: findings.NAMED_ROWS].tolist()
+        places = read_prepared_rows(self._task.prepared, first)
+        for number in first:
+            self.found.add("long_row", places[number].place)
+        self.found.add("long_row", count=len(numbers) - len(first))
 
     def _report(self) -> None:
         size = sum(file.size_bytes for channel in self._task.channels for file in channel.files)
@@ -215,10 +267,11 @@ class _Reading:
     def _check_counts(self, cache: TokenCache) -> None:
         channels = " and ".join(channel.channel_type for channel in self._task.channels)
         if self.rows_read > self._base.max_rows:
-            counts = ", ".join(f"{uri}: {count}" for uri, count in list(self._rows_by_uri.items())[:10])
+            many = "more than " if self.rows_read > _COUNTED * self._base.max_rows else ""
+            counts = ", ".join(f"{uri}: {count}" for uri, count in list(self.rows_by_uri.items())[:10])
             raise InvalidData(
                 where=f"{channels} channel",
-                found=f"{self.rows_read} rows ({counts})",
+                found=f"{many}{self.rows_read} rows ({counts})",
                 problem=f"more than the {self._base.max_rows} rows that {self._base.name} takes, all files together",
                 fix="give fewer rows or choose a base model that takes more",
             )
@@ -248,7 +301,7 @@ class _Reading:
 
     def _split(self, spec: TextGenerationSpec, count: int) -> tuple[list[int], list[int]]:
         if spec.validation_fraction is not None:
-            return split(count, spec.validation_fraction, spec.seed)
+            return split(count, spec.validation_fraction, spec.seed, alike=self.keys.alike())
         numbers: dict[str, list[int]] = {}
         start = 0
         for name, end in self._channel_ends.items():
@@ -271,13 +324,52 @@ def _percentiles(lengths: Sequence[int]) -> dict[str, int]:
     return {**found, "max": int(values.max()), "total": int(values.sum())}
 
 
-def _key(*texts: str) -> bytes:
-    total = hashlib.blake2b(digest_size=16)
-    for text in texts:
-        total.update(len(text).to_bytes(8, "little") + text.encode("utf-8", "surrogatepass"))
-    return total.digest()
+def _files(task: ProfileTask) -> list[dict[str, Json]]:
+    """Give what is to be read: each file with its digest."""
+    return [
+        {
+            "channel": channel.channel_type,
+            "uri": file.uri,
+            "size_bytes": file.size_bytes,
+            "etag": file.etag,
+            "sha256": sha256_of(file.path),
+        }
+        for channel in task.channels
+        for file in channel.files
+    ]
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _key(
+    task: ProfileTask, spec: TextGenerationSpec, base: BaseModelFacts, encoder: Encoder, files: list[dict[str, Json]]
+) -> str:
+    """Give the digest of all that the prepared rows depend on."""
+    parts = {
+        "format": _FORMAT,
+        "job_name": task.job_name,
+        "files": files,
+        "content_types": [channel.content_type for channel in task.channels],
+        "base_model": base.to_json(),
+        "template": encoder.template.digest,
+        "learning_rate": spec.learning_rate,
+        "split": [spec.validation_fraction, spec.seed],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _known(prepared: Path, key: str) -> dict[str, Json] | None:
+    """Give the profile that an earlier attempt left of the same things, if its caches are whole."""
+    file = prepared / PROFILE_FILE
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        if kept["key"] != key:
+            return None
+        found = {name: TokenCache.open(prepared / name).digest for name in ("training", "validation")}
+        return dict(kept["profile"]) if found == kept["profile"]["cache"] else None
+    except (OSError, ValueError, KeyError, TypeError, InvalidData):
+        return None
+
+
+def _keep(prepared: Path, key: str, profile: Mapping[str, Json]) -> None:
+    partial = prepared / (PROFILE_FILE + ".partial")
+    partial.write_text(json.dumps({"key": key, "profile": profile}), encoding="utf-8")
+    partial.replace(prepared / PROFILE_FILE)
