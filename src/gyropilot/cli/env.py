@@ -30,7 +30,8 @@ def env(home: Path | None, as_json: bool) -> None:
     \b
     eval "$(gyropilot env)"
 
-    After it boto3, the AWS CLI and every other AWS client in this shell talk to the service, with its admin key.
+    After it boto3, the AWS CLI and every other AWS client in this shell talk to the service, with its first admin key.
+    Other keys cannot be printed: their secrets are shown once, by `gyropilot keys create` (which has --exports).
     GYROPILOT_ROLE_ARN is the default role, for RoleArn in requests.
     """
     settings = settings_file.read({"home": home})

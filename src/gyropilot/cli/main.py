@@ -20,6 +20,8 @@ SUMMARIES = {
     "worker": "Start a process that works on jobs, beside others on PostgreSQL.",
     "env": "Print the exports that point AWS clients at the running service.",
     "jobs": "List, show, watch, create and stop jobs.",
+    "keys": "Make, list and revoke access keys.",
+    "roles": "Make, list, show and remove the roles of jobs.",
     "models": "List, show, pull, add and remove base models.",
 }
 """What `gyropilot --help` says of each command; here, so that help imports none of them."""

@@ -1,0 +1,103 @@
+"""`gyropilot keys`: who may call the service; everything goes through the sdk, with the first admin key."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import click
+
+from gyropilot import settings as settings_file
+from gyropilot.cli import options, service, texts
+from gyropilot.sdk.access import Access
+
+Json = Any
+Kind = Literal["admin", "operator", "invoker"]
+
+account = click.option("--account", metavar="12DIGITS", help="Whose it is.  [default: the service's own account]")
+
+
+def connect(home: Path | None) -> Access:
+    """Give the keys and roles of the service that runs on `home`, as its first admin sees them."""
+    found = service.find(settings_file.read({"home": home}))
+    return Access(url=found.url, access_key=found.access_key, secret=found.secret, region=found.region)
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke access keys.
+
+    An admin may do everything, an operator everything but keys and roles, an invoker only ask endpoints for answers.
+    """
+
+
+@keys.command()
+@click.option("--kind", type=click.Choice(["admin", "operator", "invoker"]), required=True, help="What it may do.")
+@click.option("--name", required=True, help="Who uses it; letters, digits and +=,.@_-.")
+@account
+@click.option("--exports", is_flag=True, help="Print the exports that make AWS clients use the key, for eval.")
+@options.home
+@options.as_json
+def create(kind: str, name: str, account: str | None, exports: bool, home: Path | None, as_json: bool) -> None:
+    """Make an access key and print its secret, once.
+
+    The service keeps the secret sealed and tells it to nobody again; `gyropilot env` prints the first admin key alone.
+    """
+    if exports and as_json:
+        raise click.UsageError("--exports and --json do not go together.")
+    found = service.find(settings_file.read({"home": home}))
+    made = connect(home).create_key(kind=cast("Kind", kind), name=name, account_id=account)
+    if as_json:
+        click.echo(texts.as_json(made))
+    elif exports:
+        _print_exports(found, made)
+    else:
+        shown = [("access key", "AccessKeyId"), ("secret", "SecretAccessKey"), ("kind", "Kind"), ("name", "Name")]
+        click.echo(texts.facts([*((label, made[member]) for label, member in shown), ("account", made["AccountId"])]))
+        click.echo("The secret is shown this once; keep it where only its user can read it.", err=True)
+
+
+@keys.command("list")
+@options.home
+@options.as_json
+def list_keys(home: Path | None, as_json: bool) -> None:
+    """List the access keys, revoked ones too; never a secret."""
+    found = connect(home).keys()
+    if as_json:
+        click.echo(texts.as_json(found))
+        return
+    rows = [_row(one) for one in found]
+    click.echo(texts.columns(rows, headings=("ACCESS KEY", "KIND", "NAME", "ACCOUNT", "CREATED", "REVOKED")))
+
+
+@keys.command()
+@click.argument("access_key", metavar="ACCESS_KEY")
+@options.home
+def revoke(access_key: str, home: Path | None) -> None:
+    """End an access key: at once, and within 5 seconds in other processes of the service.
+
+    The first admin key is the last way in and cannot be revoked. For another one stop the service, remove
+    credentials.json from its home, and start it again.
+    """
+    connect(home).revoke_key(access_key)
+    click.echo(f"revoked {access_key}")
+
+
+def _print_exports(found: service.Service, made: Mapping[str, Json]) -> None:
+    variables = {
+        "AWS_ENDPOINT_URL": found.url,
+        "AWS_ACCESS_KEY_ID": made["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"],
+        "AWS_DEFAULT_REGION": found.region,
+        "AWS_REGION": found.region,
+    }
+    click.echo("unset AWS_SESSION_TOKEN AWS_PROFILE")
+    for name, value in variables.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
+def _row(key: Mapping[str, Json]) -> list[str]:
+    moments = [texts.moment(key[name]) if name in key else "" for name in ("CreationTime", "RevocationTime")]
+    return [key["AccessKeyId"], key["Kind"], key["Name"], key["AccountId"], *moments]
