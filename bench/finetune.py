@@ -293,6 +293,10 @@ class Silent:
         """Never."""
         return False
 
+    def hand_back_requested(self) -> bool:
+        """Never."""
+        return False
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -34,6 +34,9 @@ class Listener:
     def event(self, kind, message, *, detail=None):
         self.events.append((kind, message, detail))
 
+    def hand_back_requested(self):
+        return False
+
     def stop_requested(self):
         return self._is_stopped
 

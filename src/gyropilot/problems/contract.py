@@ -167,19 +167,29 @@ class TrainResult:
         return asdict(self)
 
 
+class HandBack(Exception):
+    """Raised by `train` once it saved what a later run goes on from, since the service goes down; no failure."""
+
+
 class Reporter(Protocol):
     """A child's way to speak; every call is cheap and may be made from any thread."""
 
     def progress(
         self, phase: str, *, done: float, total: float, unit: str, values: Mapping[str, float] | None = None
     ) -> None:
-        """Say how far `phase` (as "training") is; `values` may carry loss, tokens_per_second, seconds_left."""
+        """Say how far `phase` (as "training") is.
+
+        `values` may carry loss, tokens_per_second, seconds_left, and `saved`: what of `done` a checkpoint keeps.
+        """
 
     def event(self, kind: str, message: str, *, detail: Mapping[str, Json] | None = None) -> None:
         """Record something worth keeping: a finding, a checkpoint, a changed plan."""
 
     def stop_requested(self) -> bool:
         """Say whether the job is to end gracefully: keep and evaluate what there is."""
+
+    def hand_back_requested(self) -> bool:
+        """Say whether the service goes down: save what a later run goes on from, within seconds, and raise HandBack."""
 
 
 class Search(Protocol):

@@ -16,9 +16,6 @@ from gyropilot.worker.watching import OnStop, Signals
 
 Json = Any
 
-DEATHS_ALLOWED = 3
-"""A child that dies this often in a row without getting further ends the job."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
@@ -41,9 +38,18 @@ class Children:
     """The children of one job, one at a time."""
 
     def __init__(
-        self, engine: Engine, book: JobBook, signals: Signals, share: Share, *, scratch: Path, log: JobLog
+        self,
+        engine: Engine,
+        book: JobBook,
+        signals: Signals,
+        share: Share,
+        *,
+        scratch: Path,
+        log: JobLog,
+        deaths_allowed: int,
     ) -> None:
         self.share = share
+        self._deaths_allowed = deaths_allowed
         self._engine, self._book, self._signals = engine, book, signals
         self._scratch, self._log = scratch, log
 
@@ -53,6 +59,7 @@ class Children:
         `make_call` is asked anew for each child, since the time that is left has become less.
         """
         deaths, furthest = 0, -1.0
+        self._tell_bounds()
         while True:
             relay = _Relay(self._book, furthest)
             call = make_call()
@@ -67,9 +74,16 @@ class Children:
             self._book.event("died", ending.message, {"deaths": deaths})
             if ending.is_out_of_memory:
                 return Ending(outcome="failure", error="TrainingFailed", message=ending.message)
-            if deaths >= DEATHS_ALLOWED:
+            if deaths >= self._deaths_allowed:
                 message = f"The child died {deaths} times in a row without getting further. Last: {ending.message}"
                 return Ending(outcome="failure", error="TrainingFailed", message=message)
+
+    def _tell_bounds(self) -> None:
+        bounds = {**self._engine.confinement(), "memory_bytes": self.share.memory_bytes, "cores": self.share.cores}
+        if self._book.noted("bounds") != bounds:
+            self._book.note("bounds", bounds)
+            words = ". ".join(text[:1].upper() + text[1:] for text in self._engine.confinement().values())
+            self._book.event("bounds", f"{words}.", bounds)
 
     def _task(self, function: str, arguments: Json) -> Task:
         return Task(

@@ -17,6 +17,8 @@ GRACE_SECONDS = 300.0
 """After Stop or the time limit a child may go this long without progress in evaluating and saving what it has."""
 LONGEST_GRACE_SECONDS = 3600.0
 """With progress it may take this long."""
+HAND_BACK_SECONDS = 6.0
+"""When the service goes down a child may take this long to save what a later run goes on from."""
 STALL_SECONDS = 120.0
 """A child that is silent this long, heartbeats among it, hangs."""
 
@@ -43,7 +45,7 @@ def follow(
 
     Raises:
         LeaseLost: another worker owns the job; the child has been killed.
-        HandedBack: the service goes down; the child has been killed.
+        HandedBack: the service goes down; the child has saved what it could in the time, and ended.
     """
     patience = _Patience(seconds_left)
     try:
@@ -52,21 +54,19 @@ def follow(
             if message is not None:
                 relay(message)
                 patience.heard(message)
-            _leave_if_told(signals)
+            if signals.lease_lost.is_set():
+                raise LeaseLost("the job's lease went to another worker")
+            if signals.going_down.is_set():
+                patience.hand_back_asked(run, on_stop)
             if signals.stop_requested.is_set():
                 patience.stop_asked(run, on_stop)
             patience.end_overdue(run)
     except BaseException:
         run.kill()
         raise
-    return patience.judged(ending)
-
-
-def _leave_if_told(signals: Signals) -> None:
-    if signals.lease_lost.is_set():
-        raise LeaseLost("the job's lease went to another worker")
     if signals.going_down.is_set():
         raise HandedBack("the service is going down")
+    return patience.judged(ending)
 
 
 class _Patience:
@@ -76,6 +76,7 @@ class _Patience:
         self._time_is_up_at = None if seconds_left is None else clock.monotonic() + seconds_left
         self._heard_at = self._progress_at = clock.monotonic()
         self._asked = False
+        self._leaves_by: float | None = None
         self._killed_because = ""
 
     def heard(self, message: Message) -> None:
@@ -93,6 +94,13 @@ class _Patience:
         run.request_stop()
         now = clock.monotonic()
         self._time_is_up_at = now if self._time_is_up_at is None else min(now, self._time_is_up_at)
+
+    def hand_back_asked(self, run: Run, on_stop: OnStop) -> None:
+        if self._leaves_by is None:
+            self._leaves_by = clock.monotonic() + (HAND_BACK_SECONDS if on_stop == "ask" else 0.0)
+            run.request_hand_back()
+        elif clock.monotonic() > self._leaves_by:
+            run.kill()
 
     def end_overdue(self, run: Run) -> None:
         now = clock.monotonic()

@@ -77,6 +77,9 @@ class Listener:
     def event(self, kind, message, *, detail=None) -> None:
         self.events.append((kind, message))
 
+    def hand_back_requested(self) -> bool:
+        return False
+
     def stop_requested(self) -> bool:
         return self._stop_after is not None and len(self.progressed) >= self._stop_after
 

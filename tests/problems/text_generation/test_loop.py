@@ -6,6 +6,7 @@ import torch
 
 from gyropilot import clock
 from gyropilot.errors import InvalidData, TrainingFailed
+from gyropilot.problems.contract import HandBack
 from gyropilot.problems.text_generation import batches, checkpoints, forward, loop
 from gyropilot.problems.text_generation.batches import Example
 from gyropilot.problems.text_generation.models import trainable_parameters
@@ -210,6 +211,25 @@ def test_stop_and_deadline_end_after_the_step_under_way_and_keep_it(tiny, tmp_pa
     assert (late.ended_by, late.steps) == ("time limit", 0)
     _, free = run(tiny, tmp_path / "free", deadline=lambda: clock.monotonic() + 1e6)
     assert free.ended_by == "finished"
+
+
+def test_a_hand_back_saves_and_leaves_and_the_next_run_goes_on_there(tiny, tmp_path):
+    straight_model, straight = run(tiny, tmp_path / "straight")
+    listener = tiny.listener()
+    listener.hand_back_requested = lambda: len(listener.progressed) >= 2
+    with pytest.raises(HandBack):
+        run(tiny, tmp_path / "cut", listener=listener)
+    assert checkpoints.find_latest(tmp_path / "cut").step == 2
+    model, resumed = run(tiny, tmp_path / "cut")
+    assert (resumed.resumed_at, resumed.losses) == (2, straight.losses)
+    for name, value in weights(straight_model).items():
+        assert torch.equal(weights(model)[name], value), name
+
+
+def test_progress_tells_what_a_checkpoint_keeps(tiny, tmp_path):
+    listener = tiny.listener()
+    run(tiny, tmp_path, seconds=0.0, listener=listener)
+    assert [one["saved"] for one in listener.progressed] == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_full_disk_costs_the_checkpoint_and_not_the_run(tiny, tmp_path, monkeypatch):

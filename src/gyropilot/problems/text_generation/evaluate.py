@@ -19,7 +19,7 @@ from gyropilot import clock
 from gyropilot.metrics import generation as metrics
 from gyropilot.metrics import rouge
 from gyropilot.metrics.rouge import Mode, RougeScores
-from gyropilot.problems.contract import Json, Reporter
+from gyropilot.problems.contract import HandBack, Json, Reporter
 from gyropilot.problems.text_generation.batches import Example, TokenCache
 from gyropilot.problems.text_generation.data import read_prepared_rows
 from gyropilot.problems.text_generation.generation import Answer, generate
@@ -225,6 +225,8 @@ class Evaluator:
 
     def _end(self, started: float, seconds: float) -> float:
         """Give when a part that began at `started` must end."""
+        if self._reporter.hand_back_requested():
+            raise HandBack
         if self._stop_seen_at is None and self._reporter.stop_requested():
             self._stop_seen_at = clock.monotonic()
         if self._stop_seen_at is None:

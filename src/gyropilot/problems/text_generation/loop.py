@@ -2,7 +2,7 @@
 
     for each step:  draw batch_size examples -> packs -> summed loss, backward, pack by pack
                     gradients / labels of the whole step -> clip -> AdamW at the step's learning rate -> record
-    now and then:   checkpoint;  at a stop or deadline: checkpoint and end after the step under way
+    now and then:   checkpoint;  at a stop, a hand-back or the deadline: checkpoint and end after the step under way
 
 A step depends only on the plan, the data and its own number, so a run goes on from a checkpoint bit for bit.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ import torch
 
 from gyropilot import clock
 from gyropilot.errors import TrainingFailed
-from gyropilot.problems.contract import Reporter
+from gyropilot.problems.contract import HandBack, Reporter
 from gyropilot.problems.text_generation import batches, checkpoints, forward
 from gyropilot.problems.text_generation.batches import Example
 from gyropilot.problems.text_generation.checkpoints import Checkpoint
@@ -31,6 +31,8 @@ from gyropilot.problems.text_generation.models import DtypeName, trainable_param
 from gyropilot.problems.text_generation.plain import PlainForward
 
 PHASE = "training"
+_LEAST_WORK_PER_SAVE = 10.0
+"""Times as long as a checkpoint took that training goes on before the next: whole models take long to write."""
 Ending = Literal["finished", "time limit", "stop"]
 
 
@@ -134,12 +136,13 @@ def train(
         reporter: hears progress and events, and says when to stop.
         deadline: asked before each step, gives the instant of `clock.monotonic` by which the last one is to be over;
             None: no bound.
-        checkpoint_seconds: longest time between checkpoints.
+        checkpoint_seconds: longest time between checkpoints, unless writing them took over a tenth of it.
         on_step: hears every step once and in order, those before a resume first.
 
     Raises:
         InvalidData: there is nothing to learn from.
         TrainingFailed: the loss is not finite, memory or disk do not suffice, or the checkpoint is of another run.
+        HandBack: the service goes down; a checkpoint was saved.
     """
     batches.check(examples)
     run = _Run(model, examples, plan, folder=checkpoints, reporter=reporter)
@@ -204,6 +207,9 @@ def _run_steps(
     saved_at = clock.monotonic()
     ended_by: Ending = "finished"
     while run.step < run.total_steps:
+        if reporter.hand_back_requested():
+            run.save_unsaved()
+            raise HandBack
         if reporter.stop_requested():
             ended_by = "stop"
             break
@@ -211,11 +217,10 @@ def _run_steps(
             ended_by = "time limit"
             break
         on_step(run.take_step())
-        if clock.monotonic() - saved_at >= checkpoint_seconds:
+        if clock.monotonic() - saved_at >= max(checkpoint_seconds, _LEAST_WORK_PER_SAVE * run.save_seconds):
             run.save()
             saved_at = clock.monotonic()
-    if run.step > run.saved_step:
-        run.save()
+    run.save_unsaved()
     return ended_by
 
 
@@ -232,6 +237,7 @@ class _Run:
         self._optimizer = torch.optim.AdamW(
             self._parameters.values(), lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True
         )
+        self._devices = sorted({one.device.index or 0 for one in self._parameters.values() if one.is_cuda})
         self._max_pack_tokens = plan.max_pack_tokens
         self._identity: dict[str, object] = {
             "plan": asdict(plan),
@@ -240,6 +246,7 @@ class _Run:
         }
         self.total_steps = plan.epochs * batches.steps_per_epoch(len(examples), plan.batch_size)
         self.step = self.saved_step = self.resumed_at = 0
+        self.save_seconds = 0.0
         self.records: list[StepRecord] = []
         folder.mkdir(parents=True, exist_ok=True)
         checkpoints.check_space(folder, 3 * 3 * sum(one.nbytes for one in self._parameters.values()))
@@ -302,9 +309,15 @@ class _Run:
         recent = self.records[-8:]
         return sum(record.seconds for record in recent) / len(recent) if recent else 0.0
 
+    def save_unsaved(self) -> None:
+        """Write a checkpoint unless the newest is of this step."""
+        if self.step > self.saved_step:
+            self.save()
+
     def save(self) -> None:
         """Write a checkpoint of the present state; where the disk is full, say so and go on without."""
-        optimizer = {"rng": torch.get_rng_state()}
+        began = clock.monotonic()
+        optimizer = _generator_states(self._devices)
         for name, parameter in self._parameters.items():
             for kind, value in self._optimizer.state[parameter].items():
                 optimizer[f"{kind}.{name}"] = value
@@ -323,7 +336,6 @@ class _Run:
             self._reporter.event("checkpoint-skipped", str(error), detail={"step": self.step})
             return
         self.saved_step = self.step
-        self._reporter.event("checkpoint", f"saved a checkpoint after step {self.step}", detail={"step": self.step})
 
     def outcome(self, ended_by: Ending) -> TrainOutcome:
         """Give what the run came to."""
@@ -348,7 +360,7 @@ class _Run:
             for kind in ("step", "exp_avg", "exp_avg_sq"):
                 value = found.optimizer[f"{kind}.{name}"]
                 state[kind] = value if kind == "step" else value.to(parameter.device)
-        torch.set_rng_state(found.optimizer["rng"])
+        _restore_generators(found.optimizer, self._devices)
         self.step = self.saved_step = self.resumed_at = found.step
         self.records = [StepRecord(**record) for record in found.state["records"]]
         self._reporter.event("resumed", f"went on from step {found.step}", detail={"step": found.step})
@@ -384,6 +396,7 @@ class _Run:
                 "loss": self.records[-1].loss,
                 "tokens_per_second": sum(record.tokens for record in recent) / seconds,
                 "seconds_left": (self.total_steps - self.step) * seconds / len(recent),
+                "saved": self.saved_step,
             },
         )
 
@@ -393,6 +406,18 @@ def _chosen(model: torch.nn.Module, examples: Sequence[Example], precision: Dtyp
         return forward.choose(model, examples, check="gradients", precision=precision)
     except ValueError as error:
         raise TrainingFailed(f"this base model cannot be tuned here: {error}; choose another one") from error
+
+
+def _generator_states(devices: Sequence[int]) -> dict[str, torch.Tensor]:
+    """Give the state of the processor's random generator and of each accelerator's in use."""
+    return {"rng": torch.get_rng_state(), **{f"rng.cuda.{one}": torch.cuda.get_rng_state(one) for one in devices}}
+
+
+def _restore_generators(states: Mapping[str, torch.Tensor], devices: Sequence[int]) -> None:
+    torch.set_rng_state(states["rng"])
+    for one in devices:
+        if f"rng.cuda.{one}" in states:
+            torch.cuda.set_rng_state(states[f"rng.cuda.{one}"], one)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
