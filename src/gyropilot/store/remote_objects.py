@@ -1,4 +1,4 @@
-"""Objects behind any S3 endpoint, by s3fs; the only importer of it.
+"""Objects behind any S3 endpoint, by s3fs; the only importer of it. botocore is imported for its errors alone.
 
 s3fs gives the connection, its retries and its event loop; calls name bucket and key as they are, since its paths
 would fold `a//b` and `a/`.
@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from botocore.exceptions import BotoCoreError
 
 from gyropilot.errors import InvalidData, MissingExtra, NotAllowed, NotFound
 from gyropilot.store.object_info import DEFAULT_CONTENT_TYPE, ObjectInfo
@@ -39,10 +41,17 @@ class RemoteObjects:
             key=key,
             secret=secret,
             client_kwargs={"region_name": region},
-            config_kwargs={"s3": {"addressing_style": "path"}},
+            config_kwargs={
+                "s3": {"addressing_style": "path"},
+                "connect_timeout": 3,
+                "read_timeout": 60,
+                "retries": {"total_max_attempts": 2},
+            },
             use_listings_cache=False,
             skip_instance_cache=True,
         )
+        # s3fs tries again beside botocore: a store that is gone is told as such within 20 s.
+        self._files.retries = 3
 
     def bucket_exists(self, bucket: str) -> bool:
         """Say whether the bucket is there."""
@@ -168,7 +177,7 @@ class _Precondition(Exception):
 
 @contextlib.contextmanager
 def _told_apart(uri: str) -> Iterator[None]:
-    """Turn s3fs's errors into ours; a store that cannot be reached stays an OSError."""
+    """Turn s3fs's errors into ours; a store that cannot be reached is an OSError."""
     try:
         yield
     except FileNotFoundError as error:
@@ -180,6 +189,9 @@ def _told_apart(uri: str) -> Iterator[None]:
         if answer.get("ResponseMetadata", {}).get("HTTPStatusCode") == 412:
             raise _Precondition from error
         raise
+    except BotoCoreError as error:
+        # Its own text names the endpoint, which is not for everybody who may hand the role to a job.
+        raise ConnectionError(f"{uri}: the external store does not answer ({type(error).__name__})") from error
 
 
 def _changed(uri: str, problem: str) -> InvalidData:
