@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from gyropilot import clock
 from gyropilot.store.database import Database
 from gyropilot.store.tables import roles as roles_table
+from gyropilot.store.turns import take_turn
 
 EVERY_BUCKET = "s3://*"
 EVERYBODY = "*"
@@ -60,6 +60,7 @@ def all_of(db: Database) -> list[Role]:
 def add(db: Database, role: Role) -> None:
     """Store a role, or replace the one of its ARN."""
     with db.write() as connection:
+        take_turn(connection, role.arn)
         there = update(roles_table).where(roles_table.c.arn == role.arn).values(_values(role))
         if connection.execute(there).rowcount == 0:
             connection.execute(insert(roles_table).values(_values(role)))
@@ -67,11 +68,11 @@ def add(db: Database, role: Role) -> None:
 
 def add_new(db: Database, role: Role) -> bool:
     """Store a role unless its ARN is taken, and say whether it was stored."""
-    try:
-        with db.write() as connection:
-            connection.execute(insert(roles_table).values(_values(role)))
-    except IntegrityError:
-        return False
+    with db.write() as connection:
+        take_turn(connection, role.arn)
+        if connection.execute(select(roles_table.c.arn).where(roles_table.c.arn == role.arn)).first() is not None:
+            return False
+        connection.execute(insert(roles_table).values(_values(role)))
     return True
 
 
@@ -86,7 +87,8 @@ def ensure_default(db: Database, arn: str) -> Role:
     role = find(db, arn)
     if role is None:
         role = Role(arn=arn, read_prefixes=(EVERY_BUCKET,), write_prefixes=(EVERY_BUCKET,), passable_by=(EVERYBODY,))
-        add(db, role)
+        if not add_new(db, role):  # another process was first
+            role = find(db, arn) or role
     return role
 
 
