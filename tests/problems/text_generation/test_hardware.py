@@ -18,7 +18,13 @@ def folder(tmp_path):
 
 
 def choose(folder, **changes):
-    given = {"cores": 1, "memory_bytes": 0, "longest_example": 100, "remembered": folder / "checkpoints"} | changes
+    given = {
+        "tuning": "LORA",
+        "cores": 1,
+        "memory_bytes": 0,
+        "longest_example": 100,
+        "remembered": folder / "checkpoints",
+    } | changes
     return hardware.plan_hardware(folder, **given)
 
 
@@ -36,12 +42,28 @@ def test_a_pack_is_as_long_as_the_longest_example(folder):
 
 def test_packs_shrink_before_a_job_is_refused(folder):
     config = json.loads((folder / "config.json").read_text())
-    roomy = hardware.needed_bytes(config, weights=1_000_000, dtype="float32", pack_tokens=512)
-    assert roomy > hardware.needed_bytes(config, weights=1_000_000, dtype="bfloat16", pack_tokens=256)
+    given = {"weights": 1_000_000, "tuning": "LORA"}
+    roomy = hardware.memory_needed(config, dtype="float32", pack_tokens=512, **given)
+    assert roomy.total > hardware.memory_needed(config, dtype="bfloat16", pack_tokens=256, **given).total
     own = choose(folder, remembered=folder / "first")
     assert choose(folder, memory_bytes=own.needed_bytes - 1, remembered=folder / "second").max_pack_tokens < 512
     with pytest.raises(TrainingFailed, match=r"needs about \d+ MiB with examples of up to 100 tokens .* has 1 MiB"):
         choose(folder, memory_bytes=1 << 20, remembered=folder / "other")
+
+
+def test_full_tuning_needs_weights_gradients_and_optimizer_in_float32_or_is_refused_with_the_numbers(folder):
+    with (folder / "model.safetensors").open("wb") as file:
+        file.truncate(200 << 20)
+    count = 100 << 20
+    needed = hardware.memory_needed(
+        json.loads((folder / "config.json").read_text()), weights=count, tuning="FULL", dtype="float32", pack_tokens=512
+    )
+    assert (needed.weights, needed.gradients, needed.optimizer) == (4 * count, 4 * count, 8 * count)
+    assert choose(folder, tuning="LORA", memory_bytes=1 << 30, remembered=folder / "lora").needed_bytes < 1 << 30
+    with pytest.raises(
+        TrainingFailed, match=r"weights (400|600), gradients 400, optimizer 800, .* has 1024 MiB; .*LORA"
+    ):
+        choose(folder, tuning="FULL", memory_bytes=1 << 30)
 
 
 def test_where_threads_compute_packs_of_their_own_there_are_fewer_of_them_before_a_job_is_refused(folder):

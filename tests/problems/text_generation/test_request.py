@@ -16,13 +16,13 @@ class Models:
     """Knows every model but Unknown; Gated wants its EULA accepted."""
 
     def check_available(self, name, *, accept_eula):
-        if name in {"Unknown", "Falcon40B", "Mistral7B"} or (name == "Gated" and not accept_eula):
+        if name in {"Unknown", "Falcon40B"} or (name == "Gated" and not accept_eula):
             raise InvalidRequest.of([Fault(where="BaseModelName", problem="cannot be used")])
 
     def find(self, name):
         if name in {"Unknown", "Falcon40B"}:
             return None
-        return SimpleNamespace(name=name, architecture="MptForCausalLM" if name == "MPT7B" else "LlamaForCausalLM")
+        return SimpleNamespace(name=name, architecture="LlamaForCausalLM")
 
 
 def channel(**changes):
@@ -60,33 +60,46 @@ def test_an_empty_configuration_gets_every_default():
     assert spec.validation_fraction == 0.2
     assert spec.limits.seconds_per_candidate == 259_200
     assert spec.limits.seconds_per_job is None
-    assert spec.defaulted == tuple(one.key for one in request.HYPERPARAMETERS)
-
-
-def test_a_family_that_cannot_be_tuned_is_refused_when_the_job_is_created():
-    fault = fault_of(config={"BaseModelName": "MPT7B"})
-    assert fault.where == "AutoMLProblemTypeConfig.TextGenerationJobConfig.BaseModelName"
-    assert "MptForCausalLM" in fault.problem
-    assert "LlamaForCausalLM" in fault.fix
-
-
-def test_a_family_that_cannot_be_tuned_is_not_sent_to_be_installed():
-    fault = fault_of(config={"BaseModelName": "Falcon40B"})
-    assert "FalconForCausalLM, a family that cannot be tuned here yet" in fault.problem
-    assert "SmolLM2-135M-Instruct" in fault.fix
-    assert "Falcon" not in fault.fix
-    assert fault_of(config={"BaseModelName": "Mistral7B"}).problem == "cannot be used"
+    assert spec.tuning == "LORA"
+    assert spec.defaulted == (*(one.key for one in request.HYPERPARAMETERS), "tuningType")
 
 
 def test_the_default_model_says_that_it_is_the_default(monkeypatch):
     monkeypatch.setattr(request, "DEFAULT_BASE_MODEL", "Falcon40B")
-    assert fault_of().problem.startswith("Falcon40B, the default where no BaseModelName is given, is a Falcon")
+    assert fault_of().problem == "Falcon40B, the default where no BaseModelName is given, cannot be used"
 
 
 def test_given_values_hold_and_are_not_called_defaults():
     spec = read(config=hyperparameters(epochCount="10", learningRate="1e-5"))
     assert (spec.epochs, spec.learning_rate) == (10, 1e-5)
-    assert spec.defaulted == ("batchSize", "learningRateWarmupSteps")
+    assert spec.defaulted == ("batchSize", "learningRateWarmupSteps", "tuningType")
+
+
+def test_full_tuning_has_a_learning_rate_of_its_own():
+    spec, lora = read(config=hyperparameters(tuningType="FULL")), read()
+    assert (spec.tuning, "tuningType" in spec.defaulted) == ("FULL", False)
+    assert spec.learning_rate < lora.learning_rate
+    assert read(config=hyperparameters(tuningType="FULL", learningRate="0.001")).learning_rate == 1e-3
+    assert request.hyperparameters_of(spec) == {
+        "tuningType": "FULL",
+        "epochCount": 3,
+        "batchSize": 8,
+        "learningRate": spec.learning_rate,
+        "learningRateWarmupSteps": 10,
+    }
+
+
+@pytest.mark.parametrize("text", ["full", "QLORA", ""])
+def test_another_way_of_tuning_is_refused_with_those_there_are(text):
+    fault = fault_of(config=hyperparameters(tuningType=text))
+    assert (fault.where, fault.found) == (f"{HYPERPARAMETERS}.tuningType", text)
+    assert "LORA, FULL" in fault.fix
+
+
+def test_a_spec_stored_before_there_was_a_choice_is_lora():
+    values = read().to_json()
+    del values["tuning"]
+    assert request.read_spec(values).tuning == "LORA"
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,9 @@ def choose(
 
 @contextmanager
 def _shaken(model: torch.nn.Module) -> Iterator[None]:
-    """Move the trained parameters a little meanwhile: a fresh LoRA's B is zero, which would hide A's gradient."""
-    parameters = trainable_parameters(model)
+    """Move adapters a little meanwhile: a fresh LoRA's B is zero, which would hide A's gradient."""
+    trained = trainable_parameters(model)
+    parameters = {name: one for name, one in trained.items() if ".lora_" in name}
     before = {name: one.detach().clone() for name, one in parameters.items()}
     generator_state, was_training = torch.get_rng_state(), model.training
     generator = torch.Generator().manual_seed(0)
@@ -99,6 +100,7 @@ def _shaken(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for name, one in parameters.items():
             one.data.copy_(before[name])
+        for one in trained.values():
             one.grad = None
         torch.set_rng_state(generator_state)
         model.train(was_training)

@@ -10,7 +10,7 @@ import ctypes
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from gyropilot import clock
 from gyropilot.errors import TrainingFailed
+from gyropilot.problems.text_generation.request import Tuning
 
 Dtype = Literal["float32", "bfloat16"]
 Device = Literal["cpu", "cuda"]
@@ -67,12 +68,13 @@ def prepare_process(cores: int) -> None:
 
 
 def plan_hardware(
-    model_folder: Path, *, cores: int, memory_bytes: int, longest_example: int, remembered: Path
+    model_folder: Path, *, tuning: Tuning, cores: int, memory_bytes: int, longest_example: int, remembered: Path
 ) -> HardwarePlan:
     """Give the plan that `remembered` holds, else probe for a second, choose, and leave the plan there.
 
     Args:
         model_folder: the base model; its config and file sizes give the memory it takes.
+        tuning: what is trained: adapters, or every weight.
         cores: CPU cores this process was given.
         memory_bytes: memory it was given; 0: no bound.
         longest_example: tokens of the longest row; a pack is at least as long.
@@ -90,10 +92,15 @@ def plan_hardware(
     device, free_bytes = _accelerator()
     if device == "cuda":
         dtype, memory_bytes = "bfloat16", free_bytes
-    threads = max(1, cores) if _shares_packs(model_folder, device) else int(best.split()[2])
-    threads, pack_tokens, needed = _fitted(
-        model_folder, dtype, device, threads, memory_bytes=memory_bytes, longest_example=longest_example
+    shares = device == "cpu" and _is_fast(_read_config(model_folder), tuning)
+    workers, pack_tokens, needed = _fitted(
+        partial(_memory_of, model_folder, tuning=tuning, dtype=dtype),
+        _PACK_TOKENS[device],
+        max(1, cores) if shares else 1,
+        memory_bytes=memory_bytes,
+        longest_example=longest_example,
     )
+    threads = workers if shares else int(best.split()[2])
     chosen = HardwarePlan(
         device=device,
         threads=threads,
@@ -110,28 +117,55 @@ def plan_hardware(
     return chosen
 
 
-def needed_bytes(config: dict[str, Any], *, weights: int, dtype: Dtype, pack_tokens: int) -> int:
-    """Estimate the peak memory of LoRA training, in bytes.
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What training takes at its peak, in bytes."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    work: int
+    """What is kept for the backward pass, logits of one chunk, and the libraries themselves."""
+
+    @property
+    def total(self) -> int:
+        """Give the sum."""
+        return self.weights + self.gradients + self.optimizer + self.work
+
+    def told(self) -> str:
+        """Give the parts for a message."""
+        parts = {"weights": self.weights, "gradients": self.gradients, "optimizer": self.optimizer, "work": self.work}
+        return ", ".join(f"{name} {size >> 20}" for name, size in parts.items())
+
+
+def memory_needed(config: dict[str, Any], *, weights: int, tuning: Tuning, dtype: Dtype, pack_tokens: int) -> Memory:
+    """Estimate the peak memory of training.
 
     Args:
         config: the model's config.json.
         weights: number of weights of the base.
-        dtype: of the base.
+        tuning: adapters beside a base in `dtype`, or every weight in float32.
+        dtype: what is computed in.
         pack_tokens: tokens computed at a time, by all threads together.
 
-    Counts weights, adapters with gradient and optimizer, what is kept for the backward pass, logits of one chunk and
-    the libraries themselves. Measured on SmolLM2-135M in bfloat16: packs of 512 tokens took 1,010 MiB the fast way and
-    1,320 to 1,540 the plain way, one row of 2,048 tokens 1,970 and 4,160;
-    estimated are 1,350, 1,870, 2,740 and 4,790. Two threads with a pack each took 2,100 to 2,700 in whole runs.
+    Measured on SmolLM2-135M in bfloat16: adapters with packs of 512 tokens took 1,010 MiB the fast way and 1,320 to
+    1,540 the plain way, one row of 2,048 tokens 1,970 and 4,160; estimated are 1,350, 1,870, 2,740 and 4,790. Two
+    threads with a pack each took 2,100 to 2,700 in whole runs.
     """
     width = 2 if dtype == "bfloat16" else 4
     hidden, layers, inner, heads = _sizes(config)
     per_token = layers * (12 * hidden + 5 * inner) * width
-    if config.get("model_type") not in _FAST_TYPES:
+    if not _is_fast(config, tuning):
         per_token = int(2.2 * per_token)
     attention = layers * width * min(heads * pack_tokens * pack_tokens, 1 << 22)
-    adapters = layers * (12 * hidden + 3 * inner) * 16 * 4 * 4
-    return weights * width + pack_tokens * per_token + attention + adapters + (450 << 20)
+    work = pack_tokens * per_token + attention + (450 << 20)
+    if tuning == "FULL":
+        # Autocast keeps a bfloat16 copy of each weight for the pass; the head's gradient is made beside the others.
+        copies = weights * 2 if dtype == "bfloat16" else 0
+        head = 4 * hidden * int(config.get("vocab_size", 0))
+        return Memory(weights=weights * 4 + copies, gradients=weights * 4 + head, optimizer=weights * 8, work=work)
+    adapters = layers * (12 * hidden + 3 * inner) * 16 * 4
+    return Memory(weights=weights * width + adapters, gradients=adapters, optimizer=2 * adapters, work=work)
 
 
 def _sizes(config: dict[str, Any]) -> tuple[int, int, int, int]:
@@ -149,10 +183,20 @@ def _sizes(config: dict[str, Any]) -> tuple[int, int, int, int]:
     return hidden, layers, inner, named("num_attention_heads", "n_heads", "num_heads", default=1)
 
 
-def _shares_packs(model_folder: Path, device: Device) -> bool:
-    """Say whether threads will compute whole packs each, which busy neighbours hardly hurt."""
-    config = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
-    return device == "cpu" and config.get("model_type") in _FAST_TYPES
+def _is_fast(config: dict[str, Any], tuning: Tuning) -> bool:
+    """Say whether packs will go the fast way, where threads compute whole packs each: busy neighbours hardly hurt."""
+    return tuning == "LORA" and config.get("model_type") in _FAST_TYPES
+
+
+def _read_config(model_folder: Path) -> dict[str, Any]:
+    return dict(json.loads((model_folder / "config.json").read_text(encoding="utf-8")))
+
+
+def _memory_of(model_folder: Path, *, tuning: Tuning, dtype: Dtype, pack_tokens: int) -> Memory:
+    config = _read_config(model_folder)
+    stored = sum(path.stat().st_size for path in model_folder.glob("*.safetensors"))
+    weights = stored // (4 if config.get("dtype", config.get("torch_dtype")) == "float32" else 2)
+    return memory_needed(config, weights=weights, tuning=tuning, dtype=dtype, pack_tokens=pack_tokens)
 
 
 def _accelerator() -> tuple[Device, int]:
@@ -165,23 +209,24 @@ def _accelerator() -> tuple[Device, int]:
 
 
 def _fitted(
-    model_folder: Path, dtype: Dtype, device: Device, threads: int, *, memory_bytes: int, longest_example: int
+    memory_of: Callable[..., Memory],
+    sizes: Sequence[int],
+    workers: int,
+    *,
+    memory_bytes: int,
+    longest_example: int,
 ) -> tuple[int, int, int]:
-    """Give threads, tokens of a pack and bytes: the largest packs that fit, or fewer threads where each has its own."""
-    config = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
-    stored = sum(path.stat().st_size for path in model_folder.glob("*.safetensors"))
-    weights = stored // (4 if config.get("dtype", config.get("torch_dtype")) == "float32" else 2)
-    shares = _shares_packs(model_folder, device)
-    for workers in range(threads, 0, -1) if shares else (threads,):
-        for tokens in _PACK_TOKENS[device]:
+    """Give workers, tokens of a pack and bytes: the largest packs that fit, or fewer workers with a pack each."""
+    for count in range(workers, 0, -1):
+        for tokens in sizes:
             pack_tokens = max(tokens, longest_example)
-            at_once = pack_tokens * (workers if shares else 1)
-            needed = needed_bytes(config, weights=weights, dtype=dtype, pack_tokens=at_once)
-            if needed <= memory_bytes or memory_bytes <= 0:
-                return workers, pack_tokens, needed
+            needed = memory_of(pack_tokens=pack_tokens * count)
+            if needed.total <= memory_bytes or memory_bytes <= 0:
+                return count, pack_tokens, needed.total
     raise TrainingFailed(
-        f"training needs about {needed >> 20} MiB with examples of up to {longest_example} tokens and the job has"
-        f" {memory_bytes >> 20} MiB; choose a smaller base model, shorten the rows or give the service more memory"
+        f"training needs about {needed.total >> 20} MiB with examples of up to {longest_example} tokens"
+        f" ({needed.told()}) and the job has {memory_bytes >> 20} MiB; choose a smaller base model, shorten the rows,"
+        " set tuningType to LORA where it is FULL, or give the service more memory"
     )
 
 

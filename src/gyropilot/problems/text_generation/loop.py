@@ -136,7 +136,7 @@ def train(
         reporter: hears progress and events, and says when to stop.
         deadline: asked before each step, gives the instant of `clock.monotonic` by which the last one is to be over;
             None: no bound.
-        checkpoint_seconds: longest time between checkpoints, unless writing them took over a tenth of it.
+        checkpoint_seconds: time between checkpoints; longer where writing one takes over a tenth of it. 0: each step.
         on_step: hears every step once and in order, those before a resume first.
 
     Raises:
@@ -217,7 +217,7 @@ def _run_steps(
             ended_by = "time limit"
             break
         on_step(run.take_step())
-        if clock.monotonic() - saved_at >= max(checkpoint_seconds, _LEAST_WORK_PER_SAVE * run.save_seconds):
+        if clock.monotonic() - saved_at >= run.save_interval(checkpoint_seconds):
             run.save()
             saved_at = clock.monotonic()
     run.save_unsaved()
@@ -314,6 +314,10 @@ class _Run:
         if self.step > self.saved_step:
             self.save()
 
+    def save_interval(self, wished_seconds: float) -> float:
+        """Give the time between checkpoints: as wished, and longer where writing them would cost much; 0: each step."""
+        return max(wished_seconds, _LEAST_WORK_PER_SAVE * self.save_seconds) if wished_seconds else 0.0
+
     def save(self) -> None:
         """Write a checkpoint of the present state; where the disk is full, say so and go on without."""
         began = clock.monotonic()
@@ -335,7 +339,7 @@ class _Run:
             # Training itself needs no disk; the next attempt may find room again.
             self._reporter.event("checkpoint-skipped", str(error), detail={"step": self.step})
             return
-        self.saved_step = self.step
+        self.saved_step, self.save_seconds = self.step, clock.monotonic() - began
 
     def outcome(self, ended_by: Ending) -> TrainOutcome:
         """Give what the run came to."""

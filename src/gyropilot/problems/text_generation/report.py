@@ -8,7 +8,7 @@ from html import escape
 from gyropilot.log import printable
 from gyropilot.problems.contract import Json
 from gyropilot.problems.text_generation import curves
-from gyropilot.problems.text_generation.request import HYPERPARAMETERS
+from gyropilot.problems.text_generation.request import hyperparameters_of
 from gyropilot.problems.text_generation.summary import SCORES, TrainingSummary
 
 SHOWN_SAMPLES = 5
@@ -191,10 +191,11 @@ def _training(summary: TrainingSummary) -> str:
     speed = trained.tokens / trained.seconds if trained.seconds else 0.0
     facts = [
         [
-            one.key,
-            f"{getattr(summary.spec, one.field):g}" + (" (chosen here)" if one.key in summary.spec.defaulted else ""),
+            key,
+            (value if isinstance(value, str) else f"{value:g}")
+            + (" (chosen here)" if key in summary.spec.defaulted else ""),
         ]
-        for one in HYPERPARAMETERS
+        for key, value in hyperparameters_of(summary.spec).items()
     ]
     facts += [
         ["Method", ", ".join(f"{name} {value}" for name, value in summary.method.items() if value not in ("", ()))],

@@ -9,14 +9,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from gyropilot.base_models import catalog
 from gyropilot.data.frames import CSV, PARQUET
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.problems.contract import Json, Limits, RequestContext, Spec
-from gyropilot.problems.text_generation.architectures import ARCHITECTURES
 
 DEFAULT_BASE_MODEL = "Falcon7BInstruct"
 DEFAULT_VALIDATION_FRACTION = 0.2
@@ -31,9 +29,19 @@ _DECIMAL = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]-?[0-9]{1,3})?")
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 
 
+Tuning = Literal["LORA", "FULL"]
+TUNING_TYPE = "tuningType"
+"""Key of TextGenerationHyperParameters that says what is tuned; ours, AWS knows no such choice."""
+TUNINGS: Mapping[Tuning, str] = {
+    "LORA": "low-rank adapters beside every linear layer; the default: a tenth of the memory, hardly less quality",
+    "FULL": "every weight of the model, in float32: for much data, and where four times the model fits into memory",
+}
+DEFAULT_TUNING: Tuning = "LORA"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hyperparameter:
-    """One key of TextGenerationHyperParameters."""
+    """One numeric key of TextGenerationHyperParameters."""
 
     key: str
     field: str
@@ -43,6 +51,12 @@ class Hyperparameter:
     default: float
     why: str
     """Why the default is what it is; AWS publishes none."""
+    default_of_full: float | None = None
+    """Default where every weight is tuned, if another."""
+
+    def default_of(self, tuning: Tuning) -> float:
+        """Give the default under a way of tuning."""
+        return self.default_of_full if tuning == "FULL" and self.default_of_full is not None else self.default
 
 
 HYPERPARAMETERS: tuple[Hyperparameter, ...] = (
@@ -71,6 +85,7 @@ HYPERPARAMETERS: tuple[Hyperparameter, ...] = (
         lowest=0,
         highest=1,
         default=2e-4,
+        default_of_full=2e-5,
         why="the customary rate of low-rank adapters, about ten times that of full tuning",
     ),
     Hyperparameter(
@@ -103,8 +118,10 @@ class TextGenerationSpec:
     validation_fraction: float | None
     """Share of the rows held out; None: a validation channel was given."""
     defaulted: tuple[str, ...]
-    """Keys of HYPERPARAMETERS that the request left to us."""
+    """Keys of TextGenerationHyperParameters that the request left to us."""
     limits: Limits
+    tuning: Tuning = DEFAULT_TUNING
+    """Jobs that were created before there was a choice have none in their record."""
 
     def to_json(self) -> dict[str, Json]:
         """Give the spec as JSON values, read back by `read_spec`."""
@@ -123,7 +140,9 @@ def read(request: Mapping[str, Json], context: RequestContext) -> TextGeneration
     base_model = named or DEFAULT_BASE_MODEL
     accept_eula = bool((config.get("ModelAccessConfig") or {}).get("AcceptEula", False))
     faults += _base_model_faults(base_model, context, accept_eula=accept_eula, is_default=not named)
-    values, defaulted = _read_hyperparameters(config.get("TextGenerationHyperParameters") or {}, faults)
+    given: Mapping[str, str] = config.get("TextGenerationHyperParameters") or {}
+    tuning = _read_tuning(given, faults)
+    values, defaulted = _read_hyperparameters(given, tuning, faults)
     limits = _read_limits(config.get("CompletionCriteria") or {}, faults)
     channels: Sequence[Mapping[str, Json]] = request["AutoMLJobInputDataConfig"]
     faults += _channel_faults(channels)
@@ -144,6 +163,7 @@ def read(request: Mapping[str, Json], context: RequestContext) -> TextGeneration
         validation_fraction=fraction,
         defaulted=defaulted,
         limits=limits,
+        tuning=tuning,
     )
 
 
@@ -157,6 +177,11 @@ def read_spec(values: Mapping[str, Json]) -> TextGenerationSpec:
             "limits": Limits(**values["limits"]),
         }
     )
+
+
+def hyperparameters_of(spec: TextGenerationSpec) -> dict[str, float | str]:
+    """Give every key of TextGenerationHyperParameters with the value that holds."""
+    return {TUNING_TYPE: spec.tuning, **{one.key: getattr(spec, one.field) for one in HYPERPARAMETERS}}
 
 
 def resolved_attributes(spec: Spec) -> dict[str, Json]:
@@ -173,29 +198,35 @@ def content_type(channel: Mapping[str, Json]) -> str | None:
 
 
 def _base_model_faults(name: str, context: RequestContext, *, accept_eula: bool, is_default: bool) -> tuple[Fault, ...]:
-    faults: tuple[Fault, ...] = ()
     try:
         context.base_models.check_available(name, accept_eula=accept_eula)
     except InvalidRequest as error:
-        faults = error.faults
-    known = context.base_models.find(name) or catalog.find(name)
-    tunable = [one.class_name for one in ARCHITECTURES]
-    if known is None or known.architecture in tunable:
-        return faults
-    who = f"{name}, the default where no BaseModelName is given," if is_default else "this model"
-    names = ", ".join(one.name for one in catalog.CATALOG if one.architecture in tunable)
-    fault = Fault(
-        where=f"{_CONFIG}.BaseModelName",
-        found=None if is_default else name,
-        problem=f"{who} is a {known.architecture}, a family that cannot be tuned here yet",
-        fix=f"name one that can: {names}, or your own of the families {', '.join(tunable)};"
-        " `gyropilot models list` shows what is installed",
-    )
-    return (fault,)
+        if not is_default:
+            return error.faults
+        told = f"{name}, the default where no BaseModelName is given,"
+        return tuple(replace(fault, problem=f"{told} {fault.problem}") for fault in error.faults)
+    return ()
 
 
-def _read_hyperparameters(given: Mapping[str, str], faults: list[Fault]) -> tuple[dict[str, float], tuple[str, ...]]:
-    keys = [one.key for one in HYPERPARAMETERS]
+def _read_tuning(given: Mapping[str, str], faults: list[Fault]) -> Tuning:
+    text = given.get(TUNING_TYPE, DEFAULT_TUNING)
+    found = next((one for one in TUNINGS if one == text), None)
+    if found is None:
+        faults.append(
+            Fault(
+                where=f"{_HYPERPARAMETERS}.{TUNING_TYPE}",
+                found=text,
+                problem="is no way of tuning known here",
+                fix=f"give one of {', '.join(TUNINGS)}, or leave it out for {DEFAULT_TUNING}",
+            )
+        )
+    return found or DEFAULT_TUNING
+
+
+def _read_hyperparameters(
+    given: Mapping[str, str], tuning: Tuning, faults: list[Fault]
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    keys = [*(one.key for one in HYPERPARAMETERS), TUNING_TYPE]
     folded = {key.lower(): key for key in keys}
     for key in given:
         if key not in keys:
@@ -212,8 +243,8 @@ def _read_hyperparameters(given: Mapping[str, str], faults: list[Fault]) -> tupl
     values = {}
     for one in HYPERPARAMETERS:
         text = given.get(one.key)
-        values[one.field] = one.default if text is None else _read_number(one, text, faults)
-    return values, tuple(one.key for one in HYPERPARAMETERS if one.key not in given)
+        values[one.field] = one.default_of(tuning) if text is None else _read_number(one, text, faults)
+    return values, tuple(key for key in keys if key not in given)
 
 
 def _read_number(one: Hyperparameter, text: str, faults: list[Fault]) -> float:

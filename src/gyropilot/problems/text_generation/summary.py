@@ -13,7 +13,7 @@ from gyropilot.problems.text_generation.base_model import BaseModelFacts
 from gyropilot.problems.text_generation.evaluate import Evaluation, Sample
 from gyropilot.problems.text_generation.hardware import HardwarePlan
 from gyropilot.problems.text_generation.loop import TrainOutcome, TrainPlan
-from gyropilot.problems.text_generation.request import HYPERPARAMETERS, TextGenerationSpec
+from gyropilot.problems.text_generation.request import TextGenerationSpec, hyperparameters_of
 from gyropilot.problems.text_generation.templates import PromptTemplate
 from gyropilot.problems.text_generation.verdict import margin_of_loss, verdict
 
@@ -24,7 +24,7 @@ _PACKAGES = ("gyropilot", "torch", "transformers", "peft", "tokenizers", "safete
 
 @dataclass(frozen=True, kw_only=True)
 class MergeCheck:
-    """How the model changed when its adapter was folded into the base and rounded to the base's precision."""
+    """How the model changed when what was trained was folded into it and rounded to the precision it is served in."""
 
     rows: int
     loss_before: float
@@ -48,7 +48,7 @@ class TrainingSummary:
     hardware: HardwarePlan
     trained: TrainOutcome
     first_adapter: str
-    """The sha256 of the adapter before the first step."""
+    """The sha256 of the adapter before the first step; empty where there is none."""
     merge: MergeCheck
     base: Evaluation | None
     """On the rows of `tuned`, or on the first of them; None: the time was too short to measure it."""
@@ -157,11 +157,8 @@ class TrainingSummary:
             "template": self.template.to_json() | {"digest": self.template.digest},
             "method": dict(self.method),
             "hyperparameters": {
-                one.key: {
-                    "value": getattr(self.spec, one.field),
-                    "chosen_by": "service default" if one.key in self.spec.defaulted else "request",
-                }
-                for one in HYPERPARAMETERS
+                key: {"value": value, "chosen_by": "service default" if key in self.spec.defaulted else "request"}
+                for key, value in hyperparameters_of(self.spec).items()
             },
             "plan": asdict(self.plan),
             "hardware": asdict(self.hardware) | {"machine": platform.machine(), "system": platform.system()},

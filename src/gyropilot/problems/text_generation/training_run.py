@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 import torch
@@ -20,13 +20,16 @@ from gyropilot.problems.text_generation.generation import first_logits
 from gyropilot.problems.text_generation.hardware import plan_hardware
 from gyropilot.problems.text_generation.loop import StepRecord, TrainOutcome, TrainPlan
 from gyropilot.problems.text_generation.measuring import Measuring
-from gyropilot.problems.text_generation.models import LoadedModel
+from gyropilot.problems.text_generation.models import DtypeName, LoadedModel
 from gyropilot.problems.text_generation.plain import PlainForward
-from gyropilot.problems.text_generation.request import read_spec
+from gyropilot.problems.text_generation.request import Tuning, read_spec
 from gyropilot.problems.text_generation.starting import Start
 from gyropilot.problems.text_generation.summary import MergeCheck, TrainingSummary, versions
 from gyropilot.problems.text_generation.templates import Encoder
+from gyropilot.problems.text_generation.tuning.full import Full
 from gyropilot.problems.text_generation.tuning.lora import Lora, fingerprint
+
+_METHODS: Mapping[Tuning, Lora | Full] = {"LORA": Lora(), "FULL": Full()}
 
 _COPIES = 4
 """Model and archive in the output folder, and again in an embedded object store on the same disk."""
@@ -46,15 +49,16 @@ class TrainingRun:
         self._spec = replace(read_spec(task.spec), **proposed)
         self._encoder = Encoder.of_base_model(self._base.folder, style=self._base.template_style)
         self._training, self._validation = self._cache("training"), self._cache("validation")
+        self._method = _METHODS[self._spec.tuning]
         self._hardware = plan_hardware(
             self._base.folder,
+            tuning=self._spec.tuning,
             cores=task.cores,
             memory_bytes=task.memory_bytes,
             longest_example=max(int(cache.lengths.max()) for cache in (self._training, self._validation)),
             remembered=task.checkpoints,
         )
         self._plan = self._train_plan()
-        self._method = Lora()
 
     def result(self) -> TrainResult:
         """Train, measure and write everything; give the result.
@@ -69,19 +73,20 @@ class TrainingRun:
         evaluator = Evaluator(self._validation, task.prepared, self._encoder, self._plan, self._reporter)
         model_bytes = sum(path.stat().st_size for path in self._base.folder.glob("*.safetensors"))
         measuring = Measuring(task, evaluator, self._reporter, deadline=self._deadline, model_bytes=model_bytes)
-        loaded = self._loaded()
+        loaded = self._loaded(self._method.base_dtype(self._hardware.dtype))
         tuned = self._method.attach(loaded, seed=self._plan.seed)
-        first_adapter = fingerprint(tuned)
+        first_adapter = fingerprint(tuned) if self._method.saves_adapter else ""
         self._start.passed("model")
         trained = self._trained(tuned, measuring)
         artifacts.empty(task.output)
-        self._method.save(tuned, task.output / artifacts.ADAPTER)
-        artifacts.write_adapter_names(task.output / artifacts.ADAPTER, self._base.name)
+        if self._method.saves_adapter:
+            self._method.save(tuned, task.output / artifacts.ADAPTER)
+            artifacts.write_adapter_names(task.output / artifacts.ADAPTER, self._base.name)
         merged, merge = self._merged(tuned)
         measured = measuring.tuned(merged, steps=trained.steps)
         self._write_model(merged, measured)
         del loaded, tuned, merged  # the base takes their place
-        base = measuring.base(lambda: self._loaded().model, measured)
+        base = measuring.base(lambda: self._loaded(self._hardware.dtype).model, measured)
         summary = TrainingSummary(
             job_name=task.job_name,
             candidate_name=str(task.candidate["name"]),
@@ -101,8 +106,8 @@ class TrainingRun:
         self._write_records(summary)
         return self._told(summary)
 
-    def _loaded(self) -> LoadedModel:
-        loaded = models.load(self._base.folder, dtype=self._hardware.dtype, attention="sdpa")
+    def _loaded(self, dtype: DtypeName) -> LoadedModel:
+        loaded = models.load(self._base.folder, dtype=dtype, attention="sdpa")
         loaded.model.to(self._hardware.device)
         return loaded
 
@@ -165,7 +170,7 @@ class TrainingRun:
     def _merged(self, tuned: torch.nn.Module) -> tuple[torch.nn.Module, MergeCheck]:
         examples = self._validation[:_CHECKED_ROWS]
         loss_before, logits_before = _loss(tuned, examples), self._logits(tuned)
-        merged = self._method.merge(tuned)
+        merged = self._method.merge(tuned, dtype=self._hardware.dtype)
         check = MergeCheck(
             rows=len(examples),
             loss_before=loss_before,
@@ -174,8 +179,8 @@ class TrainingRun:
         )
         if abs(check.loss_after - check.loss_before) > _MERGE_TOLERANCE:
             message = (
-                f"merging the adapter changed the loss of {check.rows} rows from {check.loss_before:.3f} to"
-                f" {check.loss_after:.3f}: the base's precision is coarse; the adapter itself is exact"
+                f"making the tuned weights into a {self._hardware.dtype} model changed the loss of {check.rows} rows"
+                f" from {check.loss_before:.3f} to {check.loss_after:.3f}: that precision is coarse"
             )
             self._reporter.event("merge", message, detail=asdict(check))
         return merged, check
@@ -235,7 +240,7 @@ class TrainingRun:
             ),
             artifacts={
                 "model": artifacts.MODEL,
-                "adapter": artifacts.ADAPTER,
+                **({"adapter": artifacts.ADAPTER} if self._method.saves_adapter else {}),
                 "evaluation": artifacts.EVALUATION,
                 "training": artifacts.TRAINING,
                 "lineage": artifacts.LINEAGE,

@@ -11,7 +11,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora.layer import Linear as LoraLinear
 
-from gyropilot.problems.text_generation.models import LoadedModel, trainable_parameters
+from gyropilot.problems.text_generation.models import DTYPES, DtypeName, LoadedModel, trainable_parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,15 @@ class Lora:
     targets: tuple[str, ...] = ()
     """Last names of the layers to adapt; empty: every linear layer of the blocks."""
     name: str = "LORA"
+
+    @property
+    def saves_adapter(self) -> bool:
+        """Give true."""
+        return True
+
+    def base_dtype(self, fastest: DtypeName) -> DtypeName:
+        """Give `fastest`: the base is only read."""
+        return fastest
 
     def attach(self, loaded: LoadedModel, *, seed: int) -> torch.nn.Module:
         """Give the base with adapters; same seed, same adapters."""
@@ -46,14 +55,14 @@ class Lora:
         # Left to "auto", peft asks the hub about the base model in the middle of saving.
         cast(PeftModel, tuned).save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
 
-    def merge(self, tuned: torch.nn.Module) -> torch.nn.Module:
+    def merge(self, tuned: torch.nn.Module, *, dtype: DtypeName) -> torch.nn.Module:
         """Fold the adapters into the base, layer by layer in float32, rounded once to the base's precision."""
         for module in tuned.modules():
             if isinstance(module, LoraLinear):
                 weight = module.get_base_layer().weight
                 change = sum(module.get_delta_weight(name) for name in module.active_adapters)
                 weight.data.copy_(weight.data.float() + change)
-        return cast(torch.nn.Module, cast(PeftModel, tuned).unload())
+        return cast(torch.nn.Module, cast(PeftModel, tuned).unload()).to(DTYPES[dtype])
 
 
 def fingerprint(tuned: torch.nn.Module) -> str:

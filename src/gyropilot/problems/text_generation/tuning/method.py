@@ -7,19 +7,31 @@ from typing import Protocol
 
 import torch
 
-from gyropilot.problems.text_generation.models import LoadedModel
+from gyropilot.problems.text_generation.models import DtypeName, LoadedModel
 
 
 class Method(Protocol):
-    """One way to tune. Frozen settings; `attach` seeds torch before it builds anything."""
+    """One way to tune. Frozen settings; `attach` seeds torch before it builds anything.
 
-    name: str
+    The base that `attach` is given is used up: whoever wants it untouched loads it again.
+    """
+
+    @property
+    def name(self) -> str:
+        """Give the method's name, as a request says it."""
+
+    @property
+    def saves_adapter(self) -> bool:
+        """Say whether the trained parts make sense beside the base: then `save` writes them."""
+
+    def base_dtype(self, fastest: DtypeName) -> DtypeName:
+        """Give the precision to load the base in, where the machine computes fastest in `fastest`."""
 
     def attach(self, loaded: LoadedModel, *, seed: int) -> torch.nn.Module:
-        """Give the model to train: the base with new float32 parameters that alone require gradients."""
+        """Give the model to train, whose float32 parameters that require gradients are the trained parts."""
 
     def save(self, tuned: torch.nn.Module, folder: Path) -> None:
-        """Write the trained parts as a folder of safetensors and JSON."""
+        """Write the trained parts as a folder of safetensors and JSON; only where `saves_adapter`."""
 
-    def merge(self, tuned: torch.nn.Module) -> torch.nn.Module:
-        """Give a model of the base's own shape and dtype with the trained parts folded in; `tuned` is used up."""
+    def merge(self, tuned: torch.nn.Module, *, dtype: DtypeName) -> torch.nn.Module:
+        """Give a model of the base's own shape in `dtype` with the trained parts in it; `tuned` is used up."""
