@@ -21,6 +21,8 @@ from gyropilot.store.tables import jobs as jobs_table
 
 Json = Any
 
+_INSERT = insert(events_table)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
@@ -84,8 +86,13 @@ def add(connection: Connection, job_id: str, kind: str, message: str, detail: Ma
     if sequence is None:
         raise LeaseLost(f"job {job_id} is gone")
     event = Event(job_id=job_id, sequence=sequence, at=clock.now(), kind=kind, message=message, detail=dict(detail))
-    connection.execute(insert(events_table).values(vars(event)))
+    put(connection, event)
     return event
+
+
+def put(connection: Connection, event: Event) -> None:
+    """Store an event whose sequence number its job bears already."""
+    connection.execute(_INSERT, vars(event))
 
 
 def _event(row: Row[Any]) -> Event:

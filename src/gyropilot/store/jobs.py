@@ -18,6 +18,7 @@ from gyropilot.names import folded, new_id
 from gyropilot.store import events, leases, pages
 from gyropilot.store import tags as tags_of
 from gyropilot.store.database import Database
+from gyropilot.store.events import Event
 from gyropilot.store.job_records import JobChanges, JobRecord, JobSummary, NewJob, read_record, read_summary
 from gyropilot.store.statuses import OPEN, Status, check_move, is_terminal
 from gyropilot.store.tables import jobs as jobs_table
@@ -37,6 +38,19 @@ __all__ = [
     "update",
 ]
 _SUMMARY_COLUMNS = [jobs_table.c[one.name] for one in fields(JobSummary)]
+# Made once: to put a statement together takes longer than to run it.
+_BY_NAME = sa.select(jobs_table).where(
+    jobs_table.c.account_id == sa.bindparam("account_id"),
+    jobs_table.c.region == sa.bindparam("region"),
+    jobs_table.c.folded_name == sa.bindparam("folded_name"),
+)
+_BY_NAME_FOR_UPDATE = _BY_NAME.with_for_update()
+_COUNT_OPEN = sa.select(sa.func.count()).where(
+    jobs_table.c.account_id == sa.bindparam("account_id"),
+    jobs_table.c.region == sa.bindparam("region"),
+    jobs_table.c.status.in_(OPEN),
+)
+_INSERT = sa.insert(jobs_table)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,8 +168,7 @@ def request_stop(db: Database, account_id: str, region: str, name: str) -> JobRe
     A job that is stopping or has ended stays as it is.
     """
     with db.write() as connection:
-        wanted = sa.select(jobs_table).where(_is(account_id, region, name))
-        row = connection.execute(wanted.with_for_update()).first()
+        row = connection.execute(_BY_NAME_FOR_UPDATE, _named(account_id, region, name)).first()
         if row is None or row.status != "InProgress":
             return None if row is None else read_record(row)
         now = clock.now()
@@ -169,15 +182,11 @@ def request_stop(db: Database, account_id: str, region: str, name: str) -> JobRe
 
 
 def _row(connection: sa.Connection, account_id: str, region: str, name: str) -> sa.Row[Any] | None:
-    return connection.execute(sa.select(jobs_table).where(_is(account_id, region, name))).first()
+    return connection.execute(_BY_NAME, _named(account_id, region, name)).first()
 
 
-def _is(account_id: str, region: str, name: str) -> sa.ColumnElement[bool]:
-    return sa.and_(
-        jobs_table.c.account_id == account_id,
-        jobs_table.c.region == region,
-        jobs_table.c.folded_name == folded(name),
-    )
+def _named(account_id: str, region: str, name: str) -> dict[str, str]:
+    return {"account_id": account_id, "region": region, "folded_name": folded(name)}
 
 
 def _by_id(connection: sa.Connection, job_id: str) -> JobRecord:
@@ -185,9 +194,7 @@ def _by_id(connection: sa.Connection, job_id: str) -> JobRecord:
 
 
 def _check_open_jobs(connection: sa.Connection, job: NewJob, most_open: int) -> None:
-    column = jobs_table.c
-    mine = sa.and_(column.account_id == job.account_id, column.region == job.region, column.status.in_(OPEN))
-    count = connection.execute(sa.select(sa.func.count()).select_from(jobs_table).where(mine)).scalar_one()
+    count = connection.execute(_COUNT_OPEN, {"account_id": job.account_id, "region": job.region}).scalar_one()
     if count >= most_open:
         raise LimitExceeded(
             f"The account-level service limit 'Maximum number of concurrent AutoML jobs' is {most_open} Jobs, with "
@@ -202,11 +209,16 @@ def _insert(connection: sa.Connection, job: NewJob, tags: Mapping[str, str]) -> 
     values |= {"request": dict(job.request), "spec": dict(job.spec), "resolved": dict(job.resolved)}
     values |= {"id": new_id(), "folded_name": folded(job.name), "created_at": now, "modified_at": now}
     values |= {"status": "InProgress", "secondary_status": "Starting"}
-    values |= {"partial_failure_reasons": [], "artifacts": {}, "state": {}, "attempts": 0, "last_event": 0, "epoch": 0}
-    connection.execute(sa.insert(jobs_table).values(values))
+    values |= {"partial_failure_reasons": [], "artifacts": {}, "state": {}}
+    values |= {"attempts": 0, "lost_attempts": 0, "last_event": 1, "epoch": 0}
+    connection.execute(_INSERT, values)
     tags_of.add(connection, job.arn, tags)
-    events.add(connection, values["id"], "created", "Job created", {"principal": job.principal})
-    return _by_id(connection, values["id"])
+    detail = {"principal": job.principal}
+    created = Event(job_id=values["id"], sequence=1, at=now, kind="created", message="Job created", detail=detail)
+    events.put(connection, created)
+    unset: dict[str, Any] = {one.name: None for one in fields(JobRecord)}
+    known = {name: values[name] for name in unset.keys() & values.keys()}
+    return JobRecord(**(unset | known | {"partial_failure_reasons": ()}))
 
 
 def _filters(query: JobQuery) -> list[sa.ColumnElement[bool]]:
