@@ -10,6 +10,7 @@ Fixtures (tests/conftest.py makes them known everywhere):
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 import uuid
 import warnings
@@ -34,6 +35,9 @@ autovacuum = off
 max_connections = 200
 """
 
+_AT_OUR_END = 'cat; kill -QUIT "$(head -n 1 "$0/postmaster.pid")" 2>/dev/null; rm -rf "$0"'
+"""Waits for the end of its input, which is ours too if we are killed, and takes the server away."""
+
 
 class Server:
     """PostgreSQL 18 on a Unix socket; `stop` and `start` keep its data."""
@@ -45,8 +49,9 @@ class Server:
         self._server.ensure_pgdata_inited()
         with (self.folder / "postgresql.conf").open("a") as file:
             file.write(_CONFIGURATION)
-        self.start()
+        self._end = subprocess.Popen(["sh", "-c", _AT_OUR_END, self.folder], stdin=subprocess.PIPE)
         self._has_template = False
+        self.start()
 
     def start(self):
         self._server.ensure_postgres_running()
@@ -56,8 +61,8 @@ class Server:
         self._control("-m", mode, "-w", "stop")
 
     def remove(self):
-        self.stop("immediate")
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._end.stdin.close()
+        self._end.wait()
 
     def reload(self):
         """Have the server read its configuration again, as a changed pg_hba.conf."""
