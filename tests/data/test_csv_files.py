@@ -108,7 +108,7 @@ def test_only_the_first_file_may_have_a_header(rows_of):
         (b"input,output\na,\xf0\x9f\n", ["not UTF-8"]),
         ("input,output\na,b\n".encode("utf-16"), ["UTF-16 text"]),
         ("input,output\na,b\n".encode("utf-16-le"), ["first record", "NUL byte", "UTF-16"]),
-        ("input,output\na,b\n".encode("utf-32"), ["UTF-16 text"]),
+        ("input,output\na,b\n".encode("utf-32"), ["UTF-32 text"]),
         (b"input,input,output\na,b,c\n", ["column stands 2 times", "'input'"]),
         (b"input\na\n", ["'output' is missing"]),
         (b"input,output,id\na,b,1\n", ["not expected", "'id'"]),
@@ -163,12 +163,12 @@ def test_files_of_one_channel_must_agree(rows_of, second, third, told):
 
 
 def test_a_file_without_line_ends_costs_no_more_than_the_record_limit(tmp_path, rows_of):
-    with pytest.raises(InvalidData, match="longer than 16 MiB"):
+    with pytest.raises(InvalidData, match="longer than 4 MiB"):
         rows_of(b"input,output\n" + b"a" * (MAX_RECORD_BYTES + 100))
 
 
 def test_an_unclosed_quote_is_given_up_at_the_record_limit(rows_of):
-    with pytest.raises(InvalidData, match=r"row 2 \(lines 3-.*longer than 16 MiB.*quote"):
+    with pytest.raises(InvalidData, match=r"row 2 \(lines 3-.*longer than 4 MiB.*quote"):
         rows_of(b'input,output\na,b\n"c,d\n' + b"efgh,ijkl\n" * (MAX_RECORD_BYTES // 8))
 
 

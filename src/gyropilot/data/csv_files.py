@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from gyropilot.data import kinds
-from gyropilot.data.columns import column_faults
+from gyropilot.data import kinds, secrets
+from gyropilot.data.columns import column_faults, unlike
 from gyropilot.errors import Fault, InvalidData
 
-MAX_RECORD_BYTES = 16 * 2**20
+MAX_RECORD_BYTES = 4 * 2**20
 """Longest record, all its fields and lines together; also what an unterminated quote may cost."""
 
 _BOM = b"\xef\xbb\xbf"
@@ -27,6 +27,8 @@ _WORD = re.compile(r"[^\W\d][\w.-]{0,29}")
 """What the name of a column looks like: a short word."""
 _MAX_RAGGED = 5
 """Ragged rows of a file that are named at once."""
+
+_SHOWN_FIELDS, _SHOWN_CHARACTERS = 12, 80
 
 Header = Literal["present", "absent"]
 
@@ -182,7 +184,7 @@ class _Reader:
     def _ragged(self, fields: list[str], columns: Sequence[str]) -> Fault:
         return Fault(
             where=self._place(),
-            found=fields,
+            found=_shown(fields),
             problem=f"has {len(fields)} fields where the header has {len(columns)}",
             fix=(
                 "enclose fields that hold a comma in double quotes"
@@ -252,16 +254,16 @@ def _header_faults(fields: list[str], wanted: Sequence[str], uri: str, *, is_fir
             return [
                 Fault(
                     where=where,
-                    found=fields[0],
+                    found=_shown(fields)[0],
                     problem=f"is one column; the fields look separated by {separator.group()!r}",
                     fix="separate fields by commas",
                 )
             ]
-    if is_first and not _names_a_column(fields, wanted):
+    if is_first and not _names_a_column(fields, wanted) and not any(unlike(field, wanted) for field in fields):
         return [
             Fault(
                 where=where,
-                found=fields,
+                found=_shown(fields),
                 problem=f"the first line does not name the columns {' and '.join(wanted)}",
                 fix=_naming_mend(fields, wanted),
             )
@@ -273,13 +275,18 @@ def _naming_mend(fields: Sequence[str], wanted: Sequence[str]) -> str:
     line = f"begin the file with the line {','.join(wanted)}"
     if not _looks_like_header(fields, wanted):
         return line
-    names, new = (", ".join(map(repr, one)) for one in (fields, wanted))
+    names, new = (", ".join(map(repr, _shown(one))) for one in (fields, wanted))
     return f"rename the columns {names} to {new}; or, if this line is data already, {line}"
 
 
 def _looks_like_header(fields: Sequence[str], wanted: Sequence[str]) -> bool:
     words = {field.strip().casefold() for field in fields}
     return len(words) == len(fields) == len(wanted) and all(_WORD.fullmatch(word) for word in words)
+
+
+def _shown(fields: Sequence[str]) -> list[str]:
+    """Give what of a record a message may show: the beginning, and no secret."""
+    return [secrets.masked(field[:_SHOWN_CHARACTERS]) for field in fields[:_SHOWN_FIELDS]]
 
 
 def _chain(first: list[str], rest: Iterator[list[str]]) -> Iterator[list[str]]:

@@ -19,6 +19,16 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"SQLite format 3", "an SQLite database"),
     (b"\x80\x04\x95", "a Python pickle"),
     (b"\x80\x05\x95", "a Python pickle"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x04\x22\x4d\x18", "LZ4-compressed data"),
+    (b"\x1f\x9d", "data compressed by compress"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"\x7fELF", "a program"),
+    (b"GGUF", "a GGUF model"),
+    (b"\xff\xfe\x00\x00", "UTF-32 text (little-endian byte order mark)"),
+    (b"\x00\x00\xfe\xff", "UTF-32 text (big-endian byte order mark)"),
     (b"\xff\xfe", "UTF-16 text (little-endian byte order mark)"),
     (b"\xfe\xff", "UTF-16 text (big-endian byte order mark)"),
 )
@@ -35,7 +45,8 @@ _TEXT_STARTS: tuple[tuple[bytes, str], ...] = (
 )
 
 MAGIC_BYTES = 16
-TEXT_START_BYTES = 256
+TEXT_START_BYTES = 512
+_TAR = slice(257, 262)
 
 
 def binary_kind(start: bytes) -> str | None:
@@ -43,7 +54,7 @@ def binary_kind(start: bytes) -> str | None:
     for magic, words in _MAGIC:
         if start.startswith(magic):
             return words
-    return None
+    return "a tar archive" if start[_TAR] == b"ustar" else None
 
 
 def text_kind(start: bytes) -> str | None:

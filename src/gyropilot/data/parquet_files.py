@@ -2,7 +2,8 @@
 
 Arrow turns the footer's ARROW:schema entry into types, and a registered extension type may run code when it is made.
 So the footer is parsed from a copy in which that entry has another key, its content is searched for extensions, and the
-file is then opened with the metadata of that copy: Arrow never sees the entry.
+file is then opened with the metadata of that copy: Arrow never sees the entry. The footer's structs are counted before
+Arrow makes objects of them, and pages measured before it unpacks them: what is read stays small whatever they claim.
 """
 
 from __future__ import annotations
@@ -13,17 +14,24 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from gyropilot.data import kinds
+from gyropilot.data import kinds, parquet_pages, thrift
 from gyropilot.data.columns import column_faults
 from gyropilot.errors import Fault, InvalidData
 
-MAX_FOOTER_BYTES = 64 * 2**20
+MAX_FOOTER_BYTES = 16 * 2**20
+MAX_FOOTER_STRUCTS = 200_000
+"""Columns times row groups, and some more."""
 MAX_ROW_GROUP_BYTES = 4 * 2**30
 """Decoded size that one row group may claim."""
-MAX_VALUE_BYTES = 16 * 2**20
+MAX_VALUE_BYTES = 4 * 2**20
+MAX_RATIO = 1000
+"""How many times its size a file's text may have, beyond the first MAX_UNPACKED_BYTES."""
+MAX_UNPACKED_BYTES = 64 * 2**20
 Arrow = Any
 """A value of pyarrow's, which ships no types."""
-_BATCH_ROWS = 64
+_BATCH_ROWS = 256
+_BATCH_BYTES = 32 * 2**20
+"""Most that the values of a batch may take: of a dictionary each row may name the longest entry."""
 _MAGIC = b"PAR1"
 _SCHEMA_KEY = b"ARROW:schema"
 _HIDDEN_KEY = b"HIDDEN:schem"
@@ -41,15 +49,22 @@ def parquet_records(path: Path, uri: str, *, wanted: Sequence[str]) -> Iterator[
 
     metadata = _read_metadata(path, uri)
     _check_columns(metadata, wanted, uri)
-    _check_counts(metadata, path.stat().st_size, uri)
-    row = 0
+    size = path.stat().st_size
+    _check_counts(metadata, size, uri)
+    largest = _largest_page(metadata, wanted, path, uri)
+    most_text = max(MAX_UNPACKED_BYTES, MAX_RATIO * size)
+    row = text = 0
     try:
         with parquet.ParquetFile(
             path, metadata=metadata, pre_buffer=False, buffer_size=2**20, page_checksum_verification=True
         ) as file:
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(wanted), use_threads=False):
+            rows_at_once = max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, largest)))
+            for batch in file.iter_batches(batch_size=rows_at_once, columns=list(wanted), use_threads=False):
                 for values in _rows_of(batch, wanted, uri, row):
                     row += 1
+                    text += sum(len(value) for value in values if value)
+                    if text > most_text:
+                        raise _bomb(uri, row, text, size)
                     yield row, values
     except (pyarrow.ArrowException, OSError, MemoryError) as error:
         raise InvalidData(
@@ -66,11 +81,28 @@ def parquet_records(path: Path, uri: str, *, wanted: Sequence[str]) -> Iterator[
         )
 
 
+def _bomb(uri: str, row: int, text: int, size: int) -> InvalidData:
+    return InvalidData(
+        where=f"{uri}: row {row}",
+        found=f"{text} characters by this row, of {size} bytes",
+        problem=f"unpacks to more than {MAX_RATIO} times its size",
+        fix="write the rows that are meant",
+    )
+
+
 def _read_metadata(path: Path, uri: str) -> Arrow:
     import pyarrow
     from pyarrow import parquet
 
     footer = _footer(path, uri)
+    try:
+        thrift.count_structs(footer, at_most=MAX_FOOTER_STRUCTS)
+    except thrift.TooMany as error:
+        raise InvalidData(
+            where=f"{uri}: footer", problem=f"describes {error}", fix="write fewer columns or larger row groups"
+        ) from error
+    except thrift.NotThrift as error:
+        raise InvalidData(where=f"{uri}: footer", problem=f"is damaged: {error}", fix="write the file anew") from error
     hidden = footer.replace(_SCHEMA_KEY, _HIDDEN_KEY)
     alone = _MAGIC + hidden + struct.pack("<I", len(hidden)) + _MAGIC
     try:
@@ -180,9 +212,7 @@ def _check_counts(metadata: Arrow, size: int, uri: str) -> None:
             )
         for number in range(group.num_columns) if group.num_rows else ():
             column = group.column(number)
-            start = column.data_page_offset
-            if column.has_dictionary_page and column.dictionary_page_offset:
-                start = min(start, column.dictionary_page_offset)
+            start = _start(column)
             if (
                 column.num_values != group.num_rows
                 or start < len(_MAGIC)
@@ -202,6 +232,28 @@ def _check_counts(metadata: Arrow, size: int, uri: str) -> None:
             problem=f"counts other rows than its row groups, which have {rows}",
             fix="write the file anew",
         )
+
+
+def _start(column: Arrow) -> int:
+    """Give the byte at which a column chunk begins."""
+    start = int(column.data_page_offset)
+    if column.has_dictionary_page and column.dictionary_page_offset:
+        start = min(start, int(column.dictionary_page_offset))
+    return start
+
+
+def _largest_page(metadata: Arrow, wanted: Sequence[str], path: Path, uri: str) -> int:
+    largest = 0
+    for index in range(metadata.num_row_groups):
+        group = metadata.row_group(index)
+        for number in range(group.num_columns) if group.num_rows else ():
+            column = group.column(number)
+            if column.path_in_schema in wanted:
+                where = f"{uri}: row group {index}: column {column.path_in_schema!r}"
+                start = _start(column)
+                end = start + column.total_compressed_size
+                largest = max(largest, parquet_pages.largest_page(path, where, start=start, end=end))
+    return largest
 
 
 def _rows_of(batch: Arrow, wanted: Sequence[str], uri: str, before: int) -> Iterator[list[str | None]]:
