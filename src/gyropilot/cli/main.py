@@ -19,10 +19,12 @@ SUMMARIES = {
     "api": "Start a process that answers calls, beside others on PostgreSQL.",
     "worker": "Start a process that works on jobs, beside others on PostgreSQL.",
     "env": "Print the exports that point AWS clients at the running service.",
-    "jobs": "List, show, watch, create and stop jobs.",
+    "jobs": "Create, list, show, watch and stop jobs; fetch what they made.",
     "keys": "Make, list and revoke access keys.",
     "roles": "Make, list, show and remove the roles of jobs.",
-    "models": "List, show, pull, add and remove base models.",
+    "models": "List, show, pull, add and remove base models; let small ones stand in for big ones.",
+    "doctor": "Check this machine and home, and say what to mend.",
+    "completion": "Print the script by which a shell completes commands.",
 }
 """What `gyropilot --help` says of each command; here, so that help imports none of them."""
 

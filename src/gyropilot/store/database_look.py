@@ -1,0 +1,104 @@
+"""Looks at the database without changing it, beside whoever uses it; called by `gyropilot doctor`."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import Connection, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from gyropilot.errors import GyropilotError
+from gyropilot.store import postgresql, tables
+
+Depth = Literal["shallow", "deep"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseState:
+    """What a look found."""
+
+    kind: Literal["SQLite", "PostgreSQL"]
+    about: str = ""
+    """Version, mode, revision of the schema."""
+    trouble: str = ""
+    """Why it cannot be used; empty where it can."""
+    danger: str = ""
+    """What may lose acknowledged work; empty where nothing does."""
+
+
+def look(url: str, depth: Depth) -> DatabaseState:
+    """Give the state of the database at a URL; `deep` reads the whole of an SQLite file."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return DatabaseState(kind="PostgreSQL", trouble="setting database_url is no URL")
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(Path(str(parsed.database)), depth)
+    return _postgresql(url)
+
+
+def _sqlite(path: Path, depth: Depth) -> DatabaseState:
+    if not path.exists():
+        return DatabaseState(kind="SQLite", about="not made yet; the first start makes it")
+    try:
+        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)
+        try:
+            mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+            revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+            said = connection.execute("PRAGMA integrity_check(1)").fetchone()[0] if depth == "deep" else "ok"
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return DatabaseState(kind="SQLite", trouble=f"{path} cannot be read: {error}")
+    if said != "ok":
+        return DatabaseState(kind="SQLite", trouble=f"{path} is damaged: {said}")
+    return DatabaseState(
+        kind="SQLite",
+        about=f"SQLite {sqlite3.sqlite_version}, journal mode {mode}, schema {_schema(revision)}",
+        trouble=_schema_trouble(revision),
+        danger="" if mode == "wal" else f"the journal mode is {mode}, not wal",
+    )
+
+
+def _postgresql(url: str) -> DatabaseState:
+    parsed = make_url(url)
+    try:
+        engine = postgresql.make_engine(parsed)
+    except GyropilotError as error:
+        return DatabaseState(kind="PostgreSQL", trouble=str(error))
+    try:
+        with engine.connect() as connection:
+            return _postgresql_state(connection)
+    except GyropilotError as error:
+        return DatabaseState(kind="PostgreSQL", trouble=str(error))
+    except DBAPIError as error:
+        return DatabaseState(kind="PostgreSQL", trouble=str(postgresql.opening_error(parsed, error)))
+    finally:
+        engine.dispose()
+
+
+def _postgresql_state(connection: Connection) -> DatabaseState:
+    asked = "SELECT current_setting('server_version'), current_setting('fsync'), current_setting('full_page_writes')"
+    version, fsync, pages = connection.execute(text(asked)).one()
+    has_schema = inspect(connection).has_table("alembic_version")
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if has_schema else None
+    schema = f"schema {_schema(str(found))}" if found else "no schema yet; the first start makes it"
+    return DatabaseState(
+        kind="PostgreSQL",
+        about=f"PostgreSQL {version}, {schema}",
+        trouble=_schema_trouble(str(found)) if found else "",
+        danger="" if (fsync, pages) == ("on", "on") else "the server runs without fsync or full_page_writes",
+    )
+
+
+def _schema(revision: str) -> str:
+    return revision if revision >= tables.HEAD else f"{revision}, brought up to {tables.HEAD} at the next start"
+
+
+def _schema_trouble(revision: str) -> str:
+    if revision <= tables.HEAD:
+        return ""
+    return f"its schema {revision} is newer than this program's {tables.HEAD}; use the program that made it"
