@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gyropilot import clock, errors
-from gyropilot.engine import memory, messages, network
+from gyropilot.engine import memory, messages, network, trouble
 
 Json = Any
 _PROGRESS_SECONDS = 0.2
@@ -227,6 +227,9 @@ def _failure(error: BaseException, memory_bytes: int) -> dict[str, Json]:
     if isinstance(error, errors.GyropilotError):
         message = messages.shortened(str(error), messages.LONGEST_REASON)
         return {"error": _family_name(error), "message": message, "is_out_of_memory": False}
+    if trouble.may_pass(error):
+        message = messages.shortened(trouble.told(error), messages.LONGEST_REASON)
+        return {"error": "Unavailable", "message": message, "is_out_of_memory": False}
     message = f"an unexpected {type(error).__name__} ended the run; the job's log has the whole of it"
     return {"error": "InternalFailure", "message": messages.shortened(message, 300), "is_out_of_memory": False}
 

@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 from gyropilot import settings
-from gyropilot.engine import cgroups, sandbox
+from gyropilot.engine import cgroups, sandbox, trouble
 from gyropilot.engine.cgroups import Group
 from gyropilot.engine.engine import Json, Task
 from gyropilot.engine.local_run import LocalRun
@@ -54,7 +54,8 @@ class LocalProcessEngine:
 
         Raises:
             NotAllowed: the function is none that a child may run.
-            LimitExceeded: the machine cannot start another process, or not this interpreter.
+            LimitExceeded: the machine cannot start this interpreter.
+            OSError: the machine has no room for it just now.
         """
         if not _FUNCTION.fullmatch(task.function) or not task.function.startswith(self.allowed_prefixes):
             raise NotAllowed(f"{task.function} is not a function that may run in a child")
@@ -170,6 +171,8 @@ def _started(
             pass_fds=descriptors,
         )
     except OSError as error:
+        if trouble.may_pass(error):
+            raise
         raise LimitExceeded(f"cannot start a child process with {task.python}: {error}") from error
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from gyropilot.errors import LeaseLost
 from gyropilot.names import new_id
@@ -80,6 +80,12 @@ def release(db: Database, lease: Lease, *, not_for_seconds: float = 0.0) -> None
         write_guarded(connection, lease, _NO_LEASE | {"lease_until": until})
 
 
+def is_held(db: Database, lease: Lease) -> bool:
+    """Say whether the lease holds at this moment."""
+    with db.read() as connection:
+        return connection.execute(select(jobs_table.c.id).where(holds(lease))).first() is not None
+
+
 def give_up(db: Database, lease: Lease) -> None:
     """Give the job back as one whose worker was lost, though it lives: it could not even fail the job.
 
@@ -142,12 +148,13 @@ def _count_losses(connection: Connection, now: int, which: ColumnElement[bool]) 
     held = select(jobs_table.c.id, jobs_table.c.lost_attempts).where(which, jobs_table.c.lease_token.is_not(None))
     rows = connection.execute(held.with_for_update()).all()
     for row in rows:
-        connection.execute(update(jobs_table).where(jobs_table.c.id == row.id).values(_lost(row, now)))
+        connection.execute(
+            update(jobs_table).where(jobs_table.c.id == row.id).values(_lost(row.lost_attempts + 1, now))
+        )
     return len(rows)
 
 
-def _lost(row: Row[Any], now: int) -> dict[str, Any]:
-    lost = row.lost_attempts + 1
+def _lost(lost: int, now: int) -> dict[str, Any]:
     wait = min(_LONGEST_WAIT_SECONDS, 2.0 ** (lost - 1)) if lost > 1 else 0.0
     return _NO_LEASE | {"lost_attempts": lost, "lease_until": now + _micros(wait) if wait else None}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from gyropilot.problems.contract import Problem, Search, Spec, TrainTask
 from gyropilot.worker import outcomes, publishing
 from gyropilot.worker.children import Call, Children
 from gyropilot.worker.job_book import JobBook
+from gyropilot.worker.time_used import JOB
 from gyropilot.worker.watching import Signals
 
 Json = Any
@@ -59,7 +59,7 @@ class CandidateRuns:
     def job_seconds_left(self) -> float | None:
         """Give how long the job may still take; None: no bound."""
         limit = self._spec.limits.seconds_per_job
-        return None if limit is None else limit - _seconds_since(self._book.job.started_at or clock.now())
+        return None if limit is None else limit - self._book.used.seconds(JOB)
 
     def _train(self, proposal: Mapping[str, Json], profile: Mapping[str, Json]) -> str:
         """Train one candidate, unless that is done, and store it; give why it failed, or an empty text."""
@@ -69,28 +69,32 @@ class CandidateRuns:
             return record.failure_reason or ""
         record = record or outcomes.in_progress(self._book.job, name, clock.now())
         self._book.put_candidate(record)
-        started_at, output = record.created_at, self._folder / "output" / name
+        self._book.got_further(name, 0)
+        self._book.used.begin(name)
+        output = self._folder / "output" / name
         ending = self._children.run(
-            self._problem.train, lambda: self._call(proposal, started_at, profile, output), on_stop="ask"
+            self._problem.train, lambda: self._call(proposal, profile, output), what=name, on_stop="ask"
         )
         if ending.outcome != "result":
             reason = failure_reason(ending)
             status: Literal["Failed", "Stopped"] = "Stopped" if self._signals.stop_requested.is_set() else "Failed"
             self._book.put_candidate(outcomes.ended_without_model(record, status, reason))
+            self._book.used.forget(name)
             return reason
+        if self._was_ended_by_job_limit(name, ending.result):
+            self._book.note("ended_by_job_limit", name)
         self._publish(name, output, ending.result)
         self._book.put_candidate(outcomes.completed(record, self._book.job, ending.result, self._uri))
+        self._book.used.forget(name)
         return ""
 
-    def _call(
-        self, proposal: Mapping[str, Json], started_at: datetime, profile: Mapping[str, Json], output: Path
-    ) -> Call:
+    def _call(self, proposal: Mapping[str, Json], profile: Mapping[str, Json], output: Path) -> Call:
         settings = self._house.settings
         checkpoints = self._folder / "checkpoints" / proposal["name"]
         checkpoints.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir(parents=True)
-        seconds_left = self._candidate_seconds_left(started_at)
+        seconds_left = self._candidate_seconds_left(proposal["name"])
         task = TrainTask(
             job_name=self._book.job.name,
             spec=self._book.job.spec,
@@ -114,25 +118,25 @@ class CandidateRuns:
         # Noted first: the write proves that the lease holds, and tells a later run what may have been put.
         self._book.note("put", sorted({*(self._book.noted("put") or []), *publishing.names_in(output)}))
         objects = roles.objects_of_job(self._house, self._book.job.request["RoleArn"])
-        digests = publishing.publish(objects, output, self._uri)
+        digests = publishing.publish(objects, output, self._uri, before_each=self._book.check_lease)
         self._book.note("published", {**(self._book.noted("published") or {}), **digests})
         self._book.note("results", {**(self._book.noted("results") or {}), name: result})
 
     def _job_time_is_up(self, name: str) -> bool:
         """Say whether the job's bound, rather than the candidate's own, ended the candidate or is reached by now."""
-        left, record = self.job_seconds_left(), self._book.candidate(name)
-        if left is None or record is None:
-            return False
-        result = (self._book.noted("results") or {}).get(name, {})
-        own = self._own_seconds_left(record.created_at)
-        return left <= 0 or (result.get("ended_by") == "time limit" and (own is None or left <= own))
+        left = self.job_seconds_left()
+        return left is not None and (left <= 0 or self._book.noted("ended_by_job_limit") == name)
 
-    def _own_seconds_left(self, started_at: datetime) -> float | None:
+    def _was_ended_by_job_limit(self, name: str, result: Json) -> bool:
+        left, own = self.job_seconds_left(), self._own_seconds_left(name)
+        return result["ended_by"] == "time limit" and left is not None and (own is None or left <= own)
+
+    def _own_seconds_left(self, name: str) -> float | None:
         limit = self._spec.limits.seconds_per_candidate
-        return None if limit is None else limit - _seconds_since(started_at)
+        return None if limit is None else limit - self._book.used.seconds(name)
 
-    def _candidate_seconds_left(self, started_at: datetime) -> float | None:
-        bounds = [one for one in (self._own_seconds_left(started_at), self.job_seconds_left()) if one is not None]
+    def _candidate_seconds_left(self, name: str) -> float | None:
+        bounds = [one for one in (self._own_seconds_left(name), self.job_seconds_left()) if one is not None]
         return max(0.0, min(bounds)) if bounds else None
 
 
@@ -141,7 +145,3 @@ def failure_reason(ending: Ending) -> str:
     if ending.error == "InternalFailure":
         return f"InternalFailure: an error of this service ended training ({ending.message}); see the job's log."
     return ending.message
-
-
-def _seconds_since(moment: datetime) -> float:
-    return (clock.now() - moment).total_seconds()

@@ -34,6 +34,10 @@ class Call:
     """None: no bound."""
 
 
+class Trouble(Exception):
+    """A step failed for want of what may be there again soon: space, the object store."""
+
+
 class Children:
     """The children of one job, one at a time."""
 
@@ -53,20 +57,25 @@ class Children:
         self._engine, self._book, self._signals = engine, book, signals
         self._scratch, self._log = scratch, log
 
-    def run(self, function: str, make_call: Callable[[], Call], *, on_stop: OnStop) -> Ending:
-        """Give the ending of `function`: its result, or a failure; never `died`.
+    def run(self, function: str, make_call: Callable[[], Call], *, what: str, on_stop: OnStop) -> Ending:
+        """Give the ending of `function`, which works on `what`: its result, or a failure; never `died`.
 
         `make_call` is asked anew for each child, since the time that is left has become less.
+
+        Raises:
+            Trouble: the child met what may pass, such as a full disk.
         """
         deaths, furthest = 0, -1.0
         self._tell_bounds()
         while True:
-            relay = _Relay(self._book, furthest)
+            relay = _Relay(self._book, furthest, what)
             call = make_call()
             run = self._engine.start(self._task(function, call.arguments))
             ending = watching.follow(
                 run, signals=self._signals, seconds_left=call.seconds_left, relay=relay, on_stop=on_stop
             )
+            if ending.error == "Unavailable":
+                raise Trouble(ending.message)
             if ending.outcome != "died":
                 return ending
             deaths = 1 if relay.furthest > furthest else deaths + 1
@@ -100,9 +109,9 @@ class Children:
 class _Relay:
     """Writes what a child says into the job's book and remembers how far training got."""
 
-    def __init__(self, book: JobBook, furthest: float) -> None:
+    def __init__(self, book: JobBook, furthest: float, what: str) -> None:
         self.furthest = furthest
-        self._book = book
+        self._book, self._what = book, what
 
     def __call__(self, message: Message) -> None:
         body = message.body
@@ -112,3 +121,7 @@ class _Relay:
             if body["phase"] == "training":
                 self.furthest = max(self.furthest, float(body["done"]))
             self._book.progress(body)
+            if "saved" in body["values"]:
+                self._book.got_further(f"saved in {self._what}", body["values"]["saved"])
+        else:
+            self._book.heartbeat()

@@ -8,6 +8,7 @@ end             the manifest, the best candidate, the last status
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 from gyropilot import clock
 from gyropilot.control import roles
 from gyropilot.control.house import House
+from gyropilot.engine import trouble
 from gyropilot.engine.engine import Engine
 from gyropilot.errors import GyropilotError, LeaseLost, TrainingFailed, Unavailable
 from gyropilot.problems import catalog, tasks
@@ -28,7 +30,7 @@ from gyropilot.store.role_objects import RoleObjects
 from gyropilot.store.statuses import Status
 from gyropilot.worker import publishing, ranking, scratch, staging
 from gyropilot.worker.candidate_runs import CandidateRuns, EndedBy, failure_reason
-from gyropilot.worker.children import Call, Children, Share
+from gyropilot.worker.children import Call, Children, Share, Trouble
 from gyropilot.worker.job_book import JobBook
 from gyropilot.worker.lease_keeper import LeaseKeeper
 from gyropilot.worker.patience import Patience
@@ -38,7 +40,8 @@ Json = Any
 logger = logging.getLogger(__name__)
 
 TROUBLES_ALLOWED = 3
-TROUBLE_SECONDS = 2.0
+TROUBLE_SECONDS = 5.0
+"""How long a job waits after its first trouble; after each that follows four times as long."""
 
 
 class Stopped(Exception):
@@ -51,40 +54,44 @@ class JobRun:
     def __init__(
         self, house: House, engine: Engine, lease: Lease, job: JobRecord, share: Share, going_down: threading.Event
     ) -> None:
-        self._house, self._going_down = house, going_down
+        self._house = house
         self._problem = catalog.named(job.problem, house.problems)
         self._scratch = house.settings.scratch
         self._folder = scratch.take(self._scratch, job.id, lease.epoch)
         self._uri = publishing.output_uri(job.request)
         self._keeper = LeaseKeeper(house.db, lease, ttl_seconds=house.settings.lease_seconds)
-        self._book = JobBook(house.db, lease, job, Patience(self._keeper.lost, going_down))
+        self._log = JobLog(house.settings.logs / job.id, most_bytes=house.settings.log_mib_per_job * 2**20)
+        self._book = JobBook(house.db, lease, job, Patience(self._keeper.lost, going_down), self._log)
         signals = Signals(
             lease_lost=self._keeper.lost, stop_requested=self._keeper.stop_requested, going_down=going_down
         )
-        log = JobLog(house.settings.logs / job.id, most_bytes=house.settings.log_mib_per_job * 2**20)
         self._children = Children(
             engine,
             self._book,
             signals,
             share,
             scratch=self._folder / "child",
-            log=log,
+            log=self._log,
             deaths_allowed=house.settings.job_attempts,
         )
         self._candidates = CandidateRuns(house, self._book, self._children, signals, self._problem, self._folder)
 
-    def run(self) -> None:
-        """Walk the phases; every way out leaves the job either ended or free to be claimed again."""
-        with self._keeper:
+    def run(self) -> float:
+        """Walk the phases; every way out leaves the job either ended or free to be claimed again.
+
+        Gives how many seconds it should not be claimed for.
+        """
+        with self._keeper, contextlib.closing(self._log):
             try:
                 self._walk_to_an_end()
             except LeaseLost:
                 logger.warning("job %s: lease lost, leaving it", self._book.job.name)
-                return
-            except HandedBack:
-                logger.info("job %s: handed back", self._book.job.name)
-                return
+                return 0.0
+            except HandedBack as leaving:
+                logger.info("job %s: handed back: %s", self._book.job.name, leaving)
+                return leaving.not_for_seconds
         scratch.wipe(self._scratch, self._book.job.id)
+        return 0.0
 
     def _walk_to_an_end(self) -> None:
         try:
@@ -96,17 +103,20 @@ class JobRun:
             self._book.event("stopped", "The job was stopped before there was a model to keep.")
             self._book.write(JobChanges(status="Stopped"))
         except Unavailable as error:
-            logger.warning("job %s: %s It will be claimed again.", self._book.job.name, error)
-            raise HandedBack("the database is away") from error
+            raise HandedBack(f"the database is away: {error}") from error
+        except Trouble as error:
+            self._try_again_or_fail(str(error))
         except GyropilotError as error:
             self._fail(str(error))
-        except OSError as error:
-            self._try_again_or_fail(error)
-        except Exception:
+        except Exception as error:
+            if trouble.may_pass(error):
+                self._try_again_or_fail(trouble.told(error))
+                return
             logger.exception("job %s: internal failure", self._book.job.name)
             self._fail("InternalFailure: an error of this service ended the job; the service's log has the details.")
 
     def _walk(self) -> None:
+        self._refuse_if_lost_too_often()
         if self._book.job.stop_requested_at is not None:
             self._keeper.stop_requested.set()
         self._start()
@@ -119,6 +129,23 @@ class JobRun:
         search = self._problem.open_search(self._problem.read_spec(self._book.job.spec), profile)
         self._book.enter(self._problem.train_status)
         self._end(self._candidates.train_all(search, profile))
+
+    def _refuse_if_lost_too_often(self) -> None:
+        lost, allowed = self._book.job.lost_attempts, self._house.settings.job_attempts
+        if not lost:
+            return
+        place = self._book.place()
+        self._book.event(
+            "lost",
+            f"The service died while it worked on this job ({place}); {lost} times in a row, {allowed} end the job.",
+            {"lost_attempts": lost},
+        )
+        if lost >= allowed:
+            raise TrainingFailed(
+                f"The service died {lost} times in a row while it worked on this job without getting further, last in"
+                f" {place}. The service's log, or the kernel's if memory ran out, says why; create the job again once"
+                " that is mended."
+            )
 
     def _start(self) -> None:
         if self._book.noted("inputs") is not None:
@@ -151,6 +178,7 @@ class JobRun:
         ending = self._children.run(
             self._problem.profile,
             lambda: Call(arguments=arguments, seconds_left=self._candidates.job_seconds_left()),
+            what="profile",
             on_stop="kill",
         )
         self._leave_if_stopped()
@@ -183,17 +211,17 @@ class JobRun:
         if self._keeper.stop_requested.is_set():
             raise Stopped
 
-    def _try_again_or_fail(self, error: OSError) -> None:
+    def _try_again_or_fail(self, what: str) -> None:
         """Hand the job back, its work kept, for the disk or the object store may be there again soon; not for ever."""
         troubles = (self._book.noted("troubles") or 0) + 1
-        logger.warning("job %s: trouble %d: %s", self._book.job.name, troubles, error)
+        logger.warning("job %s: trouble %d: %s", self._book.job.name, troubles, what)
         if troubles >= TROUBLES_ALLOWED:
-            self._fail(f"The machine or its object store failed {troubles} times, last with: {error}")
+            self._fail(f"The job was tried {troubles} times and did not get further: {what}.")
             return
+        wait = TROUBLE_SECONDS * 4 ** (troubles - 1)
         self._book.note("troubles", troubles)
-        self._book.event("trouble", f"{error}; the job is tried again", {"troubles": troubles})
-        self._going_down.wait(TROUBLE_SECONDS * 2**troubles)
-        raise HandedBack("trouble with the machine")
+        self._book.event("trouble", f"{what}; the job is tried again in {wait:.0f} s", {"troubles": troubles})
+        raise HandedBack(what, not_for_seconds=wait)
 
     def _fail(self, reason: str) -> None:
         try:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
-from gyropilot import names
+from gyropilot import clock, names
 from gyropilot.control.house import House
 from gyropilot.engine.engine import Engine
 from gyropilot.errors import LeaseLost, Unavailable
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.25
 _AWAY_SECONDS = 1.0
-_BROKEN_SECONDS = 5.0
+_LET_GO_SECONDS = 3.0
 
 
 class Worker:
@@ -49,6 +50,10 @@ class Worker:
             thread.join()
 
     def _run(self) -> None:
+        try:
+            self._engine.clear_leftovers()
+        except Exception:
+            logger.exception("what a killed service left could not be cleared")
         is_away = False
         while not self._going_down.wait(_AWAY_SECONDS if is_away else _POLL_SECONDS):
             self._running = {job_id: thread for job_id, thread in self._running.items() if thread.is_alive()}
@@ -81,16 +86,40 @@ class Worker:
         at_once = self._house.settings.jobs_at_once
         share = Share(cores=max(1, self._engine.cores // at_once), memory_bytes=self._engine.memory_bytes // at_once)
         try:
-            JobRun(self._house, self._engine, lease, job, share, self._going_down).run()
-        except Exception:
-            logger.exception("job %s: its run broke; it will be claimed again", job.name)
-            self._going_down.wait(_BROKEN_SECONDS)
-        try:
-            leases.release(self._house.db, lease)
-        except LeaseLost:
-            logger.info("job %s: lease already gone", job.name)
+            wait = JobRun(self._house, self._engine, lease, job, share, self._going_down).run()
         except Unavailable as error:
-            logger.warning("job %s: not handed back, it is free when its lease runs out: %s", job.name, error)
+            logger.warning("job %s: its run needs the database: %s", job.name, error)
+            wait = _AWAY_SECONDS
+        except Exception as error:
+            logger.exception("job %s: its run broke", job.name)
+            broken = type(error).__name__
+            self._let_go(job, lambda: self._give_up_or_fail(lease, job, broken))
+            return
+        self._let_go(job, lambda: leases.release(self._house.db, lease, not_for_seconds=wait))
+
+    def _give_up_or_fail(self, lease: Lease, job: JobRecord, broken: str) -> None:
+        """Count the job as lost; at the last loss allowed end it here, since its own way to fail does not work."""
+        if job.lost_attempts + 1 < self._house.settings.job_attempts:
+            leases.give_up(self._house.db, lease)
+            return
+        reason = f"InternalFailure: an error of this service ended the job ({broken}); its log has the details."
+        jobs.update(self._house.db, lease, jobs.JobChanges(status="Failed", failure_reason=reason))
+        leases.release(self._house.db, lease)
+
+    def _let_go(self, job: JobRecord, work: Callable[[], None]) -> None:
+        until = clock.monotonic() + _LET_GO_SECONDS
+        while True:
+            try:
+                work()
+                return
+            except LeaseLost:
+                logger.info("job %s: lease already gone", job.name)
+                return
+            except Unavailable as error:
+                if clock.monotonic() > until:
+                    logger.warning("job %s: not handed back, it is free when its lease ends: %s", job.name, error)
+                    return
+                clock.sleep(_POLL_SECONDS)
 
     def _has_ended(self, job_id: str) -> bool:
         job = jobs.get(self._house.db, job_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mimetypes
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,16 @@ def names_in(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in files)
 
 
-def publish(objects: Objects, folder: Path, uri: str) -> dict[str, Json]:
-    """Put every file of `folder` below `uri` and give sha256 and size by relative name."""
+def publish(objects: Objects, folder: Path, uri: str, *, before_each: Callable[[], None]) -> dict[str, Json]:
+    """Put every file of `folder` below `uri` and give sha256 and size by relative name.
+
+    `before_each` is called before each put and raises where the job is another's by now, whose files have these names.
+    """
     bucket, prefix = split_s3_uri(uri)
     digests = {}
     for name in names_in(folder):
         path = folder / name
+        before_each()
         objects.put_file(bucket, f"{prefix}/{name}", path, _content_type(name))
         digests[name] = {"sha256": sha256_of(path), "size_bytes": path.stat().st_size}
     return digests

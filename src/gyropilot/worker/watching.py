@@ -26,7 +26,11 @@ _MESSAGE_SECONDS = 0.25
 
 
 class HandedBack(Exception):
-    """The service is going down; the job stays for the next start."""
+    """The job goes back to the queue: the service goes down, or what failed may work later."""
+
+    def __init__(self, why: str, *, not_for_seconds: float = 0.0) -> None:
+        super().__init__(why)
+        self.not_for_seconds = not_for_seconds
 
 
 @dataclass(frozen=True, kw_only=True)

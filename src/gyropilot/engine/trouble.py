@@ -26,6 +26,8 @@ _PASSING = _SPACE | {
     errno.ETIMEDOUT,
     errno.EPIPE,
 }
+_SPACE_WORDS = f"(os error {errno.ENOSPC})"
+"""How a library written in Rust, as safetensors is, speaks of a full disk."""
 _NO_CONNECTION = ("ConnectionError", "EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "HTTPError")
 
 
@@ -36,7 +38,7 @@ def may_pass(error: BaseException) -> bool:
     if any(kind.__name__ in _NO_CONNECTION for kind in type(error).__mro__):  # botocore's, without importing it here
         return True
     if not isinstance(error, OSError):
-        return False
+        return _SPACE_WORDS in str(error)
     if error.errno is None:  # s3fs: what a store answers beyond the known is an OSError that bears no number
         return type(error) is OSError
     return error.errno in _PASSING
@@ -45,7 +47,7 @@ def may_pass(error: BaseException) -> bool:
 def told(error: BaseException) -> str:
     """Give what happened in words for the owner of a job."""
     cause = str(error) or type(error).__name__
-    if isinstance(error, OSError) and error.errno in _SPACE:
+    if _SPACE_WORDS in cause or (isinstance(error, OSError) and error.errno in _SPACE):
         return f"there is no space left on a disk of the service ({cause})"
     if isinstance(error, OSError) and error.errno is not None:
         return f"the machine or its object store failed ({cause})"
