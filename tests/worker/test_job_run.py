@@ -15,6 +15,7 @@ import mean_problem
 from gyropilot.control import automl_jobs
 from gyropilot.engine.local_process import LocalProcessEngine
 from gyropilot.store import jobs, leases
+from gyropilot.store.role_objects import RoleStores
 from gyropilot.worker import job_run, watching
 from gyropilot.worker.loop import Worker
 from mean_problem import MEAN
@@ -110,6 +111,17 @@ def test_a_failed_candidate_gives_its_reason_and_leaves_no_artifact(house, worke
     request = {"AutoMLJobName": "job"}
     listed = automl_jobs.list_candidates(house, houses.admin(house), houses.REGION, request)["Candidates"]
     assert [(one["CandidateStatus"], one["ObjectiveStatus"]) for one in listed] == [("Failed", "Failed")]
+
+
+def test_a_job_with_a_model_tells_why_other_candidates_failed(house, worker):
+    create(house, tags={"fault": "first candidate", "candidates": "2"})
+    job = ended(house)
+    assert (job["AutoMLJobStatus"], job["BestCandidate"]["CandidateName"]) == ("Completed", "mean-1")
+    (reason,) = job["PartialFailureReasons"]
+    assert reason["PartialFailureMessage"].startswith("Candidate mean-0: ")
+    assert "is the fault asked for" in reason["PartialFailureMessage"]
+    (summary,) = automl_jobs.list_jobs(house, houses.admin(house), houses.REGION, {})["AutoMLJobSummaries"]
+    assert summary["PartialFailureReasons"] == job["PartialFailureReasons"]
 
 
 def test_a_bug_reads_internal_failure_and_the_log_has_it_whole(house, worker):
@@ -249,7 +261,7 @@ class FullDisk:
 @pytest.mark.parametrize(("failures", "status"), [(2, "Completed"), (99, "Failed")])
 def test_a_full_disk_is_waited_for_but_not_for_ever(house, monkeypatch, failures, status):
     monkeypatch.setattr(job_run, "TROUBLE_SECONDS", 0.01)
-    house = replace(house, objects=FullDisk(house.objects, failures))
+    house = replace(house, role_stores=RoleStores(FullDisk(house.objects, failures), house.seal))
     worker = new_worker(house)
     worker.start()
     try:

@@ -53,7 +53,7 @@ def candidate(record: CandidateRecord) -> dict[str, Json]:
 
 
 def _summary_fields(record: JobRecord | JobSummary) -> dict[str, Json]:
-    partial = [{"PartialFailureMessage": reason[:1024]} for reason in record.partial_failure_reasons[:5]]
+    partial = [{"PartialFailureMessage": reason} for reason in record.partial_failure_reasons]
     fields = {
         "AutoMLJobName": record.name,
         "AutoMLJobArn": record.arn,

@@ -28,7 +28,7 @@ from gyropilot.store.jobs import JobChanges, JobRecord
 from gyropilot.store.leases import Lease
 from gyropilot.store.role_objects import RoleObjects
 from gyropilot.store.statuses import Status
-from gyropilot.worker import publishing, ranking, scratch, staging
+from gyropilot.worker import outcomes, publishing, ranking, scratch, staging
 from gyropilot.worker.candidate_runs import CandidateRuns, EndedBy, failure_reason
 from gyropilot.worker.children import Call, Children, Share, Trouble
 from gyropilot.worker.job_book import JobBook
@@ -200,7 +200,11 @@ class JobRun:
         artifacts |= {"output": self._uri, "manifest": f"{self._uri}/{publishing.MANIFEST}", "manifest_sha256": digest}
         status, secondary_status = _END_STATUSES[ended_by]
         changes = JobChanges(
-            status=status, secondary_status=secondary_status, best_candidate=best.name, artifacts=artifacts
+            status=status,
+            secondary_status=secondary_status,
+            best_candidate=best.name,
+            artifacts=artifacts,
+            partial_failure_reasons=outcomes.partial_failure_reasons(self._book.candidates()),
         )
         self._book.write(changes)
 

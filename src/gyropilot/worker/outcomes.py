@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from gyropilot.store.jobs import JobRecord
 Json = Any
 
 _ON_THE_WIRE = ("Explainability", "ModelInsights", "BacktestResults")
+_REASONS_AT_MOST = 5
 
 
 def in_progress(job: JobRecord, name: str, started_at: datetime) -> CandidateRecord:
@@ -59,6 +60,12 @@ def ended_without_model(record: CandidateRecord, status: Literal["Failed", "Stop
         ended_at=now,
         failure_reason=reason[:1024],
     )
+
+
+def partial_failure_reasons(records: Iterable[CandidateRecord]) -> tuple[str, ...]:
+    """Give why candidates of a job that has a model failed, the first five of them."""
+    failed = [one for one in records if one.status == "Failed"]
+    return tuple(f"Candidate {one.name}: {one.failure_reason}"[:1024] for one in failed[:_REASONS_AT_MOST])
 
 
 def _body(job: JobRecord, name: str, result: Mapping[str, Json], uri: str) -> dict[str, Json]:
