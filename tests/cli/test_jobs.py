@@ -86,7 +86,7 @@ def test_in_a_terminal_the_line_moves_and_ctrl_c_leaves_the_job_running(service)
     command = [services.SCRIPTS / "gyropilot", "jobs", "watch", "cli-tty", "--home", service.home]
     watching = subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, env=services.clean_environment())
     os.close(theirs)
-    seen = _read_until(ours, b"[#")
+    seen = _read_until(ours, b"tokens/s")
     assert b"\r\x1b[K" in seen
     watching.send_signal(signal.SIGINT)
     _, said = watching.communicate(timeout=20)

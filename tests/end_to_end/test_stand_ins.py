@@ -11,12 +11,12 @@ import services
 
 @pytest.fixture
 def stands_in(service):
-    made = []
+    made = set()
 
     def stand_in(name):
         ran = service.gyropilot("models", "stand-in", name, services.TINY)
         assert ran.returncode == 0, ran.stderr
-        made.append(name)
+        made.add(name)
 
     yield stand_in
     for name in made:
