@@ -2,7 +2,7 @@ import pytest
 
 import houses
 from gyropilot.control import automl_jobs
-from gyropilot.errors import AlreadyExists, InvalidRequest, NotFound
+from gyropilot.errors import AlreadyExists, InvalidRequest, LimitExceeded, NotFound
 from gyropilot.names import role_arn
 from gyropilot.store import roles, tags
 from gyropilot.store.roles import Role
@@ -143,3 +143,48 @@ def test_a_queued_job_stops_at_once_and_a_missing_one_is_not_found(house):
     for call in (automl_jobs.stop, automl_jobs.describe, automl_jobs.job_progress):
         with pytest.raises(NotFound, match="'other'"):
             call(house, houses.admin(house), houses.REGION, "other")
+
+
+def test_describe_echoes_what_was_sent_and_adds_no_defaults(house):
+    """Of the facts, those of the V2 call: what V1 fills in (ContentType, ChannelType, SecurityConfig) stays out."""
+    create(house, houses.mean_request("bare", OutputDataConfig={"S3OutputPath": "s3://data/out///"}))
+    bare = describe(house, "bare")
+    (channel,) = bare["AutoMLJobInputDataConfig"]
+    assert channel.keys() == {"DataSource"}
+    assert bare["OutputDataConfig"] == {"S3OutputPath": "s3://data/out///"}
+    assert not {"SecurityConfig", "DataSplitConfig", "AutoMLJobObjective", "ModelDeployConfig"} & bare.keys()
+    assert "CompletionCriteria" not in bare["AutoMLProblemTypeConfig"]["TabularJobConfig"]
+
+    full = houses.mean_request(
+        "full",
+        criteria={"MaxCandidates": 1, "MaxAutoMLJobRuntimeInSeconds": 60},
+        SecurityConfig={"EnableInterContainerTrafficEncryption": False},
+        DataSplitConfig={"ValidationFraction": 0.25},
+    )
+    full["AutoMLJobInputDataConfig"][0] |= {
+        "ChannelType": "training",
+        "ContentType": "text/csv;header=present",
+        "CompressionType": "None",
+    }
+    create(house, full)
+    described = describe(house, "full")
+    for name in set(full) - {"AutoMLJobName", "Tags"}:
+        assert described[name] == full[name], name
+    assert described["ResolvedAttributes"]["CompletionCriteria"] == {
+        "MaxCandidates": 1,
+        "MaxAutoMLJobRuntimeInSeconds": 60,
+    }
+
+
+def test_an_account_has_no_more_open_jobs_than_the_setting_says(tmp_path):
+    house = houses.build(tmp_path / "small", (MEAN,), open_jobs_per_account=2)
+    create(house, houses.mean_request("one"), invocation_id="call-1")
+    create(house, houses.mean_request("two"))
+    with pytest.raises(LimitExceeded, match=r"is 2 Jobs, with current utilization of 2 Jobs .* open_jobs_per_account"):
+        create(house, houses.mean_request("three"))
+    assert create(house, houses.mean_request("one"), invocation_id="call-1").endswith("/one")
+    with pytest.raises(AlreadyExists):
+        create(house, houses.mean_request("ONE"))
+    automl_jobs.stop(house, houses.admin(house), houses.REGION, "two")
+    create(house, houses.mean_request("three"))
+    house.db.close()
