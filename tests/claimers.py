@@ -22,7 +22,7 @@ from gyropilot.store.database import Database
 
 LEASE_SECONDS = 1.0
 HELD_SECONDS = 0.08
-DEATHS = 0.05
+DEATHS = 0.2
 
 
 def main(url, claimers, quota, seconds, seed):
