@@ -13,11 +13,17 @@ from pathlib import Path
 
 import click
 
+from gyropilot.api import catalog as operations_catalog
 from gyropilot.base_models.catalog import CATALOG
 from gyropilot.cli.main import gyropilot
-from gyropilot.problems.text_generation.architectures import ARCHITECTURES
 from gyropilot.problems.text_generation.findings import _KINDS as KINDS
-from gyropilot.problems.text_generation.request import HYPERPARAMETERS
+from gyropilot.problems.text_generation.request import (
+    DEFAULT_TUNING,
+    HYPERPARAMETERS,
+    TUNING_TYPE,
+    TUNINGS,
+    Hyperparameter,
+)
 from gyropilot.problems.text_generation.templates import PLAIN
 from gyropilot.settings import Settings
 
@@ -53,15 +59,22 @@ def commands() -> str:
 def hyperparameters() -> str:
     """Give the keys of TextGenerationHyperParameters with their ranges, our defaults and the reasons."""
     rows = [
-        (f"`{one.key}`", one.kind, f"{one.lowest:g} to {one.highest:g}", f"{one.default:g}", one.why)
+        (f"`{one.key}`", one.kind, f"{one.lowest:g} to {one.highest:g}", _defaults(one), one.why)
         for one in HYPERPARAMETERS
     ]
+    whys = "; ".join(f"`{name}`: {why}" for name, why in TUNINGS.items())
+    rows.append((f"`{TUNING_TYPE}`", "name", ", ".join(f"`{name}`" for name in TUNINGS), f"`{DEFAULT_TUNING}`", whys))
     return _table(("key", "kind", "range", "default", "why this default"), rows)
+
+
+def _defaults(one: Hyperparameter) -> str:
+    if one.default_of_full is None:
+        return f"{one.default:g}"
+    return f"{one.default:g}; `FULL`: {one.default_of_full:g}"
 
 
 def base_models() -> str:
     """Give the catalog of base models."""
-    tunable = {one.class_name for one in ARCHITECTURES}
     rows = [
         (
             f"`{one.name}`",
@@ -70,11 +83,11 @@ def base_models() -> str:
             f"{one.max_rows:,}",
             one.licence,
             "yes" if one.needs_eula else "no",
-            "yes" if one.architecture in tunable else "not yet",
+            one.architecture.removesuffix("ForCausalLM").removesuffix("ForConditionalGeneration"),
         )
         for one in CATALOG
     ]
-    headings = ("BaseModelName", "parameters", "context (tokens)", "rows at most", "licence", "AcceptEula", "tunable")
+    headings = ("BaseModelName", "parameters", "context (tokens)", "rows at most", "licence", "AcceptEula", "family")
     return _table(headings, rows)
 
 
@@ -82,6 +95,20 @@ def findings() -> str:
     """Give what looking at the rows can bring up."""
     rows = [(f"`{kind}`", severity, text.format(count="N")) for kind, (severity, text) in KINDS.items()]
     return _table(("kind", "weight", "what is told"), rows)
+
+
+def operations() -> str:
+    """Give every operation that the API answers, and who may call it."""
+    rows = [
+        (
+            f"`{entry.operation.name}`",
+            f"`{target.partition('.')[0]}`",
+            (entry.function.__doc__ or "").partition("\n")[0],
+            ", ".join(entry.allowed_kinds),
+        )
+        for target, entry in sorted(operations_catalog.read().entries.items())
+    ]
+    return _table(("operation", "service", "what it does", "who may call it"), rows)
 
 
 def plain_template() -> str:
@@ -95,6 +122,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "hyperparameters": hyperparameters,
     "base-models": base_models,
     "findings": findings,
+    "operations": operations,
     "plain-template": plain_template,
 }
 

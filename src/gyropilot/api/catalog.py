@@ -59,9 +59,14 @@ class Entry:
     changes_something: bool
     """Whether calls are noted in the audit log."""
 
+    @property
+    def allowed_kinds(self) -> tuple[str, ...]:
+        """The kinds of principals that may do this."""
+        return tuple(kind for kind, accesses in _ACCESS_BY_KIND.items() if self.access in accesses)
+
     def is_allowed_to(self, principal: Principal) -> bool:
         """Say whether a principal may do this."""
-        return self.access in _ACCESS_BY_KIND.get(principal.kind, frozenset())
+        return principal.kind in self.allowed_kinds
 
 
 @dataclass(frozen=True, kw_only=True)
