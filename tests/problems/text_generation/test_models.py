@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from gyropilot.errors import TrainingFailed
 from gyropilot.problems.text_generation import models
+from gyropilot.problems.text_generation.architectures import check_config, find_architecture
 from gyropilot.problems.text_generation.tuning.lora import Lora
 
 
@@ -66,3 +67,18 @@ def test_a_sliding_window_bounds_the_context(folder):
     assert models.load(folder, dtype="float32", attention="sdpa").context_tokens == 64
     change(folder, sliding_window=64, use_sliding_window=False)
     assert models.load(folder, dtype="float32", attention="sdpa").context_tokens == 256
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"logit_scale": 0.5}, "logit_scale is 0.5"),
+        ({"attn_config": {"alibi": False}}, "attn_config.alibi is False"),
+        ({"attn_config": {"alibi": True, "qk_ln": True}}, "attn_config.qk_ln is True"),
+    ],
+)
+def test_a_configuration_that_would_be_read_past_is_refused(changes, told):
+    mpt = find_architecture("mpt")
+    check_config(mpt, {"model_type": "mpt", "d_model": 64, "attn_config": {"alibi": True, "softmax_scale": None}})
+    with pytest.raises(TrainingFailed, match=told):
+        check_config(mpt, {"model_type": "mpt", **changes})
