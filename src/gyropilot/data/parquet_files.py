@@ -30,7 +30,7 @@ MAX_UNPACKED_BYTES = 64 * 2**20
 Arrow = Any
 """A value of pyarrow's, which ships no types."""
 _BATCH_ROWS = 256
-_BATCH_BYTES = 32 * 2**20
+_BATCH_BYTES = 8 * 2**20
 """Most that the values of a batch may take: of a dictionary each row may name the longest entry."""
 _MAGIC = b"PAR1"
 _SCHEMA_KEY = b"ARROW:schema"

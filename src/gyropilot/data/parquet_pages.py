@@ -32,14 +32,16 @@ def largest_page(path: Path, where: str, *, start: int, end: int) -> int:
             unpacked, packed = numbers.get(_UNPACKED, -1), numbers.get(_PACKED, -1)
             if unpacked < 0 or not 0 <= packed <= end - at - length:
                 raise _damaged(where, at, f"says {packed} bytes, {unpacked} unpacked")
-            if unpacked > MAX_PAGE_BYTES:
+            # Pages that are not compressed are read as long as they lie there, whatever they say.
+            size = max(unpacked, packed)
+            if size > MAX_PAGE_BYTES:
                 raise InvalidData(
                     where=f"{where}, page at byte {at}",
                     found=f"{packed} bytes that unpack to {unpacked}",
                     problem=f"is larger than {MAX_PAGE_BYTES // 2**20} MiB unpacked",
                     fix="write smaller pages (pyarrow: write_table(..., write_batch_size=64))",
                 )
-            largest, at = max(largest, unpacked), at + length + packed
+            largest, at = max(largest, size), at + length + packed
     raise InvalidData(where=where, problem=f"has more than {MAX_PAGES} pages", fix="write larger pages")
 
 
