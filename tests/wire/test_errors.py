@@ -1,6 +1,7 @@
 """Errors as callers see them."""
 
 import json
+from xml.etree import ElementTree
 
 import pytest
 
@@ -31,6 +32,7 @@ def family(kind=errors.GyropilotError):
         (errors.NotAuthentic("incomplete", "m"), "IncompleteSignatureException", 403),
         (errors.NotAuthentic("wrong", "m"), "InvalidSignatureException", 403),
         (errors.NotAuthentic("expired", "m"), "InvalidSignatureException", 403),
+        (errors.Unavailable("the database is away"), "ServiceUnavailable", 503),
         (errors.NotAllowed("no"), "AccessDeniedException", 403),
         (errors.Throttled("slow down"), "ThrottlingException", 400),
         (errors.UnknownOperation("none"), "UnknownOperationException", 404),
@@ -69,9 +71,29 @@ def test_every_error_of_the_family_is_told_or_meant_to_be_internal():
             errors.MissingExtra: {"extra": "e", "needed_for": "n"},
         }.get(kind)
         error = kind(**arguments) if arguments else kind("text")
-        assert wire_error(error, request_id="id").status < 500, kind
+        assert wire_error(error, request_id="id").code != "InternalFailure", kind
 
 
 def test_control_characters_are_escaped():
     told = wire_error(errors.InvalidShape("Value '\x1b[31m\r\u202e' is wrong"), request_id="id")
     assert told.message == "Value '\\x1b[31m\\r\\u202e' is wrong"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "status", "at_fault"),
+    [
+        (errors.InvalidShape("a < b"), "ValidationError", 400, "Sender"),
+        (errors.NotAuthentic("wrong", "m"), "SignatureDoesNotMatch", 403, "Sender"),
+        (errors.UnknownOperation("none"), "InvalidAction", 400, "Sender"),
+        (errors.Throttled("slow"), "Throttling", 400, "Sender"),
+        (errors.NotFound("gone"), "ResourceNotFound", 400, "Sender"),
+        (RuntimeError("secret"), "InternalFailure", 500, "Receiver"),
+    ],
+)
+def test_clients_of_the_query_protocol_read_their_own_codes_in_xml(error, code, status, at_fault):
+    told = wire_error(error, request_id="id", modelled=MODELLED).in_query_protocol()
+    assert (told.code, told.status) == (code, status)
+    read = ElementTree.fromstring(told.xml_body("id"))
+    assert (read.findtext("Error/Code"), read.findtext("Error/Type")) == (code, at_fault)
+    assert read.findtext("Error/Message") == told.message
+    assert read.findtext("RequestId") == "id"
