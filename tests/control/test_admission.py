@@ -4,7 +4,7 @@ import pytest
 
 import houses
 from gyropilot.control import admission
-from gyropilot.errors import MissingExtra
+from gyropilot.errors import InvalidRequest, MissingExtra
 from mean_problem import MEAN
 
 
@@ -23,5 +23,15 @@ def test_a_problem_whose_packages_are_installed_is_taken(tmp_path):
     try:
         problem, _ = admission.admit(house, houses.admin(house), houses.mean_request())
         assert problem.modules == ("json",)
+    finally:
+        house.db.close()
+
+
+def test_a_channel_without_a_place_is_refused_by_name(tmp_path):
+    house = houses.build(tmp_path, (MEAN,))
+    request = houses.mean_request(AutoMLJobInputDataConfig=[{"ChannelType": "training"}])
+    try:
+        with pytest.raises(InvalidRequest, match=r"AutoMLJobInputDataConfig\[0\].DataSource: is missing"):
+            admission.admit(house, houses.admin(house), request)
     finally:
         house.db.close()

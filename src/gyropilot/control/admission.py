@@ -121,7 +121,11 @@ def _location_faults(house: House, principal: Principal, request: Mapping[str, J
             fix = "ask an admin to make the role anew"
             yield Fault(where="RoleArn", found=role.arn, problem=f"cannot be used: {error}", fix=fix)
     for number, channel in enumerate(request["AutoMLJobInputDataConfig"]):
-        yield from _channel_faults(places, channel_path(number), source_of(channel))
+        if "DataSource" in channel:
+            yield from _channel_faults(places, channel_path(number), source_of(channel))
+        else:  # the service model lets it be absent
+            where = f"AutoMLJobInputDataConfig[{number}].DataSource"
+            yield Fault(where=where, problem="is missing", fix="name the channel's objects by its S3DataSource")
     output = request["OutputDataConfig"]["S3OutputPath"]
     yield from _uri_faults(places, "OutputDataConfig.S3OutputPath", output, "write")
 
