@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from gyropilot.problems.text_generation.generation import generate
+import tiny_models
+from gyropilot.problems.text_generation import models
+from gyropilot.problems.text_generation.generation import first_logits, generate
 
 
 @pytest.fixture
@@ -29,7 +31,8 @@ def from_transformers(model, prompt, stop_ids, count):
             eos_token_id=list(stop_ids),
             pad_token_id=0,
         )
-    tokens = found[0, len(prompt) :].tolist()
+    # an encoder-decoder model gives its start token and the answer, others the prompt and the answer
+    tokens = found[0, 1 if model.config.is_encoder_decoder else len(prompt) :].tolist()
     ends = [place for place, token in enumerate(tokens) if token in stop_ids]
     return (tokens[: ends[0]], True) if ends else (tokens, False)
 
@@ -57,3 +60,21 @@ def test_an_answer_that_stops_at_once_is_empty_and_ended(tiny, model):
     (first,) = generate(model, [prompt], stop_ids=(), max_new_tokens=1)
     (empty,) = generate(model, [prompt], stop_ids=first.token_ids, max_new_tokens=4)
     assert (empty.token_ids, empty.is_ended) == ((), True)
+
+
+@pytest.mark.parametrize("kind", ["falcon-7b", "falcon-rw", "mpt", "mistral", "t5", "flan-t5"])
+def test_every_family_answers_a_batch_as_transformers_answers_each_prompt_alone(tiny, tmp_path, kind):
+    model = models.load(tiny_models.make(kind, tmp_path / kind), dtype="float32", attention="sdpa").model
+    given = prompts(tiny, start=4)
+    free = [from_transformers(model, prompt, (), 12)[0] for prompt in given]
+    stop_ids = (free[1][3], free[3][0])
+    answers = generate(model, given, stop_ids=stop_ids, max_new_tokens=12)
+    wanted = [from_transformers(model, prompt, stop_ids, 12) for prompt in given]
+    assert [(list(one.token_ids), one.is_ended) for one in answers] == wanted
+
+
+def test_the_first_logits_choose_the_first_token(tiny, tmp_path):
+    model = models.load(tiny_models.make("flan-t5", tmp_path / "t5"), dtype="float32", attention="sdpa").model
+    prompt = prompts(tiny, start=4)[0]
+    (answer,) = generate(model, [prompt], stop_ids=(), max_new_tokens=1)
+    assert int(first_logits(model, prompt).argmax()) == answer.token_ids[0]

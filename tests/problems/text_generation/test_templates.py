@@ -156,3 +156,16 @@ def test_every_end_token_of_the_generation_config_stops(own):
     (own / "generation_config.json").write_text(json.dumps({"eos_token_id": [7, 9]}))
     template = read_template(own, style="chat")
     assert set(template.stop_ids) == {template.eos_id, 7, 9}
+
+
+def test_an_encoder_reads_the_input_as_it_stands_with_its_end_token(folder, own):
+    bare = Encoder.of_base_model(folder, style="bare")
+    prompt = bare.prompts(["What is 3 and 4?"])[0]
+    assert prompt[-1] == bare.template.eos_id
+    assert bare.text(prompt) == "What is 3 and 4?"
+    assert bare.prompts(["<s>"])[0] == [*bare.answers(["<s>"])[0][:-1], bare.template.eos_id]
+    assert bare.prompts([""]) == [[bare.template.eos_id]]
+    bare.save(own)
+    assert Encoder.of_tuned_model(own).check() == bare.check()
+    (cut,) = bare.rows(["What is 3 and 4?" * 40], ["It is 7."], side_limit=20, model_limit=40)
+    assert (len(cut.prompt_ids), cut.prompt_ids[-1], cut.is_input_cut) == (21, bare.template.eos_id, True)
