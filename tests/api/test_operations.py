@@ -9,7 +9,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 import houses
+from api_servers import serving
 from gyropilot.wire import service_model
+from mean_problem import MEAN
+from new_jobs import in_threads
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +128,29 @@ def test_a_retried_create_is_one_job(server):
     client.meta.events.register("before-send.sagemaker.*", same_invocation)
     first = client.create_auto_ml_job_v2(**houses.mean_request("retried"))["AutoMLJobArn"]
     assert client.create_auto_ml_job_v2(**houses.mean_request("retried"))["AutoMLJobArn"] == first
+
+
+def test_a_create_that_arrives_many_times_at_once_is_one_job(server):
+    def create(_):
+        client = server.client()
+
+        def same_invocation(request, **_):
+            request.headers["amz-sdk-invocation-id"] = "99999999-2222-3333-4444-555555555555"
+
+        client.meta.events.register("before-send.sagemaker.*", same_invocation)
+        return client.create_auto_ml_job_v2(**houses.mean_request("at-once"))["AutoMLJobArn"]
+
+    assert set(in_threads(8, create)) == {"arn:aws:sagemaker:us-east-1:000000000000:automl-job/at-once"}
+
+
+def test_an_account_at_its_quota_reads_so_as_a_modelled_exception(tmp_path):
+    house = houses.build(tmp_path, (MEAN,), open_jobs_per_account=1)
+    with serving(house) as server:
+        client = server.client()
+        client.create_auto_ml_job_v2(**houses.mean_request("one"))
+        with pytest.raises(client.exceptions.ResourceLimitExceeded, match="The account-level service limit"):
+            client.create_auto_ml_job_v2(**houses.mean_request("two"))
+    house.db.close()
 
 
 def test_our_own_operations_answer_a_client_of_our_model(server, sagemaker, gyropilot):

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from gyropilot import clock
 from gyropilot.api import audit
@@ -27,6 +28,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Arrival = Callable[[Exchange], Awaitable[None]]
 Step = Callable[[Exchange], None]
 
+THREADS = 32
+"""Calls answered at once. Threads of this door's own, and more than cores: a few calls that wait for an object store
+or a disk leave room for the others."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -41,7 +46,6 @@ def make_app(house: House, catalog: Catalog | None = None) -> App:
         RuntimeError: an operation is not in the service model or cannot be granted.
     """
     chain = Chain(house, catalog or catalog_room.read(), Rates(clock.monotonic, house.settings.calls_per_second))
-    arrival: list[Arrival] = [chain.check_source, chain.answer_health, chain.read_body]
     steps: list[Step] = [
         chain.verify_signature,
         chain.check_rate,
@@ -52,6 +56,7 @@ def make_app(house: House, catalog: Catalog | None = None) -> App:
         chain.operate,
         chain.respond,
     ]
+    threads = ThreadPoolExecutor(THREADS, thread_name_prefix="api")
 
     def walk(exchange: Exchange) -> None:
         try:
@@ -61,9 +66,14 @@ def make_app(house: House, catalog: Catalog | None = None) -> App:
             _take_error(exchange, error)
         audit.note(exchange, house.settings.audit)
 
+    async def walk_in_thread(exchange: Exchange) -> None:
+        await asyncio.get_running_loop().run_in_executor(threads, walk, exchange)
+
+    arrival: list[Arrival] = [chain.check_source, chain.answer_health, chain.read_body, walk_in_thread]
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await _answer(arrival, walk, scope, receive, send)
+            await _answer(arrival, scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
@@ -72,7 +82,7 @@ def make_app(house: House, catalog: Catalog | None = None) -> App:
     return app
 
 
-async def _answer(arrival: Sequence[Arrival], walk: Step, scope: Scope, receive: Receive, send: Send) -> None:
+async def _answer(arrival: Sequence[Arrival], scope: Scope, receive: Receive, send: Send) -> None:
     exchange = Exchange(
         scope=scope,
         receive=receive,
@@ -81,7 +91,7 @@ async def _answer(arrival: Sequence[Arrival], walk: Step, scope: Scope, receive:
     )
     started_at = clock.monotonic()
     try:
-        await _run(arrival, walk, exchange)
+        await _run(arrival, exchange)
     except ClientGone:
         return
     except Exception as error:
@@ -90,12 +100,11 @@ async def _answer(arrival: Sequence[Arrival], walk: Step, scope: Scope, receive:
     await _send(exchange, send)
 
 
-async def _run(arrival: Sequence[Arrival], walk: Step, exchange: Exchange) -> None:
-    for arriving in arrival:
-        await arriving(exchange)
+async def _run(arrival: Sequence[Arrival], exchange: Exchange) -> None:
+    for step in arrival:
+        await step(exchange)
         if exchange.is_answered:
             return
-    await asyncio.to_thread(walk, exchange)
 
 
 def _take_error(exchange: Exchange, error: Exception) -> None:
