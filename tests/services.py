@@ -77,7 +77,7 @@ class Process:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)
 
-    def boto3(self, name):
+    def boto3(self, name, *, retries=None):
         given = self.variables
         return boto3.client(
             name,
@@ -85,7 +85,7 @@ class Process:
             aws_access_key_id=given["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=given["AWS_SECRET_ACCESS_KEY"],
             region_name=given["AWS_REGION"],
-            config=botocore.config.Config(retries={"total_max_attempts": 2}),
+            config=botocore.config.Config(retries=retries or {"total_max_attempts": 2}),
         )
 
     def gyropilot(self, *arguments, **options):
