@@ -120,6 +120,32 @@ def test_a_failed_migration_leaves_nothing_behind(url, monkeypatch):
     Database.open(url).close()
 
 
+@pytest.mark.parametrize("moment", [1, 4, 8, 12])
+def test_a_killed_migration_leaves_a_database_that_the_next_start_makes_whole(url, moment):
+    code = f"""
+import os, signal
+from alembic import op
+for name in ("create_table", "create_index", "add_column"):
+    real = getattr(op, name)
+    def counted(*arguments, real=real, **named):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **named)
+    setattr(op, name, counted)
+left = {moment}
+Database.open(url)
+"""
+    assert open_in_a_child(url, code).returncode == -signal.SIGKILL
+    database = Database.open(url)
+    with database.read() as connection:
+        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() == tables.HEAD
+        assert connection.execute(sa.select(sa.func.count()).select_from(tables.turnstiles)).scalar() == 1
+    assert jobs.create(database, new_job(), {}).name == "job"
+    database.close()
+
+
 def test_a_schema_of_a_newer_program_is_refused(url):
     database = Database.open(url)
     with database.write() as connection:
