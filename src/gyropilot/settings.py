@@ -36,7 +36,11 @@ class Settings:
     )
     account_id: str = field(
         default=ACCOUNT_ID,
-        metadata={"about": "12-digit account that ARNs carry.", "pattern": "[0-9]{12}", "form": "12 digits"},
+        metadata={
+            "about": "12-digit account that ARNs carry; a home keeps that of its first start.",
+            "pattern": "[0-9]{12}",
+            "form": "12 digits",
+        },
     )
     database_url: str = field(
         default="",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from types import SimpleNamespace
 
 import psutil
 import pytest
 import sqlalchemy as sa
+from botocore.exceptions import ClientError
 
 import mean_gyropilot
 import services
@@ -217,3 +219,26 @@ def _gyropilot(*arguments, **environment):
         timeout=60,
         env=services.clean_environment() | environment,
     )
+
+
+def test_a_key_revoked_at_one_api_is_refused_by_the_other_within_seconds(apart):
+    first, second = apart.apis
+    made = json.loads(first.gyropilot("keys", "create", "--kind", "operator", "--name", "ann", "--json").stdout)
+    asked = services.Process.boto3(
+        SimpleNamespace(
+            variables=second.variables
+            | {"AWS_ACCESS_KEY_ID": made["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"]}
+        ),
+        "sagemaker",
+    )
+    asked.list_auto_ml_jobs()
+    assert first.gyropilot("keys", "revoke", made["AccessKeyId"]).returncode == 0
+
+    def is_refused():
+        try:
+            asked.list_auto_ml_jobs()
+        except ClientError as error:
+            return error.response["Error"]["Code"] == "InvalidSignatureException"
+        return False
+
+    services.wait_until(is_refused, seconds=8, what="the other api to refuse the key")

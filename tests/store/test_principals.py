@@ -52,6 +52,12 @@ def test_an_unknown_key_is_none(tmp_path):
     assert Credentials.open(tmp_path / "c.json", "000000000000").find("GYROX") is None
 
 
+def test_a_home_keeps_the_account_of_its_first_start(tmp_path):
+    Credentials.open(tmp_path / "c.json", "123456789012")
+    with pytest.raises(InvalidRequest, match="set account_id to 123456789012"):
+        Credentials.open(tmp_path / "c.json", "000000000000")
+
+
 def test_other_principals_are_read(tmp_path):
     path = write(tmp_path / "c.json", {"KEYOFANN": ENTRY, "KEYOFBOSS": ENTRY | {"kind": "admin", "secret": "b" * 40}})
     found = Credentials.open(path, "000000000000")

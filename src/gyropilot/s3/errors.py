@@ -6,7 +6,7 @@ import errno
 import logging
 from collections.abc import Mapping
 
-from gyropilot.errors import GyropilotError, InvalidRequest, NotAllowed, NotAuthentic, NotFound
+from gyropilot.errors import GyropilotError, InvalidRequest, NotAllowed, NotAuthentic, NotFound, Unavailable
 from gyropilot.s3.xml import element, written
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ _STATUS_BY_CODE: Mapping[str, int] = {
     "PreconditionFailed": 412,
     "RequestTimeTooSkewed": 403,
     "RequestTimeout": 400,
+    "ServiceUnavailable": 503,
     "SignatureDoesNotMatch": 403,
     "XAmzContentSHA256Mismatch": 400,
 }
@@ -108,6 +109,8 @@ def as_s3_error(error: Exception) -> S3Error:
             return S3Error("NoSuchBucket", str(error))
         case NotAllowed():
             return S3Error("AccessDenied", str(error))
+        case Unavailable():
+            return S3Error("ServiceUnavailable", "The service cannot answer just then; try again.")
         case InvalidRequest():
             return S3Error("InvalidRequest", str(error))
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):

@@ -76,14 +76,24 @@ class Credentials:
         """Read the file; on a first start make it, with one random admin key. Without `db` the file's keys are all.
 
         Raises:
-            InvalidRequest: others than the owner may read the file, or it is not as we write it.
+            InvalidRequest: others than the owner may read the file, it is not as we write it, or it has no admin of
+                the account.
         """
         if not path.exists():
             private_files.make(path, json.dumps({_new_key_id(): _new_admin(account_id)}, indent=1).encode())
         entries = _entries(path)
         known = {key: _entry(path, key, entry) for key, entry in entries.items()}
-        if not any(principal.kind == "admin" for principal, _ in known.values()):
+        accounts = {principal.account_id for principal, _ in known.values() if principal.kind == "admin"}
+        if not accounts:
             raise InvalidRequest(where=str(path), problem="holds no admin key", fix=_FIX)
+        if account_id not in accounts:
+            of_home = " or ".join(sorted(accounts))
+            raise InvalidRequest(
+                where="setting account_id",
+                found=account_id,
+                problem=f"is not the account of this home, which its first start fixed: {of_home}",
+                fix=f"set account_id to {of_home}, or choose another home",
+            )
         return cls(known, db, seal)
 
     def find(self, access_key_id: str) -> tuple[Principal, str] | None:
