@@ -5,9 +5,13 @@ A config.json may name code to import, kernels to fetch and attention to load; n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gyropilot.base_models.catalog import Kind
+
+Json = Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +79,6 @@ _FALCON_KEYS = frozenset(
         "activation",
         "layer_norm_epsilon",
         "hidden_dropout",
-        "n_head",
-        "n_layer",
-        "n_head_kv",
     ]
 )
 _MPT_KEYS = frozenset(
@@ -169,6 +170,24 @@ NESTED_KEYS: dict[str, frozenset[str]] = {
     )
 }
 """Keys of config.json that hold an object, and what may stand in it."""
+
+
+_FALCON_NAMES = {"n_layer": "num_hidden_layers", "n_head": "num_attention_heads", "n_head_kv": "num_kv_heads"}
+_FIRST_FALCONS: dict[object, dict[str, Json]] = {
+    "falcon": {},
+    "RefinedWebModel": {},
+    "RefinedWeb": {"new_decoder_architecture": True},
+}
+"""What the first releases of Falcon (7B and rw, then 40B) called themselves, and what they left unsaid."""
+
+
+def as_known_today(config: Mapping[str, Json]) -> dict[str, Json]:
+    """Give a config.json in the names of today: the first Falcons had names of their own, which would be read past."""
+    if config.get("model_type") not in _FIRST_FALCONS:
+        return dict(config)
+    unsaid = _FIRST_FALCONS[config["model_type"]]
+    named = {_FALCON_NAMES.get(key, key): value for key, value in config.items()}
+    return unsaid | named | {"model_type": "falcon"}
 
 
 def find(model_type: object) -> Architecture | None:

@@ -50,6 +50,7 @@ def clean_config(config: Mapping[str, Json]) -> tuple[Architecture, dict[str, Js
     Raises:
         InvalidData: the family is not known, the weights are quantised, or a kept value is no plain number or word.
     """
+    config = architectures.as_known_today(config)
     family = architectures.find(config.get("model_type"))
     if family is None:
         known = ", ".join(one.model_type for one in architectures.ARCHITECTURES)

@@ -67,6 +67,6 @@ class _LabelLoss(torch.autograd.Function):
         grad_hidden, grad_weight = ctx.saved_tensors
         return (
             None if grad_hidden is None else grad_hidden * grad_output.to(grad_hidden.dtype),
-            None if grad_weight is None else (grad_weight * grad_output).to(ctx.weight_dtype),
+            None if grad_weight is None else grad_weight.mul_(grad_output).to(ctx.weight_dtype),
             None,
         )
