@@ -10,10 +10,11 @@ from pathlib import Path
 from types import TracebackType
 
 _ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
-_TALKATIVE = ("alembic", "uvicorn", "botocore", "aiobotocore", "s3fs")
+_TALKATIVE = ("alembic", "uvicorn", "botocore", "aiobotocore", "s3fs", "sqlalchemy", "psycopg")
 _SECRETS = re.compile(
     r"(?i)(authorization['\"]?\s*[:=]\s*)[^\r\n]+|(signature=)[0-9a-f]+|(x-amz-security-token['\"]?\s*[:=]\s*)\S+"
     r"|((?:secret|password|token)[a-z_]*['\"]?\s*[:=]\s*)\S+"
+    r"|(postgres(?:ql)?(?:\+\w+)?://[^\s:/@]*:)\S*(?=@)|(://[^\s:/@]*:)[^\s:/@]+(?=@)"
 )
 
 
