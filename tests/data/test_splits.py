@@ -26,3 +26,26 @@ def test_a_split_never_changes_between_releases():
 def test_too_few_rows_say_so(rows, fraction):
     with pytest.raises(InvalidData, match=f"{rows} usable rows"):
         split(rows, fraction, seed=1)
+
+
+def test_rows_that_are_alike_stay_together_and_the_share_is_met():
+    alike = [[1, 2, 3], [10, 50], [60, 61, 62, 63]]
+    for seed in range(50):
+        training, validation = split(100, 0.2, seed=seed, alike=alike)
+        assert sorted(training + validation) == list(range(100))
+        assert len(validation) == 20
+        for rows in alike:
+            assert set(rows) <= set(training) or set(rows) <= set(validation)
+
+
+def test_without_copies_nothing_changes():
+    assert split(100, 0.2, seed=3, alike=[]) == split(100, 0.2, seed=3)
+
+
+def test_where_no_set_fits_the_smallest_is_held_out():
+    assert split(9, 0.1, seed=1, alike=[[0, 1, 2, 3, 4], [5, 6, 7, 8]]) == ([0, 1, 2, 3, 4], [5, 6, 7, 8])
+
+
+def test_copies_of_one_row_cannot_be_split():
+    with pytest.raises(InvalidData, match=r"nothing to hold out .*10 usable rows, all of them alike"):
+        split(10, 0.2, seed=1, alike=[list(range(10))])

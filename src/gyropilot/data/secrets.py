@@ -97,7 +97,7 @@ def _entropy(value: str) -> float:
 
 def _is_card(text: str) -> bool:
     digits = text.replace(" ", "").replace("-", "")
-    if not _CARD_ISSUERS.fullmatch(digits) or len(set(digits)) < 3:
+    if not _CARD_ISSUERS.fullmatch(digits) or len(set(digits)) < 2:
         return False
     doubled = [int(one) * (2 if place % 2 else 1) for place, one in enumerate(reversed(digits))]
     return sum(one - 9 if one > 9 else one for one in doubled) % 10 == 0

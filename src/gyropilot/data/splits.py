@@ -17,8 +17,8 @@ def split(
 
     Args:
         row_count: rows to split.
-        fraction: share of validation rows, in (0, 1); their number is rounded up. It is met exactly where rows that
-            are alike allow it.
+        fraction: share of validation rows, in (0, 1); their number is rounded up. Rows that are alike may make it a
+            little less, or more where every set of them is larger.
         seed: what the choice depends on, and nothing else.
         alike: disjoint sets of rows, ascending, that must stay on one side together, as copies of each other.
 

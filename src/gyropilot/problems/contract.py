@@ -100,7 +100,8 @@ class ProfileTask:
     channels: tuple[LocalChannel, ...]
     base_models: Path
     prepared: Path
-    """Folder, kept for the whole job, where profile leaves what train will read."""
+    """Folder, kept for the whole job, where profile leaves what train will read; an attempt that was killed may have
+    left files here: profile replaces them, or takes over what it can prove to be whole and of the same inputs."""
     cores: int
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -164,8 +163,7 @@ class JobRun:
         self._book.enter(self._problem.profile_status)
         inputs = self._folder / "inputs"
         channels = staging.fetch(self._house, self._book.job.request, self._book.noted("inputs"), inputs)
-        shutil.rmtree(prepared, ignore_errors=True)
-        prepared.mkdir(parents=True)
+        prepared.mkdir(parents=True, exist_ok=True)
         task = ProfileTask(
             job_name=self._book.job.name,
             spec=self._book.job.spec,

@@ -124,3 +124,22 @@ def test_a_cache_that_is_not_whole_is_refused(tmp_path, tiny):
     (tmp_path / "tokens.json").unlink()
     with pytest.raises(InvalidData, match="no complete token cache"):
         TokenCache.open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tokens.bin", "spans.bin"])
+def test_a_cache_with_a_changed_byte_is_refused(tmp_path, tiny, name):
+    TokenCache.write(tmp_path, iter(tiny.examples(3)))
+    data = bytearray((tmp_path / name).read_bytes())
+    data[5] ^= 1
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InvalidData, match=f"has changed.*{name}"):
+        TokenCache.open(tmp_path)
+
+
+def test_a_cache_tells_its_lengths_without_making_examples(tmp_path, tiny):
+    examples = tiny.examples(9)
+    cache = TokenCache.write(tmp_path, iter(examples))
+    assert cache.lengths.tolist() == [one.length for one in examples]
+    assert cache.answer_lengths.tolist() == [len(one.answer_ids) for one in examples]
+    assert cache.tokens == sum(one.length for one in examples)
+    assert not isinstance(cache[0].prompt_ids, np.memmap)

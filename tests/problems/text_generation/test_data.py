@@ -199,3 +199,94 @@ def test_checking_rows_needs_no_torch():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["False", "False"]
+
+
+def test_our_own_split_keeps_copies_on_one_side(job):
+    profile = job.profile(job.stage([*ROWS, *((f" {text}", answer) for text, answer in ROWS), ("q0  ", "a0")]))
+    found = kinds(profile)
+    assert found["duplicate"] == 11
+    assert "in_both_splits" not in found
+    assert profile["rows"] == {"read": 21, "dropped": 0, "training": 17, "validation": 4}  # as near to 5 as pairs allow
+
+
+def test_one_input_with_several_outputs_is_noted(job):
+    assert kinds(job.profile(job.stage([*ROWS, ("q1", "b"), ("q1", "c"), ROWS[2]])))["same_input"] == 2
+
+
+def test_secrets_are_told_by_row_column_and_kind_and_never_by_themselves(job):
+    key, card = "AKIA" + "Q3ZX7RT5" * 2, "4111 1111 " + "1111 1111"
+    listener = tuning_jobs.Listener()
+    profile = job.profile(job.stage([("key?", f"It is {key}."), *ROWS, (f"pay {card}", "ok")]), listener=listener)
+    secret, paid = (
+        next(one for one in profile["findings"] if one["kind"] == kind) for kind in ("secret", "card_number")
+    )
+    assert secret["rows"] == ["s3://data/training.csv: row 1, column output (AWS access key id)"]
+    assert paid["rows"] == ["s3://data/training.csv: row 12, column input (payment card number)"]
+    assert secret["severity"] == "warning"
+    told = json.dumps(profile) + str(listener.events) + str(listener.progressed)
+    assert key not in told
+    assert card not in told
+
+
+def test_lost_and_control_characters_are_counted(job):
+    found = kinds(job.profile(job.stage([("a\ufffd", "b"), ("\x1b[1m", "c"), *ROWS])))
+    assert (found["lost_character"], found["control_character"]) == (1, 1)
+
+
+def test_very_long_rows_are_named_longest_first(job):
+    rows = [*ROWS, ("x" * 160, "a"), ("x" * 200, "a")]
+    finding = next(one for one in job.profile(job.stage(rows))["findings"] if one["kind"] == "long_row")
+    assert finding["rows"] == ["s3://data/training.csv: row 12", "s3://data/training.csv: row 11"]
+
+
+def test_text_that_no_model_takes_is_cut_before_it_is_encoded_and_counted(job):
+    limited(job, context_tokens=8)
+    profile = job.profile(job.stage([("x" * 100_000, "a"), ("q", "y " * 100_000), *ROWS]))
+    assert (kinds(profile)["cut_input"], kinds(profile)["cut_output"]) == (1, 1)
+    assert (job.root / "prepared" / data.ROWS_FILE).stat().st_size < 10_000
+
+
+def test_rows_far_beyond_the_limit_are_not_counted_to_the_end(job):
+    limited(job, max_rows=3)
+    with pytest.raises(InvalidData, match=r"more than 31 rows"):
+        job.profile(job.stage(ROWS * 20))
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How often rows were read."""
+    calls = []
+    real = data.read_rows
+    monkeypatch.setattr(data, "read_rows", lambda *given: calls.append(1) or real(*given))
+    return calls
+
+
+def test_a_later_attempt_takes_over_what_the_first_prepared(job, counted):
+    channel = job.stage([*ROWS, ROWS[0]])
+    first = job.profile(channel)
+    listener = tuning_jobs.Listener()
+    assert job.profile(channel, listener=listener) == first
+    assert len(counted) == 1
+    assert [kind for kind, _, _ in listener.events] == ["prepared_rows_kept", "finding", "finding"]
+
+
+@pytest.mark.parametrize("change", ["input", "a byte of the cache", "a cut profile", "split", "model"])
+def test_anything_else_is_prepared_again(job, counted, change):
+    channel, prepared = job.stage(ROWS), job.root / "prepared"
+    first = job.profile(channel)
+    if change == "input":
+        channel = job.stage([*ROWS[:9], ("q9", "other")])
+    elif change == "a byte of the cache":
+        tokens = bytearray((prepared / "training" / "tokens.bin").read_bytes())
+        tokens[0] ^= 1
+        (prepared / "training" / "tokens.bin").write_bytes(tokens)
+    elif change == "a cut profile":
+        (prepared / data.PROFILE_FILE).write_text((prepared / data.PROFILE_FILE).read_text()[:-9])
+    elif change == "split":
+        job.spec = tuning_jobs.spec(seed=7)
+    else:
+        limited(job, context_tokens=9)
+    second = job.profile(channel)
+    assert len(counted) == 2
+    assert (second == first) == (change in {"a byte of the cache", "a cut profile"})
+    assert TokenCache.open(prepared / "training").digest == second["cache"]["training"]

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from gyropilot import clock
+from gyropilot.data import secrets
 from gyropilot.metrics import generation as metrics
 from gyropilot.metrics import rouge
 from gyropilot.metrics.rouge import Mode, RougeScores
@@ -41,7 +42,7 @@ _SCORES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One validation row, answered."""
+    """One validation row, answered; what looks like a secret in its texts is masked, for they are shown."""
 
     row: int
     """Example.row: the row's number among the usable ones."""
@@ -252,9 +253,9 @@ class Evaluator:
         return Sample(
             row=number,
             place=row.place,
-            input=row.input,
-            reference=row.output,
-            answer=text,
+            input=secrets.masked(row.input),
+            reference=secrets.masked(row.output),
+            answer=secrets.masked(text),
             is_ended=answer.is_ended,
             scores=_scores(rouge.score(text, row.output, self._mode)),
         )
