@@ -173,7 +173,7 @@ NESTED_KEYS: dict[str, frozenset[str]] = {
 
 
 _FALCON_NAMES = {"n_layer": "num_hidden_layers", "n_head": "num_attention_heads", "n_head_kv": "num_kv_heads"}
-_FIRST_FALCONS: dict[object, dict[str, Json]] = {
+_FIRST_FALCONS: dict[str, dict[str, Json]] = {
     "falcon": {},
     "RefinedWebModel": {},
     "RefinedWeb": {"new_decoder_architecture": True},
@@ -183,9 +183,9 @@ _FIRST_FALCONS: dict[object, dict[str, Json]] = {
 
 def as_known_today(config: Mapping[str, Json]) -> dict[str, Json]:
     """Give a config.json in the names of today: the first Falcons had names of their own, which would be read past."""
-    if config.get("model_type") not in _FIRST_FALCONS:
+    unsaid = _FIRST_FALCONS.get(str(config.get("model_type")))
+    if unsaid is None:
         return dict(config)
-    unsaid = _FIRST_FALCONS[config["model_type"]]
     named = {_FALCON_NAMES.get(key, key): value for key, value in config.items()}
     return unsaid | named | {"model_type": "falcon"}
 
