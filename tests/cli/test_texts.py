@@ -93,3 +93,19 @@ def test_json_carries_moments_as_iso_8601():
 @pytest.mark.parametrize(("value", "text"), [(3.0, "3"), (0.123456, "0.1235"), (1234567.0, "1234567")])
 def test_numbers_are_short(value, text):
     assert texts.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (200, "NAME  STATUS  PHASE  TOOK\njob   done    end    1 s"),
+        (22, "NAME  STATUS  TOOK\njob   done    1 s"),
+        (12, "NAME  STATUS\njob   done"),
+        (9, "NAME  ST…\njob   do…"),
+    ],
+)
+def test_a_narrow_terminal_gets_fewer_columns_and_no_longer_lines(width, shown):
+    headings = ("NAME", "STATUS", "PHASE", "TOOK")
+    spare = ("PHASE", "TOOK")
+    rows = [("job", "done", "end", "1 s")]
+    assert texts.fitted_columns(rows, headings=headings, spare=spare, width=width) == shown
