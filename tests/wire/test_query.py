@@ -1,5 +1,6 @@
 """The query protocol: botocore's own serializer writes what is read here, and its parser reads what is written."""
 
+import contextlib
 from datetime import UTC, datetime
 
 import botocore.loaders
@@ -7,10 +8,13 @@ import botocore.model
 import botocore.parsers
 import botocore.serialize
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from gyropilot.errors import MalformedRequest
+from gyropilot.errors import InvalidShape, MalformedRequest
 from gyropilot.wire import query, service_model
 from gyropilot.wire.service_model import Operation, Shape
+from gyropilot.wire.validate import validated
 
 
 def shape(kind, name="Shape", members=None, parts=None, required=()):
@@ -92,3 +96,25 @@ def test_an_answer_is_read_by_botocore():
     assert parsed["ResponseMetadata"]["RequestId"] == "id-1"
     with pytest.raises(ValueError, match="lacks"):
         query.render(described, "", {}, "id-1")
+
+
+NAMES = st.lists(st.sampled_from(["a", "member", "1", "-1", "Key", "", "Items"]), max_size=6).map(".".join)
+FORMS = st.dictionaries(NAMES, st.text(st.characters(codec="utf-8"), max_size=8), max_size=8)
+
+
+@settings(max_examples=300, deadline=None)
+@given(FORMS)
+def test_any_form_is_a_request_of_some_shape_or_refused(pairs):
+    item = shape("structure", members={"Key": shape("string"), "a": shape("boolean")})
+    items = shape("list", parts={"member": item})
+    whole = shape("structure", members={"Items": items, "a": shape("integer"), "Key": shape("structure")})
+    form = query.Form(action="A", version="1", parameters=pairs)
+    with contextlib.suppress(MalformedRequest, InvalidShape):
+        assert validated(whole, query.request(whole, form)).keys() <= {"Items", "a", "Key"}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=60), st.sampled_from([b"", b"Action=A&Version=1", b"Action=A&Version=1&"]))
+def test_any_body_is_a_form_or_refused(tail, head):
+    with contextlib.suppress(MalformedRequest):
+        assert query.read_form(head + tail).action
