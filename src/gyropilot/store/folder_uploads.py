@@ -63,7 +63,7 @@ class FolderUploads:
         self._objects = objects
         self._root = make_folders(objects.root, (".uploads",))
         for folder in self._root.glob(f"*{_REMOVED}"):
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)  # another process may be at it too
 
     def create(
         self, bucket: str, key: str, details: ObjectDetails, *, checksum_algorithm: str, checksum_type: str
@@ -162,7 +162,7 @@ class FolderUploads:
         with contextlib.suppress(FileNotFoundError):
             (self._root / upload.id).rename(removed)
             sync(self._root)
-            shutil.rmtree(removed)
+            shutil.rmtree(removed, ignore_errors=True)
 
     def _read(self, upload_id: str) -> Upload | None:
         values = object_records.read_json(self._root / upload_id / "upload")

@@ -80,7 +80,8 @@ class Draft:
 def sweep(folder: Path) -> None:
     """Remove the drafts of processes that died."""
     for path in folder.iterdir():
-        with contextlib.suppress(OSError), path.open("rb") as file:
+        # Opened to be written, since the locks of network file systems ask for that.
+        with contextlib.suppress(OSError), path.open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink(missing_ok=True)
 
