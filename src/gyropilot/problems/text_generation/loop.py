@@ -362,8 +362,7 @@ class _Run:
             parameter.data.copy_(found.weights[name])
             state = self._optimizer.state[parameter]
             for kind in ("step", "exp_avg", "exp_avg_sq"):
-                value = found.optimizer[f"{kind}.{name}"]
-                state[kind] = value if kind == "step" else value.to(parameter.device)
+                state[kind] = found.optimizer[f"{kind}.{name}"].to(parameter.device)
         _restore_generators(found.optimizer, self._devices)
         self.step = self.saved_step = self.resumed_at = found.step
         self.records = [StepRecord(**record) for record in found.state["records"]]
