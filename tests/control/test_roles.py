@@ -9,7 +9,7 @@ import pytest
 import houses
 from gyropilot import names
 from gyropilot.control import automl_jobs, keys, roles
-from gyropilot.errors import AlreadyExists, InvalidRequest, LimitExceeded, NotAllowed, NotFound
+from gyropilot.errors import AlreadyExists, InvalidRequest, NotAllowed, NotFound
 from gyropilot.store import roles as stored
 from mean_problem import MEAN
 
@@ -153,12 +153,3 @@ def test_a_taken_role_is_replaced_only_when_asked(house, admin):
         roles.create(house, admin, ROLE)
     roles.create(house, admin, ROLE | {"ReadPrefixes": [], "Replace": True})
     assert stored.find(house.db, names.role_arn(names.ACCOUNT_ID, "r")).read_prefixes == ()
-
-
-def test_an_account_has_a_bounded_number_of_keys(house, admin, monkeypatch):
-    monkeypatch.setattr(keys, "KEYS_PER_ACCOUNT", 2)
-    for name in "ab":
-        keys.create(house, admin, {"Kind": "operator", "Name": name})
-    with pytest.raises(LimitExceeded, match="revoke"):
-        keys.create(house, admin, {"Kind": "operator", "Name": "c"})
-    keys.create(house, admin, {"Kind": "operator", "Name": "c", "AccountId": OTHER})

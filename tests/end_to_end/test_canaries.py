@@ -124,6 +124,13 @@ def _is_of_service(data):
 
 
 @pytest.mark.slow
+def test_the_service_dumps_no_core(noisy):
+    limits = Path(f"/proc/{noisy.process.pid}/limits").read_text().splitlines()
+    (core,) = [line.split()[4:6] for line in limits if line.startswith("Max core file size")]
+    assert core == ["0", "0"]
+
+
+@pytest.mark.slow
 def test_every_file_of_the_home_is_its_owner_s_alone(noisy):
     loose = [
         path for path in [noisy.home, *noisy.home.rglob("*")] if not path.is_symlink() and path.stat().st_mode & 0o077

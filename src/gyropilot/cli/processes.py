@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import resource
 import signal
 import socket
 import threading
@@ -120,6 +121,7 @@ def _loopback_address(host: str) -> str:
 def _prepared(settings: Settings) -> Settings:
     log.set_up(level=logging.getLevelNamesMapping()[settings.log_level.upper()])
     os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the secrets of all keys
     # Until a part takes over, a request to end reads like Ctrl-C: what was begun is undone on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     return fitted(settings)

@@ -48,6 +48,7 @@ def create(house: House, principal: Principal, request: Mapping[str, Json]) -> d
         InvalidRequest: with every fault of the request.
         AlreadyExists: the name is taken, and the request does not ask to replace.
         NotAllowed: the account, or the store, is not the caller's to manage.
+        MissingExtra: what reaches external stores is not installed.
     """
     account = accounts.managed(house, principal, request.get("AccountId"))
     if not accounts.manages_all(house, principal) and (request.get("S3Store") or house.settings.s3_endpoint):
@@ -68,6 +69,7 @@ def create(house: House, principal: Principal, request: Mapping[str, Json]) -> d
         passable_by=tuple(passers),
         **_store_of(house, arn, request.get("S3Store")),
     )
+    house.objects_of(role)  # a store that cannot be opened here is told now, not when a job comes
     if request.get("Replace"):
         roles.add(house.db, role)
     elif not roles.add_new(house.db, role):
