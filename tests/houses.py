@@ -23,8 +23,9 @@ def build(home, problems, **chosen):
     db = Database.open(settings.database)
     roles.ensure_default(db, ROLE)
     store = objects.open_objects(settings)
-    store.create_bucket("data")
-    store.put_bytes("data", "numbers/a.csv", b"1\n2\n3\n", "text/csv")
+    if not store.bucket_exists("data"):
+        store.create_bucket("data")
+        store.put_bytes("data", "numbers/a.csv", b"1\n2\n3\n", "text/csv")
     seal = Seal.open(settings.seal)
     return House(
         settings=settings,

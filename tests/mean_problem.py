@@ -6,6 +6,7 @@ It stands where TabularJobConfig will, so that shape checks and clients take its
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 from gyropilot.errors import InvalidData, InvalidRequest
 from gyropilot.problems import tasks
-from gyropilot.problems.contract import Container, Limits, Metric, Problem, TrainResult
+from gyropilot.problems.contract import Container, HandBack, Limits, Metric, Problem, TrainResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,9 @@ def train(arguments, reporter):
     ended_by = "finished"
     (task.checkpoints / "pid").write_text(str(os.getpid()))
     for step in range(done, task.spec["steps"]):
+        if reporter.hand_back_requested():
+            (task.checkpoints / "handed_back").write_text(str(step))
+            raise HandBack
         if reporter.stop_requested():
             ended_by = "stop"
             break
@@ -94,7 +98,8 @@ def train(arguments, reporter):
         _fail_if_asked(task, step)
         threading.Event().wait(task.spec["step_seconds"])
         checkpoint.write_text(json.dumps(step + 1))
-        reporter.progress("training", done=step + 1, total=task.spec["steps"], unit="steps", values={"loss": 1.0})
+        values = {"loss": 1.0, "saved": step + 1}
+        reporter.progress("training", done=step + 1, total=task.spec["steps"], unit="steps", values=values)
     mean = sum(numbers) / len(numbers)
     (task.output / "model.json").write_text(json.dumps({"mean": mean}))
     error = sum((one - mean) ** 2 for one in numbers) / len(numbers) + float(task.candidate["name"][5:])
@@ -115,6 +120,9 @@ def _fail_if_asked(task, step):
     fault, marker = task.spec["fault"], task.checkpoints / "died"
     if fault == "training" or (fault == "first candidate" and task.candidate["name"] == "mean-0"):
         raise InvalidData(where="step", found=step, problem="is the fault asked for", fix="ask for none")
+    if fault == "full disk once" and not marker.exists():
+        marker.write_text("")
+        raise OSError(errno.ENOSPC, "No space left on device")
     if fault == "bug":
         raise ZeroDivisionError("secret of the house")
     if fault == "always dies" or (fault == "dies once" and step == 1 and not marker.exists()):

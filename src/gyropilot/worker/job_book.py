@@ -49,6 +49,10 @@ class JobBook:
             return there if there is not None and _has(there, changes) else write()
 
         self.job = self._patience.try_again(write, again=write_again)
+        if changes.status is not None:
+            self._log_line(
+                f"status {changes.status}{': ' if changes.failure_reason else ''}{changes.failure_reason or ''}"
+            )
 
     def note(self, key: str, value: Json) -> None:
         """Keep a value in the job's state, for this run and those after a crash."""
