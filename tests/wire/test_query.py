@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gyropilot.errors import InvalidShape, MalformedRequest
 from gyropilot.wire import query, service_model
-from gyropilot.wire.service_model import Operation, Shape
+from gyropilot.wire.service_model import Shape
 from gyropilot.wire.validate import validated
 
 
@@ -71,31 +71,26 @@ def test_names_that_contradict_each_other_or_nest_too_deeply_are_refused(pairs):
         query.request(shape("structure"), query.read_form(b"Action=A&Version=1&" + pairs))
 
 
-def test_an_answer_is_read_by_botocore():
-    model, operation = botocore_model("iam", "GetRole")
-    ours = service_model.load("sts", lambda _: False)
-    assert ours.protocol == "query"
+def test_an_answer_of_iam_is_read_by_botocore():
+    """The protocol is that of iam too, whose GetRole is richer than what sts gives."""
+    _, operation = botocore_model("iam", "GetRole")
+    ours = service_model.load("iam", lambda name: name == "GetRole")
     role = {
-        "Path": "/", "RoleName": "<a>&", "RoleId": "R", "Arn": "arn:aws:iam::1:role/a",
-        "CreateDate": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "MaxSessionDuration": 3600,
+        "Path": "/",
+        "RoleName": "<a>&",
+        "RoleId": "R" * 16,
+        "Arn": "arn:aws:iam::000000000000:role/a",
+        "CreateDate": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        "MaxSessionDuration": 3600,
         "Tags": [{"Key": "k", "Value": "v"}, {"Key": "l", "Value": ""}],
-    }  # fmt: skip
-    tag = shape("structure", members={"Key": shape("string"), "Value": shape("string")})
-    members = {name: shape("string") for name in ("Path", "RoleName", "RoleId", "Arn")}
-    members |= {"CreateDate": shape("timestamp"), "MaxSessionDuration": shape("integer")}
-    members["Tags"] = shape("list", parts={"member": tag})
-    output = shape("structure", members={"Role": shape("structure", members=members)}, required=("Role",))
-    described = Operation(
-        name="GetRole", service="sts", signing_name="iam", protocol="query", input=None, output=output,
-        errors=frozenset(), result_wrapper="GetRoleResult",
-    )  # fmt: skip
-    body = query.render(described, model.metadata["xmlNamespace"], {"Role": role}, "id-1")
+    }
+    body = query.render(ours.operations["GetRole"], ours.xml_namespace, {"Role": role}, "id-1")
     response = {"status_code": 200, "headers": {}, "body": body}
     parsed = botocore.parsers.create_parser("query").parse(response, operation.output_shape)
     assert parsed["Role"] == role
     assert parsed["ResponseMetadata"]["RequestId"] == "id-1"
     with pytest.raises(ValueError, match="lacks"):
-        query.render(described, "", {}, "id-1")
+        query.render(ours.operations["GetRole"], "", {}, "id-1")
 
 
 NAMES = st.lists(st.sampled_from(["a", "member", "1", "-1", "Key", "", "Items"]), max_size=6).map(".".join)
