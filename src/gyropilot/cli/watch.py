@@ -23,7 +23,8 @@ EXIT_BY_STATUS = {"Completed": 0, "Failed": 1, "Stopped": 3}
 
 SILENCE = "the service does not answer; waiting for it"
 
-_QUIET_KINDS = frozenset({"checkpoint"})
+_QUIET_KINDS = frozenset({"bounds", "checkpoint", "first_step", "forward"})
+"""Events that only who looks into a job needs; `jobs show` has them."""
 _POLL_SECONDS = 0.5
 _PATIENCE_SECONDS = 300.0
 _PIPE_SECONDS = 10.0

@@ -43,7 +43,6 @@ def html(summary: TrainingSummary) -> str:
             f"<h1>{_text(title)}</h1>",
             f'<p class="sub">{_text(f"{summary.candidate_name}, base model {summary.base_model.title}")}</p>',
             f'<p class="verdict">{_text(summary.verdict())}</p>',
-            _stand_in(summary),
             _ended(summary),
             "<h2>Base against tuned model</h2>",
             _metrics(summary),
@@ -63,16 +62,6 @@ def html(summary: TrainingSummary) -> str:
         f'<meta name="viewport" content="width=device-width"><title>{_text(title)}</title>'
         f"<style>{_STYLE}</style></head><body>{body}</body></html>\n"
     )
-
-
-def _stand_in(summary: TrainingSummary) -> str:
-    base = summary.base_model
-    if not base.stands_in_for:
-        return ""
-    said = (
-        f"{base.name} stood in for {base.stands_in_for}: what was measured here says nothing of {base.stands_in_for}."
-    )
-    return f"<p><strong>{_text(said)}</strong></p>"
 
 
 def _ended(summary: TrainingSummary) -> str:
