@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gyropilot import clock
-from gyropilot.store import progress
+from gyropilot.store.tables import progress as progress_table
 from gyropilot.worker.time_used import JOB, TimeUsed
 from mean_jobs import create, described, ended, events_of, new_worker, progress_of, training_begun, wait_until
 
@@ -73,7 +73,7 @@ def test_the_time_used_before_a_kill_does_count(house):
     first.stop()
     with house.db.write() as connection:
         body = progress_of(house) | {"used_seconds": {"job": 3599.0, "mean-0": 10.0}}
-        connection.execute(progress.progress_table.update().values(body=body))
+        connection.execute(progress_table.update().values(body=body))
     second = new_worker(house)
     second.start()
     try:

@@ -36,7 +36,7 @@ def in_progress(job: JobRecord, name: str, started_at: datetime) -> CandidateRec
 
 def completed(record: CandidateRecord, job: JobRecord, result: Mapping[str, Json], uri: str) -> CandidateRecord:
     """Give the record of a trained candidate; `uri` is where its artifacts lie."""
-    now = clock.now()
+    now = max(clock.now(), record.created_at)  # a clock may have been set back
     return replace(
         record,
         status="Completed",
@@ -51,7 +51,7 @@ def completed(record: CandidateRecord, job: JobRecord, result: Mapping[str, Json
 
 def ended_without_model(record: CandidateRecord, status: Literal["Failed", "Stopped"], reason: str) -> CandidateRecord:
     """Give the record of a candidate that could not be trained, or was stopped before there was anything to keep."""
-    now = clock.now()
+    now = max(clock.now(), record.created_at)  # a clock may have been set back
     return replace(
         record,
         status=status,
