@@ -1,0 +1,72 @@
+"""Installs the client programs of other makers that tests drive: each in a folder of its own below .venv/clients.
+
+    python tools/clients.py [javascript] [sagemaker-core]     prints each one's folder; without a name: all
+
+What is installed is pinned beside the tests that use it; a folder is made anew when those pins change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PINS = ROOT / "tests" / "end_to_end"
+CLIENTS = Path(sys.prefix) / "clients"
+
+
+def javascript(folder: Path) -> None:
+    """Install the JavaScript SDK for node."""
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(PINS / "javascript" / name, folder / name)
+    _run("npm", "ci", "--no-audit", "--no-fund", "--no-progress", "--ignore-scripts", folder=folder)
+
+
+def sagemaker_core(folder: Path) -> None:
+    """Install sagemaker-core, whose pins are not ours, into an environment of its own."""
+    venv.create(folder, with_pip=True)
+    pinned = PINS / "sagemaker_core" / "requirements.txt"
+    pip = (
+        str(folder / "bin" / "python"),
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "--quiet",
+        "--no-deps",
+    )
+    _run(*pip, "--requirement", str(pinned), folder=folder)
+
+
+_CLIENTS: dict[str, tuple[Callable[[Path], None], Path]] = {
+    "javascript": (javascript, PINS / "javascript" / "package-lock.json"),
+    "sagemaker-core": (sagemaker_core, PINS / "sagemaker_core" / "requirements.txt"),
+}
+
+
+def installed(name: str) -> Path:
+    """Give the folder of a client, installed if it is not there yet."""
+    install, pins = _CLIENTS[name]
+    folder = CLIENTS / f"{name}-{hashlib.sha256(pins.read_bytes()).hexdigest()[:12]}"
+    done = folder / ".installed"
+    if not done.exists():
+        for old in CLIENTS.glob(f"{name}-*"):
+            shutil.rmtree(old)
+        folder.mkdir(parents=True)
+        install(folder)
+        done.touch()
+    return folder
+
+
+def _run(*command: str, folder: Path) -> None:
+    subprocess.run(command, cwd=folder, check=True, stdout=sys.stderr)
+
+
+if __name__ == "__main__":
+    for asked in sys.argv[1:] or _CLIENTS:
+        print(installed(asked))
