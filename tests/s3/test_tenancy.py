@@ -105,6 +105,17 @@ def test_a_bucket_that_says_nothing_of_its_account_is_the_first_account_s(shared
     first.delete_bucket(Bucket="old")
 
 
+def test_uploads_that_a_kill_left_are_not_the_next_owner_s(shared_door, first, second):
+    first.create_bucket(Bucket="reused")
+    upload = first.create_multipart_upload(Bucket="reused", Key="k")["UploadId"]
+    first.upload_part(Bucket="reused", Key="k", UploadId=upload, PartNumber=1, Body=b"secret")
+    shared_door.objects.delete_bucket("reused")  # as a service that is killed before it ends the uploads
+    second.create_bucket(Bucket="reused")
+    assert "Uploads" not in second.list_multipart_uploads(Bucket="reused")
+    with pytest.raises(ClientError, match="NoSuchUpload"):
+        second.list_parts(Bucket="reused", Key="k", UploadId=upload)
+
+
 def test_buckets_are_audited_and_objects_are_not(shared_door, first, second, refused):
     first.create_bucket(Bucket="audited")
     first.put_object(Bucket="audited", Key="k", Body=b"")

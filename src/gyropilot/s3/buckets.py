@@ -36,6 +36,8 @@ async def create_bucket(door: Door, request: S3Request) -> Response:
     if body:
         _check_configuration(body, door.settings.region)
     account = request.principal.account_id
+    if await run_in_threadpool(door.objects.owner_of, request.bucket) is None:
+        await _end_uploads(door, request.bucket)  # a kill may have left those of a deleted bucket, maybe another's
     if not await run_in_threadpool(door.objects.create_bucket, request.bucket, account):
         if await run_in_threadpool(door.objects.owner_of, request.bucket) != account:
             raise S3Error(
@@ -61,8 +63,7 @@ async def delete_bucket(door: Door, request: S3Request) -> Response:
     """Answer DeleteBucket; multipart uploads under way end with their bucket."""
     if await run_in_threadpool(door.objects.delete_bucket, request.bucket) == "not empty":
         raise S3Error("BucketNotEmpty", "The bucket you tried to delete is not empty.", BucketName=request.bucket)
-    for upload in await run_in_threadpool(door.uploads.of_bucket, request.bucket):
-        await run_in_threadpool(door.uploads.abort, upload)
+    await _end_uploads(door, request.bucket)
     return Response(status_code=204)
 
 
@@ -88,6 +89,11 @@ async def check_bucket(door: Door, request: S3Request, bucket: str) -> None:
         raise no_bucket(bucket)
     if owner != request.principal.account_id:
         raise S3Error("AccessDenied", "Access Denied")
+
+
+async def _end_uploads(door: Door, bucket: str) -> None:
+    for upload in await run_in_threadpool(door.uploads.of_bucket, bucket):
+        await run_in_threadpool(door.uploads.abort, upload)
 
 
 def _check_configuration(body: bytes, region: str) -> None:
