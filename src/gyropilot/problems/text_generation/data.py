@@ -6,7 +6,7 @@
 Rules. A row whose output is blank has nothing to learn from: it is dropped and counted. A blank input is kept and
 counted. Rows that are too long are cut as templates.Encoder.rows says; more than 60 % of them is an error. Duplicates
 and rows standing in both splits are counted, never removed; our own split keeps copies on one side. All counts become
-findings: events, and part of the result. Memory does not grow with the rows, but for some 60 bytes a row.
+findings: events, and part of the result. Memory does not grow with the rows, but for some hundred bytes a row.
 
 An attempt that finds the profile of the same inputs, base model, template, limits and split takes it over.
 """
