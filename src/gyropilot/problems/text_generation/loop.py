@@ -287,7 +287,8 @@ class _Run:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        # Zeroed in place: giving gradients of whole models back and taking them anew tears the heap to pieces.
+        self._optimizer.zero_grad(set_to_none=False)
         self._forward.refresh()
         self.step += 1
         record = StepRecord(
