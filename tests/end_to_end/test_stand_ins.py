@@ -37,6 +37,9 @@ def test_a_program_that_names_no_model_trains_the_stand_in_of_the_default_and_ev
     stands_in("Falcon7BInstruct")
     sagemaker, s3 = service.boto3("sagemaker"), service.boto3("s3")
     request = _request(service, "stood-in")
+    listed = {one["Name"]: one for one in service.sdk().base_models()}
+    assert (listed["Falcon7BInstruct"]["Installed"], listed["Falcon7BInstruct"]["StandIn"]) == (False, "Tiny")
+    assert "StandIn" not in listed["Tiny"]
     sagemaker.create_auto_ml_job_v2(**request)
     ended = service.sdk().wait("stood-in", timeout_seconds=120, poll_seconds=0.1)
     assert ended["AutoMLJobStatus"] == "Completed", ended.get("FailureReason")

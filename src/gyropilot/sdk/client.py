@@ -101,6 +101,11 @@ class Client:
         answer = self._connection.call("gyropilot", "get_job_log", {"AutoMLJobName": name, "Offset": offset})
         return LogPart(text=answer.get("Text", ""), next_offset=answer["NextOffset"])
 
+    def base_models(self) -> list[dict[str, Json]]:
+        """Give the base models that a job may name; StandIn says which model is trained in place of one."""
+        found: list[dict[str, Json]] = self._connection.call("gyropilot", "list_base_models", {})["BaseModels"]
+        return found
+
     def make_bucket(self, bucket: str) -> None:
         """Make a bucket; one that is there and ours stays as it is."""
         Objects(self._connection).make_bucket(bucket)

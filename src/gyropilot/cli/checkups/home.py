@@ -32,8 +32,10 @@ def _modes(settings: Settings) -> Iterator[Finding]:
     if not home.exists():
         yield ok("home", f"{home} is not there yet; the first start makes it")
         return
-    secrets = [settings.credentials, settings.seal, settings.audit, home / "settings.toml", home / "gyropilot.db"]
-    faults = [fault for path in (home, *secrets) if (fault := _mode_fault(path))]
+    private = [home, settings.credentials, settings.seal, settings.audit, home / "gyropilot.db"]
+    faults = [fault for path in private if (fault := _mode_fault(path, refused=0o077))]
+    # Others may read the settings, unless they hold a password: reading them has refused that by now.
+    faults += [fault for path in (home / "settings.toml",) if (fault := _mode_fault(path, refused=0o022))]
     for path, said in faults:
         mode = "700" if path == home else "600"
         yield fail("modes", said, f"chmod {mode} {shlex.quote(str(path))}; new keys, if others may have read them")
@@ -43,7 +45,7 @@ def _modes(settings: Settings) -> Iterator[Finding]:
         yield ok("home", f"{home}, yours alone, as are the files of keys and settings in it")
 
 
-def _mode_fault(path: Path) -> tuple[Path, str] | None:
+def _mode_fault(path: Path, *, refused: int) -> tuple[Path, str] | None:
     try:
         status = path.lstat()
     except OSError:
@@ -53,7 +55,7 @@ def _mode_fault(path: Path) -> tuple[Path, str] | None:
     if status.st_uid != os.geteuid():
         return path, f"{path} belongs to user {status.st_uid}"
     mode = stat.S_IMODE(status.st_mode)
-    return (path, f"{path} can be reached by others (mode {mode:04o})") if mode & 0o077 else None
+    return (path, f"{path} can be reached by others (mode {mode:04o})") if mode & refused else None
 
 
 def _database(settings: Settings, depth: Depth) -> Finding:
