@@ -53,7 +53,7 @@ def test_a_torn_checkpoint_is_passed_over_for_the_one_before(tmp_path, name, dam
 
 def test_a_write_that_was_cut_off_leaves_the_one_before_and_is_cleared_by_the_next(tmp_path, monkeypatch):
     checkpoints.save(tmp_path, make(3))
-    monkeypatch.setattr(checkpoints, "_sha256", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(checkpoints, "sha256_of", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         checkpoints.save(tmp_path, make(4))
     monkeypatch.undo()
