@@ -1,7 +1,7 @@
 """Full fine-tuning: every weight of the model is trained.
 
 The trained weights are float32, and so are their gradients and the optimizer's moments, whatever the machine computes
-fastest in: a step of AdamW moves a weight by about the learning rate, 2e-5, while bfloat16 numbers near 0.05 lie 2e-4
+fastest in: a step of AdamW moves a weight by about the learning rate, 5e-5, while bfloat16 numbers near 0.05 lie 2e-4
 apart, so that nearly every step would be rounded away. The products of forward and backward pass are computed in
 bfloat16 where that is faster (autocast), which is where the time goes. The finished model is rounded once to the
 precision that it will be served in.
