@@ -50,7 +50,7 @@ def test_every_acknowledged_create_has_its_line_whenever_the_service_is_killed(t
         service.start()
         lines = [json.loads(line) for line in (service.home / "audit.log").read_text().splitlines()]
         noted = {one["resource"] for one in lines if one["result"] == "OK"}
-        listed = access(service).keys()
+        listed = access(service).list_keys()
     finally:
         if service.process.poll() is None:
             service.stop()

@@ -64,7 +64,7 @@ def create(kind: str, name: str, account: str | None, exports: bool, home: Path 
 @options.as_json
 def list_keys(home: Path | None, as_json: bool) -> None:
     """List the access keys, revoked ones too; never a secret."""
-    found = connect(home).keys()
+    found = connect(home).list_keys()
     if as_json:
         click.echo(texts.as_json(found))
         return

@@ -97,7 +97,7 @@ def add(
 @options.as_json
 def list_roles(home: Path | None, as_json: bool) -> None:
     """List the roles."""
-    found = connect(home).roles()
+    found = connect(home).list_roles()
     if as_json:
         click.echo(texts.as_json(found))
         return
