@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -98,6 +99,45 @@ def test_a_killed_workers_job_is_taken_over_within_two_leases(apart):
     holder.start()
     assert ended(apart.first, "killed")["AutoMLJobStatus"] == "Completed"
     assert "resumed" in [one.kind for one in client.events("killed")]
+
+
+def test_a_worker_that_wakes_after_its_lease_went_to_another_writes_nothing(apart, url):
+    """Its process is stopped, its child goes on training: neither may touch what the next owner does."""
+    client = apart.first.sdk()
+    client.create_job(mean_request(apart.first, "zombie", steps=80, step_seconds=0.05))
+    holder = services.wait_until(lambda: _holder(apart, "zombie"), seconds=20, what="a claim")
+    services.wait_until(lambda: client.progress("zombie").done >= 5, seconds=30, what="some steps")
+    children = psutil.Process(holder.process.pid).children(recursive=True)
+    holder.process.send_signal(signal.SIGSTOP)
+    try:
+        others = [worker for worker in apart.workers if worker is not holder]
+        services.wait_until(
+            lambda: any("job zombie: claimed, epoch 2" in one.log.read_text() for one in others),
+            seconds=10,
+            what="another worker to take the job",
+        )
+    finally:
+        holder.process.send_signal(signal.SIGCONT)
+    services.wait_until(
+        lambda: "job zombie: lease lost" in holder.log.read_text(), seconds=5, what="the old owner to leave the job"
+    )
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert alive == [], "the old owner's child goes on"
+    assert ended(apart.first, "zombie")["AutoMLJobStatus"] == "Completed"
+    database = Database.open(url)
+    record = jobs_room.find(database, ACCOUNT, REGION, "zombie")
+    told = [one.message for one in events.after(database, record.id, 0, 100) if one.kind == "status"]
+    assert told.count("Completed") == 1
+    database.close()
+    s3 = apart.first.boto3("s3")
+    manifest = s3.get_object(Bucket="data", Key="out/zombie/manifest.json")["Body"].read()
+    assert hashlib.sha256(manifest).hexdigest() == record.artifacts["manifest_sha256"]
+    for name, file in json.loads(manifest)["files"].items():
+        body = s3.get_object(Bucket="data", Key=f"out/zombie/{name}")["Body"].read()
+        assert hashlib.sha256(body).hexdigest() == file["sha256"]
+    services.wait_until(
+        lambda: not list((apart.first.home / "scratch").glob(f"{record.id}*")), seconds=10, what="its scratch to go"
+    )
 
 
 def test_a_worker_that_is_told_to_end_hands_its_job_on_at_once(apart):
