@@ -27,7 +27,7 @@ class Access:
         """Make an access key; give its AccessKeyId, SecretAccessKey, AccountId, Kind and Name."""
         return self._call("create_caller_key", Kind=kind, Name=name, AccountId=account_id)
 
-    def keys(self) -> list[dict[str, Json]]:
+    def list_keys(self) -> list[dict[str, Json]]:
         """Give the access keys, revoked ones too, without their secrets."""
         listed: list[dict[str, Json]] = self._call("list_caller_keys")["Keys"]
         return listed
@@ -70,7 +70,7 @@ class Access:
         )
         return str(answer["RoleArn"])
 
-    def roles(self) -> list[dict[str, Json]]:
+    def list_roles(self) -> list[dict[str, Json]]:
         """Give the roles."""
         listed: list[dict[str, Json]] = self._call("list_job_roles")["Roles"]
         return listed
