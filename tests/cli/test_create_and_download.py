@@ -79,6 +79,15 @@ def test_a_changed_file_is_kept_until_it_is_given_up(service, made, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_folder_that_cannot_be_is_told_in_one_line(service, made, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    ran = service.gyropilot("jobs", "download", made, tmp_path / "file" / "folder")
+    assert ran.returncode == 1
+    assert "Not a directory; make room, or choose another folder" in ran.stderr.splitlines()[-1]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.slow
 def test_an_object_changed_after_the_job_is_told_and_not_kept(service, made, tmp_path):
     s3 = service.boto3("s3")
     bucket, key = "gyropilot-000000000000", f"output/{made}/training.jsonl"

@@ -226,6 +226,11 @@ def download(name: str, folder: Path | None, only: tuple[str, ...], overwrite: b
     target = folder or Path(name)
     try:
         there = watching.connect(home).download(name, target, only=only, overwrite=overwrite, on_file=line)
+    except OSError as error:
+        place = error.filename or target
+        raise click.ClickException(
+            f"{place}: {error.strerror or error}; make room, or choose another folder; what is here is kept"
+        ) from error
     finally:
         line.close()
     size = sum(path.stat().st_size for path in there)

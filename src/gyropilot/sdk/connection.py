@@ -70,7 +70,14 @@ class Connection:
         except botocore.exceptions.ParamValidationError as error:
             raise Refused(code="ParamValidation", message=str(error), status=0) from error
         except (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as error:
-            raise Unreachable(f"{self._url_of(dialect)} does not answer") from error
+            raise Unreachable(
+                f"{self._url_of(dialect)} does not answer; is it running? gyropilot doctor tells"
+            ) from error
+        except botocore.exceptions.NoCredentialsError as error:
+            raise ServiceError(
+                f"there are no AWS credentials for {self._url_of(dialect)}; set AWS_ACCESS_KEY_ID and"
+                " AWS_SECRET_ACCESS_KEY, or a profile"
+            ) from error
         except botocore.exceptions.BotoCoreError as error:
             raise ServiceError(str(error)) from error
         return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
