@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 
+_HELD = "SELECT count(*) FROM jobs WHERE lease_token IS NOT NULL OR status IN ('InProgress', 'Stopping')"
 _LEFT_OUT = (".log", "-wal", "-shm", ".db", ".sqlite", "service.json", ".lock")
 
 
@@ -18,11 +19,24 @@ def state_of(home):
     return files | _rows(home)
 
 
+def is_idle(home):
+    """Say whether no job is held by a worker: what is stored stays as it is."""
+    return _asked(home, lambda connection: connection.execute(_HELD).fetchone() == (0,))
+
+
 def _rows(home):
+    return _asked(home, _every_row)
+
+
+def _every_row(connection):
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    return {table: sorted(map(repr, connection.execute(f'SELECT * FROM "{table}"'))) for table in tables}
+
+
+def _asked(home, question):
     (database,) = [path for path in home.iterdir() if path.suffix in (".db", ".sqlite")]
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
     try:
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return {table: sorted(map(repr, connection.execute(f'SELECT * FROM "{table}"'))) for table in tables}
+        return question(connection)
     finally:
         connection.close()

@@ -15,7 +15,7 @@ import raw_requests
 import request_mutations
 import services
 from raw_requests import JSON, Line, signed
-from stored_state import state_of
+from stored_state import is_idle, state_of
 
 SEED = int(os.environ.get("GYROPILOT_SEED", random.SystemRandom().randrange(2**32)))
 COUNT = int(os.environ.get("GYROPILOT_MUTATIONS", 50))
@@ -70,10 +70,7 @@ def victims(quiet_service):
     sagemaker.create_auto_ml_job_v2(**services.request(quiet_service, "victim"))
     sagemaker.stop_auto_ml_job(AutoMLJobName="victim")
 
-    def status():
-        return sagemaker.describe_auto_ml_job_v2(AutoMLJobName="victim")["AutoMLJobStatus"]
-
-    services.wait_until(lambda: status() == "Stopped", seconds=60, what="the job to be Stopped")
+    services.wait_until(lambda: is_idle(quiet_service.home), seconds=60, what="the job to end")
 
 
 @pytest.fixture

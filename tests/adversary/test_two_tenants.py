@@ -10,7 +10,7 @@ import raw_requests
 import services
 from gyropilot.api import catalog
 from raw_requests import Key, Line, call, signed
-from stored_state import state_of
+from stored_state import is_idle, state_of
 
 OTHER = "111111111111"
 OWN = "000000000000"
@@ -29,10 +29,7 @@ def victim(quiet_service, key):
     )
     sagemaker.stop_auto_ml_job(AutoMLJobName=JOB)
 
-    def status():
-        return sagemaker.describe_auto_ml_job_v2(AutoMLJobName=JOB)["AutoMLJobStatus"]
-
-    services.wait_until(lambda: status() == "Stopped", seconds=60, what="the job to be Stopped")
+    services.wait_until(lambda: is_idle(quiet_service.home), seconds=60, what="the job to end")
     return key
 
 

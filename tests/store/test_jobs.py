@@ -70,11 +70,18 @@ def test_accounts_and_regions_have_names_of_their_own(db):
 
 def test_a_repeated_call_is_no_second_job(db):
     made = jobs.create(db, new_job("job", invocation_id="call-1"), {})
-    assert jobs.create(db, new_job("JOB", invocation_id="call-1"), {"k": "v"}) == made
+    assert jobs.create(db, new_job("job", invocation_id="call-1"), {"k": "v"}) == made
     assert tags.all_of(db, made.arn) == {}
     for other in ("call-2", None):
         with pytest.raises(AlreadyExists):
             jobs.create(db, new_job("job", invocation_id=other), {})
+
+
+@pytest.mark.parametrize("changed", [{"principal": "GYROBBBB"}, {"request": {"AutoMLJobName": "job", "Tags": []}}])
+def test_the_id_of_another_caller_s_call_or_for_another_request_repeats_nothing(db, changed):
+    jobs.create(db, new_job("job", invocation_id="call-1"), {})
+    with pytest.raises(AlreadyExists):
+        jobs.create(db, new_job("job", invocation_id="call-1", **changed), {})
 
 
 def test_a_repeated_id_with_another_name_is_another_job(db):

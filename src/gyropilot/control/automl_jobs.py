@@ -36,7 +36,8 @@ def create(
     """
     taken = jobs.find(house.db, principal.account_id, region, request["AutoMLJobName"])
     if taken is not None:
-        return jobs.first_of_a_repeated_call(taken, invocation_id).arn
+        key = principal.access_key_id
+        return jobs.first_of_a_repeated_call(taken, invocation_id=invocation_id, principal=key, request=request).arn
     problem, spec = admission.admit(house, principal, request)
     job = NewJob(
         account_id=principal.account_id,

@@ -76,7 +76,7 @@ class JobQuery:
 def create(db: Database, job: NewJob, tags: Mapping[str, str], *, most_open: int | None = None) -> JobRecord:
     """Store a job, its tags and its first event, all or nothing; on disk when this returns.
 
-    A second call with the same invocation id and name gives the job of the first.
+    The same call again gives the job of the first.
 
     Args:
         db: the database.
@@ -93,19 +93,24 @@ def create(db: Database, job: NewJob, tags: Mapping[str, str], *, most_open: int
         take_turn(connection, f"jobs of {job.account_id} in {job.region}")
         there = _row(connection, job.account_id, job.region, job.name)
         if there is not None:
-            return first_of_a_repeated_call(read_record(there), job.invocation_id)
+            return first_of_a_repeated_call(
+                read_record(there), invocation_id=job.invocation_id, principal=job.principal, request=job.request
+            )
         if most_open is not None:
             _check_open_jobs(connection, job, most_open)
         return _insert(connection, job, tags)
 
 
-def first_of_a_repeated_call(there: JobRecord, invocation_id: str | None) -> JobRecord:
-    """Give the job that has the name of one to be created, if the same call made it.
+def first_of_a_repeated_call(
+    there: JobRecord, *, invocation_id: str | None, principal: str, request: Mapping[str, Any]
+) -> JobRecord:
+    """Give the job that has the name of one to be created, if the same call made it: of one key, for the same request.
 
     Raises:
         AlreadyExists: another call made it.
     """
-    if invocation_id is not None and invocation_id == there.invocation_id:
+    is_repeated = invocation_id is not None and invocation_id == there.invocation_id
+    if is_repeated and there.principal == principal and there.request == request:
         return there
     raise AlreadyExists(
         f"An AutoML job named {there.name!r} already exists; names differ by more than letter case, choose another."
