@@ -26,7 +26,7 @@ from gyropilot.errors import InvalidRequest
 from gyropilot.problems.catalog import PROBLEMS
 from gyropilot.s3 import app as s3_app
 from gyropilot.settings import Settings
-from gyropilot.store import home_locks, leases, objects, roles
+from gyropilot.store import home_locks, homes, leases, objects, roles
 from gyropilot.store.database import Database
 from gyropilot.store.folder_objects import FolderObjects
 from gyropilot.store.home_locks import HomeLock
@@ -167,6 +167,8 @@ def _house(settings: Settings, listener: socket.socket | None = None) -> Iterato
         settings = replace(settings, port=listener.getsockname()[1])
     db = Database.open(settings.database)
     try:
+        if settings.database_url:
+            homes.join(db, settings.home)
         roles.ensure_default(db, names.role_arn(settings.account_id, names.DEFAULT_ROLE_NAME))
         store = objects.open_objects(settings)
         seal = Seal.open(settings.seal)

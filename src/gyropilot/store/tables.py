@@ -5,7 +5,7 @@
     jobs ──< events        append-only, gap-free sequence per job
       │ ──< candidates
       └─── progress        one row a job, overwritten
-    tags (by ARN)   roles   principals   turnstiles (what must pass one at a time)
+    tags (by ARN)   roles   principals   turnstiles (what must pass one at a time)   house (one row: whose database)
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision in migrations/versions; stated here so that an up-to-date database opens without alembic."""
 
 Json = Any
@@ -185,6 +185,8 @@ principals = Table(
     Column("created_at", Moment, nullable=False),
     Column("revoked_at", Moment),
 )
+
+house = Table("house", metadata, Column("home_id", String(32), primary_key=True))
 
 turnstiles = Table(
     "turnstiles",
