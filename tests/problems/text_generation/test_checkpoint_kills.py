@@ -1,4 +1,4 @@
-"""A process killed at any call that a checkpoint is written by leaves the old checkpoint or the new one, never a mix."""
+"""A process killed at any call that writes a checkpoint leaves the old checkpoint or the new one, never a mix."""
 
 import subprocess
 import sys
