@@ -34,3 +34,23 @@ def test_commands_and_options_are_completed(words, wanted):
     place = len(words.split()) - 1
     ran = _gyropilot(_GYROPILOT_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(place))
     assert f"plain,{wanted}" in ran.stdout.split(), ran.stdout + ran.stderr
+
+
+def test_names_are_completed_from_what_there_is(service, tmp_path):
+    service.sdk().create_job(services.request(service, "completed-by-tab"))
+    service.sdk().stop("completed-by-tab")
+    for words, wanted, home in (
+        ("gyropilot jobs show completed-by", "completed-by-tab", service.home),
+        ("gyropilot models show Tin", "Tiny", service.home),
+        ("gyropilot models stand-in Falcon7BI", "Falcon7BInstruct", tmp_path / "none"),
+        ("gyropilot jobs create --base-model Smol", "SmolLM2-135M-Instruct", tmp_path / "none"),
+    ):
+        variables = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1), "GYROPILOT_HOME": str(home)}
+        ran = _gyropilot(_GYROPILOT_COMPLETE="bash_complete", **variables)
+        assert ran.stdout.split() == [f"plain,{wanted}"], ran.stdout + ran.stderr
+
+
+def test_where_no_service_runs_nothing_is_completed_and_nothing_said(tmp_path):
+    words = {"COMP_WORDS": "gyropilot jobs show a", "COMP_CWORD": "3", "GYROPILOT_HOME": str(tmp_path)}
+    ran = _gyropilot(_GYROPILOT_COMPLETE="bash_complete", **words)
+    assert (ran.stdout.strip(), ran.stderr) == ("", "")

