@@ -87,6 +87,18 @@ def test_a_key_s_line_names_the_key_and_not_its_secret(server, ours):
     assert made["SecretAccessKey"] not in server.house.settings.audit.read_text()
 
 
+def test_a_role_s_line_says_whose_it_is(server, ours):
+    role = {"RoleName": "r", "ReadPrefixes": [], "WritePrefixes": []}
+    ours().create_job_role(**role)
+    ours().create_job_role(**role, AccountId="111111111111")
+    ours().delete_job_role(RoleName="r", AccountId="111111111111")
+    assert [one["resource"] for one in lines(server)] == [
+        "arn:aws:iam::000000000000:role/r",
+        "arn:aws:iam::111111111111:role/r",
+        "111111111111:r",
+    ]
+
+
 def test_what_a_caller_sends_forges_no_line(server):
     name = 'x"}\n{"action": "forged"}\r\x1b[31m\u202eü\u2028'
     with pytest.raises(ClientError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,6 @@ Json = Any
 
 _NAMING = ("Arn", "Id", "Name")
 """How the members end that name a resource, the telling ones first."""
-_OF_OTHERS = frozenset({"RoleArn", "AccountId"})
-"""Members that name something beside the resource."""
 
 
 def note(exchange: Exchange, path: Path) -> None:
@@ -33,7 +31,7 @@ def note(exchange: Exchange, path: Path) -> None:
         AuditLine(
             principal=exchange.caller.principal,
             action=exchange.entry.action,
-            resource=_named_in(getattr(exchange, "response", None) or {}) or _named_in(_request(exchange)),
+            resource=_made(exchange) or _asked_for(exchange),
             result=exchange.error_code or "OK",
             request_id=exchange.request_id,
         ),
@@ -50,11 +48,22 @@ def _request(exchange: Exchange) -> Mapping[str, Json]:
         return {}
 
 
-def _named_in(members: Mapping[str, Json]) -> str:
+def _made(exchange: Exchange) -> str:
+    return _named_in(getattr(exchange, "response", None) or {}, but={"AccountId"})
+
+
+def _asked_for(exchange: Exchange) -> str:
+    members = _request(exchange)
+    name = _named_in(members, but={"AccountId", "RoleArn"})  # a job's role is not what the call changes
+    account = members.get("AccountId")
+    return f"{account}:{name}" if isinstance(account, str) else name
+
+
+def _named_in(members: Mapping[str, Json], *, but: Container[str]) -> str:
     found = (
         value
         for ending in _NAMING
         for member, value in members.items()
-        if member.endswith(ending) and isinstance(value, str) and member not in _OF_OTHERS
+        if member.endswith(ending) and isinstance(value, str) and member not in but
     )
     return next(found, "")

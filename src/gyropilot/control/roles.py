@@ -111,7 +111,7 @@ def delete(house: House, principal: Principal, request: Mapping[str, Json]) -> N
             where="RoleName",
             found=request["RoleName"],
             problem="is the default role, which each start of the service makes anew",
-            fix="narrow it instead: `gyropilot roles add --replace`, with fewer prefixes or passed by nobody",
+            fix="narrow it instead: `gyropilot roles add --replace`, with fewer prefixes",
         )
     if not roles.remove(house.db, arn):
         raise _missing(request["RoleName"])
