@@ -22,6 +22,7 @@ from gyropilot.api.chain import Chain, ClientGone
 from gyropilot.api.exchange import Exchange, Receive, Scope, Send
 from gyropilot.api.rates import Rates
 from gyropilot.control.house import House
+from gyropilot.errors import Unavailable
 from gyropilot.wire.errors import wire_error
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -111,7 +112,9 @@ def _take_error(exchange: Exchange, error: Exception) -> None:
     """Make an error the answer; the one place where that is done."""
     modelled = exchange.entry.operation.errors if hasattr(exchange, "entry") else frozenset()
     told = wire_error(error, request_id=exchange.request_id, modelled=modelled)
-    if told.status >= 500:
+    if isinstance(error, Unavailable):  # one line a call: while the database is away there are many
+        logger.warning("%s %s: %s (%s)", exchange.request_id, exchange.operation_name, error, error.__cause__)
+    elif told.status >= 500:
         logger.error("%s %s failed", exchange.request_id, exchange.operation_name, exc_info=error)
     exchange.error_code = told.code
     exchange.status, exchange.answer = exchange.protocol.error(told, exchange.request_id)
