@@ -246,4 +246,4 @@ def test_the_others_takes_as_long_as_missing(victim, intruder):
             for name, taken in seconds.items():
                 taken.append(line.ask(call(intruder, "ListTags", {"ResourceArn": job_arn(name)})).seconds)
     theirs, missing = (statistics.median(taken) for taken in seconds.values())
-    assert abs(theirs - missing) < max(0.5 * missing, 0.001)
+    assert abs(theirs - missing) < max(0.5 * missing, 0.002)
