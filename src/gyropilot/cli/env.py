@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 
 import click
 
 from gyropilot import settings as settings_file
-from gyropilot.cli import options, service
-
-_UNSET = (
-    "AWS_SESSION_TOKEN",
-    "AWS_PROFILE",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_ENDPOINT_URL_SAGEMAKER",
-    "AWS_ENDPOINT_URL_STS",
-)
-"""Left over from another account, each of these would send calls or signatures elsewhere."""
+from gyropilot.cli import exports, options, service
 
 
 @click.command()
@@ -36,20 +26,9 @@ def env(home: Path | None, as_json: bool) -> None:
     """
     settings = settings_file.read({"home": home})
     found = service.find(settings)
-    variables = {
-        "AWS_ENDPOINT_URL": found.url,
-        "AWS_ACCESS_KEY_ID": found.access_key,
-        "AWS_SECRET_ACCESS_KEY": found.secret,
-        "AWS_DEFAULT_REGION": found.region,
-        "AWS_REGION": found.region,
-        "GYROPILOT_ROLE_ARN": found.role_arn,
-        "GYROPILOT_HOME": str(settings.home),
-    }
-    if found.s3_endpoint:
-        variables["AWS_ENDPOINT_URL_S3"] = found.s3_endpoint
+    variables = exports.variables(found, access_key=found.access_key, secret=found.secret)
+    variables |= {"GYROPILOT_ROLE_ARN": found.role_arn, "GYROPILOT_HOME": str(settings.home)}
     if as_json:
         click.echo(json.dumps(variables, indent=2))
-        return
-    click.echo(f"unset {' '.join(_UNSET)}")
-    for name, value in variables.items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+    else:
+        exports.print_exports(variables)

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast, get_args
 
 import click
 
 from gyropilot import settings as settings_file
+from gyropilot.cli import exports as shell_exports
 from gyropilot.cli import options, service, texts
 from gyropilot.sdk.access import Access
+from gyropilot.store.principals import Kind
 
 Json = Any
-Kind = Literal["admin", "operator", "invoker"]
 
 account = click.option("--account", metavar="12DIGITS", help="Whose it is.  [default: the service's own account]")
 
 
 def connect(home: Path | None) -> Access:
     """Give the keys and roles of the service that runs on `home`, as its first admin sees them."""
-    found = service.find(settings_file.read({"home": home}))
-    return Access(url=found.url, access_key=found.access_key, secret=found.secret, region=found.region)
+    return _access(service.find(settings_file.read({"home": home})))
 
 
 @click.group()
@@ -34,7 +33,7 @@ def keys() -> None:
 
 
 @keys.command()
-@click.option("--kind", type=click.Choice(["admin", "operator", "invoker"]), required=True, help="What it may do.")
+@click.option("--kind", type=click.Choice(get_args(Kind)), required=True, help="What it may do.")
 @click.option("--name", required=True, help="Who uses it; letters, digits and +=,.@_-.")
 @account
 @click.option("--exports", is_flag=True, help="Print the exports that make AWS clients use the key, for eval.")
@@ -48,11 +47,13 @@ def create(kind: str, name: str, account: str | None, exports: bool, home: Path 
     if exports and as_json:
         raise click.UsageError("--exports and --json do not go together.")
     found = service.find(settings_file.read({"home": home}))
-    made = connect(home).create_key(kind=cast("Kind", kind), name=name, account_id=account)
+    made = _access(found).create_key(kind=cast("Kind", kind), name=name, account_id=account)
     if as_json:
         click.echo(texts.as_json(made))
     elif exports:
-        _print_exports(found, made)
+        shell_exports.print_exports(
+            shell_exports.variables(found, access_key=made["AccessKeyId"], secret=made["SecretAccessKey"])
+        )
     else:
         shown = [("access key", "AccessKeyId"), ("secret", "SecretAccessKey"), ("kind", "Kind"), ("name", "Name")]
         click.echo(texts.facts([*((label, made[member]) for label, member in shown), ("account", made["AccountId"])]))
@@ -85,17 +86,8 @@ def revoke(access_key: str, home: Path | None) -> None:
     click.echo(f"revoked {access_key}")
 
 
-def _print_exports(found: service.Service, made: Mapping[str, Json]) -> None:
-    variables = {
-        "AWS_ENDPOINT_URL": found.url,
-        "AWS_ACCESS_KEY_ID": made["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"],
-        "AWS_DEFAULT_REGION": found.region,
-        "AWS_REGION": found.region,
-    }
-    click.echo("unset AWS_SESSION_TOKEN AWS_PROFILE")
-    for name, value in variables.items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+def _access(found: service.Service) -> Access:
+    return Access(url=found.url, access_key=found.access_key, secret=found.secret, region=found.region)
 
 
 def _row(key: Mapping[str, Json]) -> list[str]:
