@@ -14,7 +14,8 @@ from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.names import ACCOUNT_ID
 
 _DAY = 86_400
-_PASSWORD = re.compile(r"//[^/@]*:[^/]*@|password=")
+_PASSWORD = re.compile(r"//[^:/]*:[^@]*@|password=")
+"""What is read as a password in a database's URL: it may have slashes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +105,8 @@ class Settings:
     job_attempts: int = field(
         default=3,
         metadata={
-            "about": "A job whose service or training process dies this often in a row, without getting further, fails.",
+            "about": "A job whose service or training process dies this often in a row, without getting further,"
+            " fails.",
             "range": (1, 1000),
         },
     )
