@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from gyropilot.cli import service as noted
+from gyropilot.sdk.access import Access
 from gyropilot.sdk.client import Client
 
 SCRIPTS = Path(sys.executable).parent
@@ -102,6 +103,16 @@ class Process:
             url=given["AWS_ENDPOINT_URL"],
             access_key=given["AWS_ACCESS_KEY_ID"],
             secret=given["AWS_SECRET_ACCESS_KEY"],
+            region=given["AWS_REGION"],
+        )
+
+    def access(self, key=None):
+        """Keys and roles as the first admin sees them, or the key that CreateCallerKey gave."""
+        given = self.variables
+        return Access(
+            url=given["AWS_ENDPOINT_URL"],
+            access_key=key["AccessKeyId"] if key else given["AWS_ACCESS_KEY_ID"],
+            secret=key["SecretAccessKey"] if key else given["AWS_SECRET_ACCESS_KEY"],
             region=given["AWS_REGION"],
         )
 

@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-import houses
 from gyropilot import names
 from gyropilot.control import keys
 from gyropilot.errors import InvalidRequest, LimitExceeded, NotFound
-from mean_problem import MEAN
 
 OTHER = "111111111111"
-
-
-@pytest.fixture
-def house(tmp_path):
-    house = houses.build(tmp_path, (MEAN,))
-    yield house
-    house.db.close()
-
-
-@pytest.fixture
-def admin(house):
-    return houses.admin(house)
 
 
 def test_a_key_is_told_with_its_secret_once(house, admin):

@@ -11,23 +11,10 @@ from gyropilot import names
 from gyropilot.control import automl_jobs, keys, roles
 from gyropilot.errors import AlreadyExists, InvalidRequest, NotAllowed, NotFound
 from gyropilot.store import roles as stored
-from mean_problem import MEAN
 
 OTHER = "111111111111"
 ROLE = {"RoleName": "r", "ReadPrefixes": ["s3://data/numbers"], "WritePrefixes": ["s3://data/out"]}
 STORE = {"Endpoint": "http://127.0.0.1:9", "Region": "r", "AccessKeyId": "AKID", "SecretAccessKey": "canary"}
-
-
-@pytest.fixture
-def house(tmp_path):
-    house = houses.build(tmp_path, (MEAN,))
-    yield house
-    house.db.close()
-
-
-@pytest.fixture
-def admin(house):
-    return houses.admin(house)
 
 
 @pytest.fixture

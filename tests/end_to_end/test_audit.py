@@ -9,21 +9,10 @@ import time
 import pytest
 
 import services
-from gyropilot.sdk.access import Access
 from gyropilot.sdk.errors import ServiceError
 
 THREADS, KILLS = 4, 3
 MOST_SECONDS = 60
-
-
-def access(service):
-    given = service.variables
-    return Access(
-        url=given["AWS_ENDPOINT_URL"],
-        access_key=given["AWS_ACCESS_KEY_ID"],
-        secret=given["AWS_SECRET_ACCESS_KEY"],
-        region=given["AWS_REGION"],
-    )
 
 
 @pytest.mark.slow
@@ -50,7 +39,7 @@ def test_every_acknowledged_create_has_its_line_whenever_the_service_is_killed(t
         service.start()
         lines = [json.loads(line) for line in (service.home / "audit.log").read_text().splitlines()]
         noted = {one["resource"] for one in lines if one["result"] == "OK"}
-        listed = access(service).list_keys()
+        listed = service.access().list_keys()
     finally:
         if service.process.poll() is None:
             service.stop()
@@ -61,7 +50,7 @@ def test_every_acknowledged_create_has_its_line_whenever_the_service_is_killed(t
 
 
 def _create_until_gone(service, acknowledged):
-    keys, s3 = access(service), service.boto3("s3")
+    keys, s3 = service.access(), service.boto3("s3")
     while True:
         name = f"b{len(acknowledged)}-{threading.get_ident()}"
         try:

@@ -1,30 +1,19 @@
 import pytest
 
-from gyropilot.sdk.access import Access
 from gyropilot.sdk.errors import Refused
-
-
-def open_access(service, key=None):
-    given = service.variables
-    return Access(
-        url=given["AWS_ENDPOINT_URL"],
-        access_key=key["AccessKeyId"] if key else given["AWS_ACCESS_KEY_ID"],
-        secret=key["SecretAccessKey"] if key else given["AWS_SECRET_ACCESS_KEY"],
-        region=given["AWS_REGION"],
-    )
 
 
 @pytest.fixture
 def access(service):
-    return open_access(service)
+    return service.access()
 
 
 def test_keys_are_made_listed_and_revoked(service, access):
     made = access.create_key(kind="admin", name="by-sdk")
-    assert made["AccessKeyId"] in [one["AccessKeyId"] for one in open_access(service, made).list_keys()]
+    assert made["AccessKeyId"] in [one["AccessKeyId"] for one in service.access(made).list_keys()]
     access.revoke_key(made["AccessKeyId"])
     with pytest.raises(Refused) as caught:
-        open_access(service, made).list_keys()
+        service.access(made).list_keys()
     assert caught.value.code == "InvalidSignatureException"
 
 
@@ -43,7 +32,7 @@ def test_roles_are_made_shown_and_removed(access):
 
 
 def test_an_operator_may_do_none_of_this(service, access):
-    operator = open_access(service, access.create_key(kind="operator", name="op"))
+    operator = service.access(access.create_key(kind="operator", name="op"))
     for call in (
         operator.list_keys,
         operator.list_roles,
