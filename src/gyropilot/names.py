@@ -6,6 +6,8 @@ import secrets
 
 ACCOUNT_ID = "000000000000"
 DEFAULT_ROLE_NAME = "gyropilot"
+EVERY_BUCKET = "s3://*"
+"""The prefix under which every object lies."""
 
 
 def arn(*, region: str, account_id: str, kind: str, name: str) -> str:
@@ -45,11 +47,8 @@ def split_s3_uri(uri: str) -> tuple[str, str]:
 
 
 def is_under(uri: str, prefix: str) -> bool:
-    """Say whether an s3 URI lies under `prefix`, compared on whole segments: `s3://b/data2` is not under `s3://b/data`.
-
-    `s3://*` covers every bucket.
-    """
-    if prefix == "s3://*":
+    """Say whether an s3 URI lies under `prefix`, compared on whole segments: `s3://b/data2` is not under `s3://b/data`."""
+    if prefix == EVERY_BUCKET:
         return True
     wanted = prefix.rstrip("/").split("/")
     return uri.split("/")[: len(wanted)] == wanted and ".." not in uri.split("/")

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from gyropilot import clock
+from gyropilot.files import sha256_of
 
 Json = Any
 
@@ -153,7 +154,7 @@ def _channel(wishes: Wishes, place: str, option: str) -> Channel:
     found = {_format(file, wishes.format, option) for file in files}
     if len(found) > 1:
         raise click.BadParameter(f"{place} holds CSV and Parquet files; give a folder of one kind.", param_hint=option)
-    digests = {file.relative_to(path).as_posix() if path.is_dir() else file.name: _sha256(file) for file in files}
+    digests = {file.relative_to(path).as_posix() if path.is_dir() else file.name: sha256_of(file) for file in files}
     whole = hashlib.sha256("".join(f"{digests[name]}  {name}\n" for name in sorted(digests)).encode()).hexdigest()
     uri = f"s3://{wishes.bucket}/data/{whole[:16]}/"
     uploads = tuple(
@@ -196,8 +197,3 @@ def _generated_name(data: str) -> str:
     stem = PurePosixPath(data.rstrip("/")).stem
     plain = re.sub(r"[^a-zA-Z0-9]+", "-", stem).strip("-")[:_STEM].rstrip("-") or "job"
     return f"{plain}-{clock.now():%m%d-%H%M%S}-{secrets.token_hex(2)}"[:_MAX_NAME]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,11 +9,11 @@ from gyropilot import names
 from gyropilot.control import accounts
 from gyropilot.control.house import House
 from gyropilot.errors import AlreadyExists, Fault, InvalidRequest, NotAllowed, NotFound
-from gyropilot.names import is_s3_uri, split_s3_uri
+from gyropilot.names import EVERY_BUCKET, is_s3_uri, split_s3_uri
 from gyropilot.store import role_objects, roles
 from gyropilot.store.principals import Principal
 from gyropilot.store.role_objects import RoleObjects
-from gyropilot.store.roles import EVERY_BUCKET, EVERYBODY, Role
+from gyropilot.store.roles import EVERYBODY, Role
 
 Json = Any
 

@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import Row, delete, insert, select, update
 
 from gyropilot import clock
+from gyropilot.names import EVERY_BUCKET
 from gyropilot.store.database import Database
 from gyropilot.store.tables import roles as roles_table
 from gyropilot.store.turns import take_turn
 
-EVERY_BUCKET = "s3://*"
 EVERYBODY = "*"
 
 
