@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 
 import psutil
 import pytest
@@ -62,14 +63,20 @@ def test_ctrl_c_before_the_service_listens_ends_it_too(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_sigterm_in_mid_training_hands_the_job_back(tmp_path, tiny_model_folder):
-    with services.running(tmp_path / "home", checkpoint_seconds=1) as service:
+    """No checkpoint is due, so what the next start goes on from was saved because of the signal."""
+    with services.running(tmp_path / "home", checkpoint_seconds=3600) as service:
         assert service.gyropilot("models", "add", services.TINY, tiny_model_folder).returncode == 0
-        services.put_rows(service, services.rows(40))
+        services.put_rows(service, services.rows(120))
         hyperparameters = {"epochCount": "10", "batchSize": "1"}
         service.sdk().create_job(services.request(service, TextGenerationHyperParameters=hyperparameters))
         assert any(seen.phase == "training" for seen in service.sdk().watch("job", poll_seconds=0.1))
         children = psutil.Process(service.process.pid).children(recursive=True)
+        began = time.monotonic()
         assert service.stop() == 0
+        assert time.monotonic() - began < 15
         assert not any(child.is_running() for child in children)
         service.start()
         assert service.sdk().wait("job", timeout_seconds=120, poll_seconds=0.2)["AutoMLJobStatus"] == "Completed"
+        events = service.sdk().events("job")
+        assert any(one.message.startswith("went on from step") and one.detail["step"] > 0 for one in events)
+        assert "lost" not in [one.kind for one in events]
