@@ -47,7 +47,7 @@ _FORMAT = 2
 """Of what is prepared; another format is prepared again."""
 _CHUNK_ROWS, _CHUNK_CHARACTERS = 256, 1 << 18
 _TOKEN_CHARACTERS = 64
-"""Text beyond so many characters for each token that fits is cut before it is encoded, which takes 100 bytes a token."""
+"""Text beyond so many characters for each token that fits is cut before it is encoded: that takes 100 bytes a token."""
 _COUNTED = 10
 """Rows beyond the limit are counted up to this many times the limit, and no further."""
 STAND_IN = "{loaded} stands in for {requested}: the model that is tuned and measured is {loaded}"

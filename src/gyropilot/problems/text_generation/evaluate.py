@@ -24,7 +24,7 @@ from gyropilot.problems.contract import HandBack, Json, Reporter
 from gyropilot.problems.text_generation.batches import Example, TokenCache
 from gyropilot.problems.text_generation.data import read_prepared_rows
 from gyropilot.problems.text_generation.generation import Answer, generate
-from gyropilot.problems.text_generation.loop import TrainPlan, evaluate_loss
+from gyropilot.problems.text_generation.loop import TrainPlan, evaluate_loss, way_to_evaluate
 from gyropilot.problems.text_generation.templates import Encoder
 
 MAX_SAMPLE_ROWS = 64
@@ -183,9 +183,11 @@ class Evaluator:
         total = budget.loss_rows + budget.answer_rows
         size = max(1, min(_LOSS_ROWS, len(self._validation) // _LEAST_PARTS))
         parts: list[LossPart] = []
+        way = None
         firsts: list[float] = []
         for part in self._parts(budget.loss_rows, size, budget.loss_seconds, firsts):
-            loss = evaluate_loss(model, part, self._plan)
+            way = way or way_to_evaluate(model, self._examples(0, _LOSS_ROWS), self._plan)
+            loss = evaluate_loss(model, part, self._plan, way=way)
             parts.append(LossPart(rows=len(part), loss_sum=loss.loss_sum, labels=loss.label_count))
             self._reporter.progress(phase, done=sum(one.rows for one in parts), total=total, unit="rows")
         samples: list[Sample] = []

@@ -34,6 +34,9 @@ PHASE = "training"
 _LEAST_WORK_PER_SAVE = 10.0
 """Times as long as a checkpoint took that training goes on before the next: whole models take long to write."""
 Ending = Literal["finished", "time limit", "stop"]
+Way = tuple[Forward, int]
+"""How packs are computed, and the most examples of one."""
+_MOST_EXAMPLES = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,16 +161,20 @@ def evaluate_loss(
     examples: Sequence[Example],
     plan: TrainPlan,
     *,
+    way: Way | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> LossSum:
-    """Give the summed loss over all labels of `examples`; `on_progress` hears how many rows are done of how many."""
+    """Give the summed loss over all labels of `examples`; `on_progress` hears how many rows are done of how many.
+
+    `way` is what `way_to_evaluate` gave of other rows of the same kind: choosing takes as long as a few rows do.
+    """
     batches.check(examples)
     torch.set_num_threads(plan.threads)
-    way, most = _way_to_evaluate(model, examples, plan.dtype)
+    packed, most = way or way_to_evaluate(model, examples, plan)
     was_training = model.training
     model.eval()
     loss, labels, done = 0.0, 0, 0
-    with Crew(way, threads=plan.threads) as crew:
+    with Crew(packed, threads=plan.threads) as crew:
         packs = crew.packs(examples, max_tokens=plan.max_pack_tokens, max_examples=most)
         for pack, part in zip(packs, crew.losses(packs), strict=True):
             loss += part
@@ -177,12 +184,13 @@ def evaluate_loss(
     return LossSum(loss_sum=loss, label_count=labels)
 
 
-def _way_to_evaluate(model: torch.nn.Module, examples: Sequence[Example], precision: DtypeName) -> tuple[Forward, int]:
+def way_to_evaluate(model: torch.nn.Module, examples: Sequence[Example], plan: TrainPlan) -> Way:
     """Give the way and the most examples in a pack; a model that must not be packed is measured row by row."""
+    torch.set_num_threads(plan.threads)
     try:
-        return forward.choose(model, examples, check="loss", precision=precision)[0], len(examples)
+        return forward.choose(model, examples, check="loss", precision=plan.dtype)[0], _MOST_EXAMPLES
     except ValueError:
-        return PlainForward(model, precision=precision), 1
+        return PlainForward(model, precision=plan.dtype), 1
 
 
 def learning_rate(plan: TrainPlan, *, step: int, total_steps: int) -> float:
