@@ -50,20 +50,22 @@ def _extra(extra: str, who: str, *, needed: bool) -> Iterator[Finding]:
     name = f"libraries {extra}".strip()
     install = f"pip install 'gyropilot[{extra}]'" if extra else "pip install --force-reinstall gyropilot"
     wanted = _requirements(extra)
-    missing, odd = [], []
+    missing, odd, right = [], [], []
     for package, ranges in wanted.items():
         version = _version(package)
         if version is None:
             missing.append(package)
         elif version_faults(ranges, version):
             odd.append(f"{package} {version} (tested {ranges})")
+        else:
+            right.append(f"{package} {version}")
     if missing:
         told = fail if needed else warn
         yield told(name, f"{who} needs {', '.join(missing)}, not installed", install)
     if odd:
         yield warn(name, f"outside what is tested: {', '.join(odd)}", f"{install} with the project's constraints.txt")
     if not missing and not odd:
-        yield ok(name, f"{len(wanted)} within the tested ranges")
+        yield ok(name, f"within the tested ranges: {', '.join(right)}")
 
 
 def _requirements(extra: str) -> dict[str, str]:
