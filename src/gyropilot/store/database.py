@@ -127,7 +127,8 @@ class Database:
             try:
                 self._migrate_if_old()
                 with self.read() as connection:
-                    postgresql.warn_of_danger(connection)
+                    if danger := postgresql.danger(connection):
+                        _log.warning("PostgreSQL: %s", danger)
                 return
             except (DBAPIError, Unavailable) as error:
                 cause = error if isinstance(error, DBAPIError) else error.__cause__
@@ -140,13 +141,21 @@ class Database:
 
     def _migrate_if_old(self) -> None:
         with self.read() as connection:
-            if _revision(connection) == tables.HEAD:
+            if schema_revision(connection) == tables.HEAD:
                 return
         with self.write() as connection:
             if not self.is_sqlite:
                 postgresql.prepare_migration(connection, _MIGRATION_LOCK)
-            if _revision(connection) != tables.HEAD:
+            if schema_revision(connection) != tables.HEAD:
                 _migrate(connection)
+
+
+def schema_revision(connection: Connection) -> str | None:
+    """Give the revision of the database's schema; None before it has one."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return None if found is None else str(found)
 
 
 def _checked_url(url: str) -> URL:
@@ -229,13 +238,6 @@ def _postgresql_trouble(error: DBAPIError) -> str:
     return "The database does not answer at the moment; try again." if postgresql.is_passing(error) else ""
 
 
-def _revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return None if found is None else str(found)
-
-
 def _migrate(connection: Connection) -> None:
     # Imported here because it costs more than opening the database, and is seldom needed.
     from alembic import command
@@ -246,7 +248,7 @@ def _migrate(connection: Connection) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    revision = _revision(connection)
+    revision = schema_revision(connection)
     if revision is not None and revision not in {
         one.revision for one in ScriptDirectory.from_config(config).walk_revisions()
     }:

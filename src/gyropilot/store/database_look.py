@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import Connection, inspect, make_url, text
+from sqlalchemy import Connection, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from gyropilot.errors import GyropilotError
 from gyropilot.store import postgresql, tables
+from gyropilot.store.database import schema_revision
 
 Depth = Literal["shallow", "deep"]
 
@@ -81,16 +82,14 @@ def _postgresql(url: str) -> DatabaseState:
 
 
 def _postgresql_state(connection: Connection) -> DatabaseState:
-    asked = "SELECT current_setting('server_version'), current_setting('fsync'), current_setting('full_page_writes')"
-    version, fsync, pages = connection.execute(text(asked)).one()
-    has_schema = inspect(connection).has_table("alembic_version")
-    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if has_schema else None
-    schema = f"schema {_schema(str(found))}" if found else "no schema yet; the first start makes it"
+    version = connection.execute(text("SELECT current_setting('server_version')")).scalar_one()
+    revision = schema_revision(connection)
+    schema = f"schema {_schema(revision)}" if revision else "no schema yet; the first start makes it"
     return DatabaseState(
         kind="PostgreSQL",
         about=f"PostgreSQL {version}, {schema}",
-        trouble=_schema_trouble(str(found)) if found else "",
-        danger="" if (fsync, pages) == ("on", "on") else "the server runs without fsync or full_page_writes",
+        trouble=_schema_trouble(revision) if revision else "",
+        danger=postgresql.danger(connection),
     )
 
 

@@ -5,7 +5,6 @@ A password stands in the URL or where libpq looks for one (PGPASSWORD, ~/.pgpass
 
 from __future__ import annotations
 
-import logging
 import re
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,6 @@ from gyropilot.errors import GyropilotError, InvalidRequest, MissingExtra, Unava
 
 if TYPE_CHECKING:
     import psycopg
-
-_log = logging.getLogger(__name__)
 
 OLDEST = 14
 """The oldest major version whose makers still mend it."""
@@ -76,13 +73,12 @@ def prepare_migration(connection: Connection, lock_key: int) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_key})
 
 
-def warn_of_danger(connection: Connection) -> None:
-    """Log what in the server's configuration may lose acknowledged work."""
+def danger(connection: Connection) -> str:
+    """Give what in the server's configuration may lose acknowledged work; empty where nothing does."""
     asked = "SELECT current_setting('fsync'), current_setting('full_page_writes')"
-    if tuple(connection.execute(text(asked)).one()) != ("on", "on"):
-        _log.warning(
-            "the PostgreSQL server runs without fsync or full_page_writes: a power cut may lose or break its data"
-        )
+    if tuple(connection.execute(text(asked)).one()) == ("on", "on"):
+        return ""
+    return "the server runs without fsync or full_page_writes: a power cut may lose or break its data"
 
 
 def is_passing(error: DBAPIError) -> bool:
