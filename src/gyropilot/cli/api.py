@@ -14,9 +14,9 @@ from gyropilot.settings import Settings
 
 @click.command("api")
 @options.home
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one. [default: 8747]")
-@click.option("--host", help="Loopback address to listen on, or localhost. [default: 127.0.0.1]")
-@click.option("--s3-endpoint", help="URL of an external S3 store; the embedded one is off then.")
+@options.port
+@options.host
+@options.s3_endpoint
 @options.log_level
 def api(home: Path | None, port: int | None, host: str | None, s3_endpoint: str | None, log_level: str | None) -> None:
     """Answer calls, without working on jobs, until Ctrl-C.

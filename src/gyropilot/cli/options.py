@@ -14,6 +14,14 @@ home = click.option(
     help="Folder of the service's state.  [default: GYROPILOT_HOME, else ~/.gyropilot]",
 )
 
+port = click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one. [default: 8747]"
+)
+
+host = click.option("--host", help="Loopback address to listen on, or localhost. [default: 127.0.0.1]")
+
+s3_endpoint = click.option("--s3-endpoint", help="URL of an external S3 store; the embedded one is off then.")
+
 log_level = click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False))
 
 as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON, for scripts.")
