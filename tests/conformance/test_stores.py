@@ -6,8 +6,6 @@ tests/store looks at each file of the store closely; this looks at jobs over the
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -237,61 +235,3 @@ def database_kind(request):
         return url
 
     return make
-
-
-CLAIMERS, QUOTA, JOBS = 20, 4, 40
-
-
-@pytest.mark.slow
-def test_twenty_processes_with_a_quota_of_four_never_run_five(database_url):
-    """Each claims, works, ends the job, until none is open; a monotonic clock that all share tells who overlapped."""
-    database = Database.open(database_url)
-    for number in range(JOBS):
-        jobs.create(database, new_job(f"job-{number}"), {})
-    program = f"""
-import os, time
-from gyropilot.store import jobs, leases
-from gyropilot.store.database import Database
-
-def work():
-    database = Database.open({database_url!r})
-    give_up_at = time.monotonic() + 60
-    while time.monotonic() < give_up_at:
-        claimed = leases.claim(database, str(os.getpid()), 600, {QUOTA})
-        if claimed is None:
-            asked = jobs.JobQuery(account_id={ACCOUNT!r}, region={REGION!r}, status="InProgress", sort_by="Name",
-                                  sort_order="Ascending", limit=1)
-            if not jobs.page(database, asked).items:
-                return
-            time.sleep(0.02)
-            continue
-        lease, job = claimed
-        began = time.monotonic()
-        time.sleep(0.1)
-        os.write(1, f"{{job.name}} {{began}} {{time.monotonic()}}\\n".encode())
-        jobs.update(database, lease, jobs.JobChanges(status="Completed"))
-
-children = []
-for _ in range({CLAIMERS}):
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    children.append(child)
-raise SystemExit(any([os.waitpid(child, 0)[1] for child in children]))
-"""
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=90)
-    assert ended.returncode == 0, ended.stderr
-    spans = [line.split() for line in ended.stdout.splitlines()]
-    assert sorted(name for name, _, _ in spans) == sorted(f"job-{number}" for number in range(JOBS))
-    moves = [(float(began), 1) for _, began, _ in spans] + [(float(done), -1) for _, _, done in spans]
-    running = most = 0
-    for _, step in sorted(moves):
-        running += step
-        most = max(most, running)
-    assert 2 <= most <= QUOTA
-    database.close()
