@@ -112,10 +112,11 @@ def test_a_name_is_taken_once_whatever_its_case_and_a_retried_call_finds_its_job
     )
     (winner,) = [one for one in outcomes if not isinstance(one, Exception)]
     assert [type(one) for one in outcomes].count(AlreadyExists) == 15
-    again = jobs.create(db, new_job("JOB", invocation_id=winner.invocation_id), {})
+    again = jobs.create(db, new_job(winner.name, invocation_id=winner.invocation_id), {})
     assert again.id == winner.id
-    with pytest.raises(AlreadyExists):
-        jobs.create(db, new_job("job", invocation_id=None), {})
+    for other in ({"invocation_id": None}, {"principal": "GYROBBBB"}, {"request": {"AutoMLJobName": "JOB"}}):
+        with pytest.raises(AlreadyExists):
+            jobs.create(db, new_job(winner.name, **({"invocation_id": winner.invocation_id} | other)), {})
     assert jobs.create(db, new_job("job", account_id="111122223333"), {}).id != winner.id
 
 
@@ -190,9 +191,8 @@ def test_roles_and_keys_last(db, tmp_path):
     assert not roles.remove(db, role.arn)
 
 
-def test_a_database_of_the_first_release_is_brought_up_with_its_rows(request, tmp_path, database_kind):
-    url = database_kind(request, tmp_path)
-    engine = plain_engine(url)
+def test_a_database_of_the_first_release_is_brought_up_with_its_rows(empty_database_url):
+    engine = plain_engine(empty_database_url)
     config = Config()
     config.set_main_option("script_location", str(Path(gyropilot.store.__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
@@ -211,7 +211,7 @@ def test_a_database_of_the_first_release_is_brought_up_with_its_rows(request, tm
             table = sa.Table(name, sa.MetaData(), autoload_with=connection)
             connection.execute(sa.insert(table).values(values))
     engine.dispose()
-    database = Database.open(url)
+    database = Database.open(empty_database_url)
     with database.read() as connection:
         assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() == tables.HEAD
     assert jobs.find(database, ACCOUNT, REGION, "old").lost_attempts == 0
@@ -220,18 +220,3 @@ def test_a_database_of_the_first_release_is_brought_up_with_its_rows(request, tm
     assert (record.name, record.attempts) == ("Old", 2)
     assert events.append(database, lease, "kind", "goes on").sequence == 2
     database.close()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_kind(request):
-    """Gives the URL of a database without a table."""
-
-    def make(asking, tmp_path):
-        if request.param == "sqlite":
-            return f"sqlite:///{tmp_path / 'old.db'}"
-        server = asking.getfixturevalue("postgresql")
-        url = server.create_database()
-        asking.addfinalizer(lambda: server.drop_database(url))
-        return url
-
-    return make
