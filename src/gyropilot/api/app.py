@@ -138,7 +138,7 @@ async def _send(exchange: Exchange, send: Send) -> None:
         "x-content-type-options": "nosniff",
     }
     # A connection with an unread body cannot carry a next request.
-    if exchange.status in (403, 413):
+    if exchange.status in (403, 413) or exchange.is_cut_off:
         headers["connection"] = "close"
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": exchange.status, "headers": pairs})

@@ -64,6 +64,7 @@ class Chain:
             async with asyncio.timeout(BODY_SECONDS):
                 exchange.body = await _received(exchange)
         except TimeoutError as error:
+            exchange.is_cut_off = True
             raise MalformedRequest(f"The body did not arrive within {BODY_SECONDS:.0f} seconds.") from error
 
     def verify_signature(self, exchange: Exchange) -> None:

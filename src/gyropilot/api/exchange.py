@@ -38,6 +38,8 @@ class Exchange:
     content_type: str = protocols.JSON_TYPE
     is_answered: bool = False
     """Set by a step that needs no further ones."""
+    is_cut_off: bool = False
+    """Whether the body was given up before its end, so that nothing can follow on the connection."""
     caller: Caller = field(init=False)
     service: str = field(init=False)
     """The service that the signature is for, proven."""

@@ -20,6 +20,7 @@ from gyropilot import log, names
 from gyropilot.api import app as api_app
 from gyropilot.base_models.store import BaseModelStore
 from gyropilot.cli import machine, notes
+from gyropilot.cli.connections import BoundedProtocol
 from gyropilot.control.house import House
 from gyropilot.engine.local_process import LocalProcessEngine
 from gyropilot.errors import InvalidRequest
@@ -140,7 +141,7 @@ def _refuse_sqlite(settings: Settings, command: str) -> None:
 def _serve(house: House, listener: socket.socket, announce: Announce) -> None:
     config = uvicorn.Config(
         _doors(house),
-        http="h11",
+        http=BoundedProtocol,
         ws="none",
         loop="asyncio",
         lifespan="off",
