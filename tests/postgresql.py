@@ -146,6 +146,18 @@ def migrated_sqlite(tmp_path_factory):
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request, tmp_path):
+    """The URL of a database without a table."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'gyropilot.db'}"
+        return
+    server = request.getfixturevalue("postgresql")
+    url = server.create_database()
+    yield url
+    server.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request, tmp_path):
     if request.param == "postgresql":
         return request.getfixturevalue("postgresql_url")

@@ -7,16 +7,9 @@ import pytest
 from gyropilot.store.database import Database
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    """The URL of a database without a table."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'home' / 'gyropilot.db'}"
-        return
-    server = request.getfixturevalue("postgresql")
-    created = server.create_database()
-    yield created
-    server.drop_database(created)
+@pytest.fixture
+def url(empty_database_url):
+    return empty_database_url
 
 
 @pytest.fixture
