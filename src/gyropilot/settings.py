@@ -85,7 +85,8 @@ class Settings:
     calls_per_second: float = field(
         default=500.0,
         metadata={
-            "about": "API calls a second that one access key may make; four seconds' worth of them at once.",
+            "about": "API calls a second that one access key may make of one process; four seconds' worth of them at"
+            " once.",
             "range": (0.1, 1e6),
         },
     )
