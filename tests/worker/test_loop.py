@@ -1,6 +1,8 @@
 """Jobs passed from worker to worker: handed back, or lost with their owner."""
 
+import contextlib
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -25,7 +27,6 @@ from mean_jobs import (
     training_begun,
     wait_until,
 )
-from mean_problem import MEAN
 
 ALL = JobQuery(account_id="000000000000", region=houses.REGION, sort_by="Name", sort_order="Ascending", limit=10)
 
@@ -163,25 +164,42 @@ signal.pause()
 """
 
 
-@pytest.mark.slow
-def test_a_worker_that_was_stopped_and_goes_on_writes_nothing_more(tmp_path):
-    house = houses.build(tmp_path, (MEAN,), lease_seconds=1.0)
+@pytest.fixture
+def zombie(tmp_path):
+    """A worker in a process of its own, on the house in tmp_path."""
     program = PROGRAM.format(path=[str(TESTS)], home=str(tmp_path))
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as zombie:
-        assert zombie.stdout.readline() == "works\n"
-        create(house, tags={"steps": "200", "step_seconds": "0.05"})
-        wait_until(lambda: training_begun(house), "training")
-        child = child_of(house)
-        zombie.send_signal(signal.SIGSTOP)
-        wait_until(lambda: leases.claim(house.db, "successor", 60.0, 1), "the lease to run out")
-        (job,) = jobs.page(house.db, ALL).items
-        before = jobs.get(house.db, job.id), events.after(house.db, job.id, 0, 1000), progress.get(house.db, job.id)
-        time.sleep(3.0)  # three leases
-        zombie.send_signal(signal.SIGCONT)
-        wait_until(lambda: not Path(f"/proc/{child}").exists(), "the end of the zombie's child")
-        after = jobs.get(house.db, job.id), events.after(house.db, job.id, 0, 1000), progress.get(house.db, job.id)
-        assert after == before
-        assert list(house.objects.list("data", "out/")) == []
-        assert before[0].lost_attempts == 1
-        zombie.kill()
-    house.db.close()
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "works\n"
+        yield process
+        process.kill()
+
+
+def stopped_between_writes(house, process):
+    """Stop it; but not for good while it holds the lock of the file, which nobody else could then write to."""
+    process.send_signal(signal.SIGSTOP)
+    with contextlib.closing(sqlite3.connect(house.settings.home / "gyropilot.db", timeout=0.2)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            process.send_signal(signal.SIGCONT)
+            return False
+        connection.execute("ROLLBACK")
+        return True
+
+
+@pytest.mark.slow
+def test_a_worker_that_was_stopped_and_goes_on_writes_nothing_more(house, zombie):
+    create(house, tags={"steps": "200", "step_seconds": "0.05"})
+    wait_until(lambda: training_begun(house), "training")
+    child = child_of(house)
+    wait_until(lambda: stopped_between_writes(house, zombie), "a moment between writes")
+    wait_until(lambda: leases.claim(house.db, "successor", 60.0, 1), "the lease to run out")
+    (job,) = jobs.page(house.db, ALL).items
+    before = jobs.get(house.db, job.id), events.after(house.db, job.id, 0, 1000), progress.get(house.db, job.id)
+    time.sleep(3.0)  # three leases
+    zombie.send_signal(signal.SIGCONT)
+    wait_until(lambda: not Path(f"/proc/{child}").exists(), "the end of the zombie's child")
+    after = jobs.get(house.db, job.id), events.after(house.db, job.id, 0, 1000), progress.get(house.db, job.id)
+    assert after == before
+    assert list(house.objects.list("data", "out/")) == []
+    assert before[0].lost_attempts == 1
