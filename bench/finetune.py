@@ -60,8 +60,8 @@ def main() -> int:
 def measure(arguments: argparse.Namespace) -> int:
     shape = work("data", arguments)
     print(
-        f"{BASE_MODEL}, LoRA rank {RANK}: {shape['rows']} rows, {shape['tokens']} tokens ({shape['labels']} of answers)"
-        f", {arguments.epochs} epoch(s), {arguments.batch_size} rows a step, {arguments.threads} threads"
+        f"{arguments.model.name}, LoRA rank {RANK}: {shape['rows']} rows, {shape['tokens']} tokens"
+        f" ({shape['labels']} of answers), {arguments.epochs} epoch(s), {arguments.batch_size} rows a step, {arguments.threads} threads"
     )
     ratios, losses = [], {"trl": [], "gyropilot": []}
     for turn in range(arguments.repeats):
