@@ -61,7 +61,8 @@ def measure(arguments: argparse.Namespace) -> int:
     shape = work("data", arguments)
     print(
         f"{arguments.model.name}, LoRA rank {RANK}: {shape['rows']} rows, {shape['tokens']} tokens"
-        f" ({shape['labels']} of answers), {arguments.epochs} epoch(s), {arguments.batch_size} rows a step, {arguments.threads} threads"
+        f" ({shape['labels']} of answers), {arguments.epochs} epoch(s), {arguments.batch_size} rows a step,"
+        f" {arguments.threads} threads"
     )
     ratios, losses = [], {"trl": [], "gyropilot": []}
     for turn in range(arguments.repeats):
