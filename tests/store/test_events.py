@@ -49,6 +49,11 @@ def test_reading_goes_on_where_it_ended(db, lease):
     assert events.after(db, lease.job_id, 11, 100) == []
 
 
+@pytest.mark.parametrize("sequence", [2**31 - 1, 2**31, 2**63 - 1])
+def test_no_event_follows_a_number_beyond_all(db, lease, sequence):
+    assert events.after(db, lease.job_id, sequence, 10) == []
+
+
 def test_the_latest_of_a_kind(db, lease):
     for number in range(3):
         events.append(db, lease, "checkpoint", str(number), {})

@@ -23,6 +23,8 @@ Json = Any
 
 _INSERT = insert(events_table)
 
+_MOST = 2**31 - 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
@@ -51,6 +53,8 @@ def append(
 
 def after(db: Database, job_id: str, sequence: int, limit: int) -> list[Event]:
     """Give up to `limit` events with numbers above `sequence`, oldest first."""
+    if sequence >= _MOST:  # PostgreSQL refuses to compare a column with what it cannot hold
+        return []
     wanted = (
         select(events_table)
         .where(events_table.c.job_id == job_id, events_table.c.sequence > sequence)
