@@ -140,8 +140,8 @@ def test_with_a_shared_network_the_same_child_gets_out(tmp_path):
 
 def test_no_file_may_be_larger_than_the_disk(tmp_path):
     ending, _ = ended(tmp_path, an_engine(), "write_much", {"bytes": 2**50})
-    assert (ending.outcome, ending.error) == ("failure", "InternalFailure")
-    assert "OSError" in ending.message
+    assert (ending.outcome, ending.error) == ("failure", "Unavailable")
+    assert "no space left" in ending.message
 
 
 def test_what_a_child_prints_is_carried_whole_while_it_lives_and_after(tmp_path):
