@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import socket
+import threading
+import uuid
 from dataclasses import replace
 
 import pytest
 from botocore.exceptions import ClientError
 
 import doors
+import raw_requests
+from gyropilot.s3 import bodies
 
 KEYS = {
     "FIRSTACCOUNTSADMINXX": {"secret": "f" * 40, "kind": "admin", "name": "first", "account_id": "000000000000"},
@@ -114,6 +120,47 @@ def test_uploads_that_a_kill_left_are_not_the_next_owner_s(shared_door, first, s
     assert "Uploads" not in second.list_multipart_uploads(Bucket="reused")
     with pytest.raises(ClientError, match="NoSuchUpload"):
         second.list_parts(Bucket="reused", Key="k", UploadId=upload)
+
+
+@pytest.mark.parametrize(
+    ("method", "place", "body"),
+    [
+        ("PUT", "/train/b.csv", b"poison"),
+        ("PUT", "/train/a.csv", b"poison"),
+        ("POST", "?delete", b"<Delete><Object><Key>train/a.csv</Key></Object></Delete>"),
+        ("DELETE", "/train/a.csv", b"x"),
+        ("GET", "/train/a.csv", b"x"),
+        ("GET", "?list-type=2", b"x"),
+    ],
+)
+def test_a_request_held_open_reaches_no_bucket_that_became_another_s(
+    shared_door, first, second, monkeypatch, method, place, body
+):
+    bucket = f"squatted-{uuid.uuid4().hex[:12]}"
+    awaits_body, plain = threading.Event(), bodies._next
+
+    async def noted(stream):
+        awaits_body.set()
+        return await plain(stream)
+
+    second.create_bucket(Bucket=bucket)
+    monkeypatch.setattr(bodies, "_next", noted)
+    key = raw_requests.Key(url=shared_door.url, access_key="SECONDACCOUNTSKEYXXX", secret="s" * 40)
+    held = raw_requests.signed(key, method, f"/{bucket}{place}", body=body, service="s3").written()
+    with socket.create_connection(("127.0.0.1", shared_door.settings.port), 10) as line:
+        line.sendall(held[:-1])
+        assert awaits_body.wait(10)
+        second.delete_bucket(Bucket=bucket)
+        first.create_bucket(Bucket=bucket)
+        first.put_object(Bucket=bucket, Key="train/a.csv", Body=b"rows")
+        line.sendall(held[-1:])
+        answer = http.client.HTTPResponse(line, method=method)
+        answer.begin()
+        said = answer.read()
+    assert b"AccessDenied" in said
+    assert b"rows" not in said
+    found = [(one["Key"], one["Size"]) for one in first.list_objects_v2(Bucket=bucket)["Contents"]]
+    assert found == [("train/a.csv", 4)]
 
 
 def test_buckets_are_audited_and_objects_are_not(shared_door, first, second, refused):

@@ -175,6 +175,20 @@ def test_of_many_writers_that_find_nothing_one_wins(objects):
     assert [b"%d" % number for number in winners] == [objects.read("bucket", "k")]
 
 
+def test_a_long_put_reaches_no_bucket_that_became_another_s(objects, tmp_path):
+    slow = tmp_path / "slow"
+    os.mkfifo(slow)
+    with ThreadPoolExecutor(1) as pool:
+        put = pool.submit(objects.put_file, "bucket", "k", slow)
+        with slow.open("wb") as file:
+            file.write(bytes(1 << 20))  # more than a pipe holds: the put is under way when this returns
+            objects.delete_bucket("bucket")
+            objects.create_bucket("bucket", "111111111111")
+        with pytest.raises(NotFound):
+            put.result(10)
+    assert list(objects.list("bucket", "")) == []
+
+
 def test_parts_join_also_where_the_system_cannot_copy_by_itself(objects, monkeypatch):
     monkeypatch.delattr(os, "copy_file_range")
     (objects.root / "part").write_bytes(bytes(3 << 20))

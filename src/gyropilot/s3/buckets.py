@@ -8,9 +8,12 @@ from starlette.responses import Response
 from gyropilot.s3 import xml
 from gyropilot.s3.answers import timestamp, xml_answer
 from gyropilot.s3.bodies import document, stated_checksums
+from gyropilot.s3.conditions import write_check
 from gyropilot.s3.errors import S3Error, no_bucket
 from gyropilot.s3.requests import Door, S3Request
 from gyropilot.s3.xml import element
+from gyropilot.store.folder_objects import Check
+from gyropilot.store.object_info import StoredObject
 from gyropilot.store.object_names import is_bucket_name
 
 
@@ -84,7 +87,28 @@ async def check_bucket(door: Door, request: S3Request, bucket: str) -> None:
     Raises:
         S3Error: it does not.
     """
-    owner = await run_in_threadpool(door.objects.owner_of, bucket)
+    await run_in_threadpool(_check_owner, door, request, bucket)
+
+
+def own_write_check(door: Door, request: S3Request) -> Check:
+    """Give the check of a write: its conditions hold, and the bucket is still the caller's.
+
+    The body of a write may come slowly, and its bucket be deleted and made by another account before the end.
+
+    Raises:
+        S3Error: a condition is asked for that is not done.
+    """
+    conditions = write_check(request.headers)
+
+    def check(current: StoredObject | None) -> None:
+        _check_owner(door, request, request.bucket)
+        conditions(current)
+
+    return check
+
+
+def _check_owner(door: Door, request: S3Request, bucket: str) -> None:
+    owner = door.objects.owner_of(bucket)
     if owner is None:
         raise no_bucket(bucket)
     if owner != request.principal.account_id:

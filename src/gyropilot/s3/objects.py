@@ -21,13 +21,14 @@ from gyropilot.s3.answers import (
     xml_answer,
 )
 from gyropilot.s3.bodies import document, stated_checksums, take
-from gyropilot.s3.buckets import check_bucket
-from gyropilot.s3.conditions import check_copy_source, check_read, write_check
+from gyropilot.s3.buckets import check_bucket, own_write_check
+from gyropilot.s3.conditions import check_copy_source, check_read
 from gyropilot.s3.details import overrides, read_details
 from gyropilot.s3.errors import S3Error, as_s3_error, no_key, not_done
 from gyropilot.s3.ranges import read_range
 from gyropilot.s3.requests import Door, S3Request, checked_key, read_copy_source
 from gyropilot.s3.xml import element
+from gyropilot.store.folder_objects import Check
 from gyropilot.store.object_files import BLOCK_BYTES, Draft
 from gyropilot.store.object_info import StoredObject
 
@@ -36,7 +37,7 @@ _MOST_DELETED = 1000
 
 async def put_object(door: Door, request: S3Request) -> Response:
     """Answer PutObject: when it does, the object is durable."""
-    check, details = write_check(request.headers), read_details(request.headers)
+    check, details = own_write_check(door, request), read_details(request.headers)
     with await run_in_threadpool(door.objects.draft) as draft:
         checksums = await take(request, draft)
         details = replace(details, checksums=checksums)
@@ -46,7 +47,7 @@ async def put_object(door: Door, request: S3Request) -> Response:
 
 async def copy_object(door: Door, request: S3Request) -> Response:
     """Answer CopyObject."""
-    check, details = write_check(request.headers), read_details(request.headers)
+    check, details = own_write_check(door, request), read_details(request.headers)
     source = read_copy_source(request.headers["x-amz-copy-source"])
     directive = request.headers.get("x-amz-metadata-directive", "COPY")
     if directive not in ("COPY", "REPLACE"):
@@ -74,7 +75,6 @@ async def get_object(door: Door, request: S3Request) -> Response:
     _refuse_parts_of_objects(request)
     opened = await run_in_threadpool(door.objects.open, request.bucket, request.key)
     if opened is None:
-        await check_bucket(door, request, request.bucket)
         raise no_key(request.key)
     record, file = opened
     try:
@@ -90,7 +90,6 @@ async def head_object(door: Door, request: S3Request) -> Response:
     _refuse_parts_of_objects(request)
     record = await run_in_threadpool(door.objects.find, request.bucket, request.key)
     if record is None:
-        await check_bucket(door, request, request.bucket)
         raise no_key(request.key)
     _, length, status, headers = _described(request, record)
     return Response(status_code=status, headers=headers | {"Content-Length": str(length)})
@@ -98,7 +97,7 @@ async def head_object(door: Door, request: S3Request) -> Response:
 
 async def delete_object(door: Door, request: S3Request) -> Response:
     """Answer DeleteObject; an object that is not there is no error."""
-    check = write_check(request.headers)
+    check = own_write_check(door, request)
     await run_in_threadpool(door.objects.delete_if, request.bucket, request.key, check=check)
     return Response(status_code=204)
 
@@ -110,7 +109,8 @@ async def delete_objects(door: Door, request: S3Request) -> Response:
     if root.tag != "Delete" or not 0 < len(wanted) <= _MOST_DELETED:
         raise xml.Malformed(f"Delete names 1 to {_MOST_DELETED} objects")
     is_quiet = root.findtext("Quiet", "").lower() == "true"
-    answers = await run_in_threadpool(lambda: [_deleted(door, request.bucket, one) for one in wanted])
+    check = own_write_check(door, request)
+    answers = await run_in_threadpool(lambda: [_deleted(door, request.bucket, one, check) for one in wanted])
     return xml_answer(element("DeleteResult", *(one for one in answers if one.tag == "Error" or not is_quiet)))
 
 
@@ -163,13 +163,13 @@ def _refuse_parts_of_objects(request: S3Request) -> None:
         raise not_done("Reading an object by partNumber")
 
 
-def _deleted(door: Door, bucket: str, wanted: Element) -> Element:
+def _deleted(door: Door, bucket: str, wanted: Element, check: Check) -> Element:
     key = wanted.findtext("Key", "")
     try:
         for child in wanted:
             if child.tag != "Key" and (child.tag, child.text) != ("VersionId", "null"):
                 raise not_done(f"{child.tag} of an object to delete")
-        door.objects.delete(bucket, checked_key(key))
+        door.objects.delete_if(bucket, checked_key(key), check=check)
     except Exception as error:  # one object's fault is told of that object
         fault = as_s3_error(error)
         told = [element("Code", fault.code), element("Message", fault.message)]

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from gyropilot.s3 import checksums, xml
 from gyropilot.s3.answers import checksum_elements, checksum_headers, slow_xml_answer, timestamp, xml_answer
 from gyropilot.s3.bodies import document, known_algorithm, stated_checksums, take
-from gyropilot.s3.conditions import write_check
+from gyropilot.s3.buckets import own_write_check
 from gyropilot.s3.details import read_details
 from gyropilot.s3.errors import S3Error, no_upload
 from gyropilot.s3.objects import copy_bytes, open_source
@@ -128,7 +128,7 @@ async def complete_multipart_upload(door: Door, request: S3Request) -> Response:
         if done is None or done.upload_id != upload_id:
             raise no_upload(upload_id)
         return xml_answer(_completed(done))
-    check = write_check(request.headers)
+    check = own_write_check(door, request)
     parts = _chosen(wanted, await run_in_threadpool(door.uploads.parts, upload))
     sums = _sums(upload, parts)
     for algorithm, value in stated_checksums(request).items():

@@ -278,10 +278,16 @@ class FolderObjects:
             sync(path.parent)
 
     def _put(self, bucket: str, key: str, blocks: Iterator[bytes], content_type: str) -> ObjectInfo:
+        owner = self.owner_of(bucket)
+
+        def check(_current: StoredObject | None) -> None:
+            if self.owner_of(bucket) != owner:  # deleted, and made by another account, while the bytes came
+                raise _no_bucket(bucket)
+
         with self.draft() as draft:
             for block in blocks:
                 draft.write(block)
-            return self.commit(draft, bucket, key, ObjectDetails(content_type=content_type), check=_nothing).info
+            return self.commit(draft, bucket, key, ObjectDetails(content_type=content_type), check=check).info
 
     def _owner_in(self, values: Mapping[str, object]) -> str:
         return str(values.get("account_id") or self.first_account)
