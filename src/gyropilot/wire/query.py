@@ -55,7 +55,7 @@ def read_form(body: bytes) -> Form:
             max_num_fields=MAX_PARAMETERS,
         )
     except ValueError as error:
-        raise MalformedRequest("The body is not a form of at most 1000 parameters in UTF-8.") from error
+        raise MalformedRequest(f"The body is not a form of at most {MAX_PARAMETERS} parameters in UTF-8.") from error
     parameters = dict(pairs)
     if len(parameters) != len(pairs):
         raise MalformedRequest("A parameter stands twice in the form.")
