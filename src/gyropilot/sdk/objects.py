@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
+from gyropilot.sdk.connection import Connection
 from gyropilot.sdk.errors import Refused, ServiceError
 
 Json = Any
@@ -19,13 +20,6 @@ _ABSENT = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 _OURS_ALREADY = frozenset({"BucketAlreadyOwnedByYou"})
 
 
-class Called(Protocol):
-    """What makes calls of S3."""
-
-    def call(self, dialect: Any, operation: str, request: Any) -> dict[str, Json]:  # noqa: ANN401 - JSON either way
-        """Give the answer to one call."""
-
-
 def split(uri: str) -> tuple[str, str]:
     """Give bucket and key of an s3 URI."""
     bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -35,8 +29,8 @@ def split(uri: str) -> tuple[str, str]:
 class Objects:
     """Puts and fetches objects by calls of S3."""
 
-    def __init__(self, called: Called) -> None:
-        self._called = called
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     def make_bucket(self, bucket: str) -> None:
         """Make a bucket; one that is there and ours stays as it is."""
@@ -112,4 +106,4 @@ class Objects:
             raise
 
     def _call(self, operation: str, **request: Json) -> dict[str, Json]:
-        return self._called.call("s3", operation, request)
+        return self._connection.call("s3", operation, request)
