@@ -48,7 +48,22 @@ def test_an_object_is_read_from_any_byte_on(service, client):
     assert caught.value.code == "NoSuchKey"
 
 
-def test_a_bucket_of_another_is_told(client, tmp_path):
+def test_a_bucket_of_another_account_is_told(service, client):
+    made = service.access().create_key(kind="admin", name="other", account_id="111111111111")
+    given = service.variables
+    other = Client(
+        url=given["AWS_ENDPOINT_URL"],
+        access_key=made["AccessKeyId"],
+        secret=made["SecretAccessKey"],
+        region=given["AWS_REGION"],
+    )
+    other.make_bucket("sdk-of-another")
+    with pytest.raises(Refused, match=r"s3://sdk-of-another: .* another account's") as caught:
+        client.make_bucket("sdk-of-another")
+    assert caught.value.code == "AccessDenied"
+
+
+def test_a_bucket_that_is_not_there_is_told(client, tmp_path):
     assert client.size_of("s3://no-such-bucket-here/x") is None
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(Refused) as caught:

@@ -47,6 +47,11 @@ class Objects:
         try:
             self._call("head_bucket", Bucket=bucket)
         except Refused as error:
+            if error.status == 403:  # the answer to a HEAD cannot say why
+                told = (
+                    f"s3://{bucket}: this key may not use the bucket, which may be another account's; use one of yours"
+                )
+                raise Refused(code="AccessDenied", message=told, status=403) from error
             if error.status != 404:
                 raise
             return False
