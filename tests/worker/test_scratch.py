@@ -39,6 +39,13 @@ def test_the_newest_claims_folder_counts(tmp_path):
     assert (scratch.take(tmp_path, "ab", 11) / "mark").read_text() == "10"
 
 
+def test_a_claim_that_comes_late_takes_nothing_from_its_successor(tmp_path):
+    successor = scratch.take(tmp_path, "ab", 4)
+    successor.mkdir()
+    assert not scratch.take(tmp_path, "ab", 3).exists()
+    assert successor.exists()
+
+
 def test_only_ended_jobs_are_wiped(tmp_path):
     for name in ("ended.1", "ended.2", "runs.1", "endedtoo.1"):
         (tmp_path / name / "inputs").mkdir(parents=True)

@@ -1,7 +1,8 @@
 """A job's working folder, one for each claim: <scratch>/<job id>.<epoch>; called by the worker.
 
 A claim takes over the folder of the claim before it, by renaming it. What still runs for an owner that lost its lease,
-on this machine or another, then finds its folder gone: it writes nothing into the work of its successor, and ends.
+on this machine or another, then finds its folder gone: it writes nothing into the work of its successor, and ends. An
+owner that lost its lease before it had a folder takes none from its successor.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from pathlib import Path
 def take(scratch: Path, job_id: str, epoch: int) -> Path:
     """Give the folder of the claim with this epoch, with what earlier claims left in theirs; it may not exist yet."""
     folder = scratch / f"{job_id}.{epoch}"
-    for _, former in sorted(((epoch_of(one), one) for one in _folders(scratch, job_id)), reverse=True):
+    earlier = [one for one in _folders(scratch, job_id) if epoch_of(one) < epoch]
+    for former in sorted(earlier, key=epoch_of, reverse=True):
         if folder.exists():
             break
         with contextlib.suppress(FileNotFoundError):
