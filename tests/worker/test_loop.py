@@ -5,15 +5,17 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 import houses
+from gyropilot.errors import Unavailable
 from gyropilot.store import events, jobs, leases, progress
 from gyropilot.store.jobs import JobQuery
-from gyropilot.worker import loop, watching
+from gyropilot.worker import loop, publishing, watching
 from mean_jobs import (
     TESTS,
     child_of,
@@ -86,6 +88,43 @@ def test_a_child_that_does_not_save_in_time_is_ended(house, monkeypatch):
     first.stop()
     assert time.monotonic() - began < 10
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_worker_that_goes_down_before_it_could_begin_a_job_loses_none(house, monkeypatch):
+    asked = threading.Event()
+
+    def away(*_):
+        asked.set()
+        raise Unavailable("away")
+
+    worker = new_worker(house)
+    worker.start()
+    create(house)
+    monkeypatch.setattr(progress, "get", away)
+    try:
+        assert asked.wait(10)
+    finally:
+        worker.stop()
+    lease, record = leases.claim(house.db, "next", 60.0, 1)
+    assert (lease.epoch, record.lost_attempts) == (2, 0)
+
+
+def test_a_run_that_fails_after_its_lease_was_lost_leaves_the_successors_artifacts(house, worker, monkeypatch):
+    taken_over = threading.Event()
+
+    def overtaken(*_, **__):
+        leases.release_all(house.db)
+        assert leases.claim(house.db, "successor", 60.0, 1)
+        house.objects.put_bytes("data", "out/job/model.json", b"the successor's", "application/json")
+        taken_over.set()
+        raise FileNotFoundError("the folder went to the successor")
+
+    monkeypatch.setattr(publishing, "publish", overtaken)
+    create(house)
+    assert taken_over.wait(30)
+    worker.stop()
+    assert house.objects.read("data", "out/job/model.json") == b"the successor's"
+    assert described(house)["AutoMLJobStatus"] == "InProgress"
 
 
 def lose(house, times):

@@ -227,7 +227,10 @@ class JobRun:
 
     def _fail(self, reason: str) -> None:
         try:
-            publishing.withdraw(self._objects(), self._book.noted("put") or [], self._uri)
+            put = self._book.noted("put") or []
+            publishing.withdraw(self._objects(), put, self._uri, before_each=self._book.check_lease)
+        except LeaseLost:
+            raise
         except (OSError, GyropilotError):
             logger.exception("job %s: artifacts could not be withdrawn", self._book.job.name)
         self._book.close_candidates("Failed", reason)

@@ -87,6 +87,9 @@ class Worker:
         share = Share(cores=max(1, self._engine.cores // at_once), memory_bytes=self._engine.memory_bytes // at_once)
         try:
             wait = JobRun(self._house, self._engine, lease, job, share, self._going_down).run()
+        except LeaseLost as error:
+            logger.warning("job %s: left before it was begun: %s", job.name, error)
+            wait = 0.0
         except Unavailable as error:
             logger.warning("job %s: its run needs the database: %s", job.name, error)
             wait = _AWAY_SECONDS

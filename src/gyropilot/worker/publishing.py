@@ -51,13 +51,15 @@ def publish_manifest(objects: Objects, uri: str, digests: Mapping[str, Json]) ->
     return hashlib.sha256(data).hexdigest()
 
 
-def withdraw(objects: Objects, names: Iterable[str], uri: str) -> None:
+def withdraw(objects: Objects, names: Iterable[str], uri: str, *, before_each: Callable[[], None]) -> None:
     """Remove what the job put, manifest first: a failed job leaves nothing that looks whole.
 
-    `names` are those noted before they were put; what else lies below `uri` is not ours.
+    `names` are those noted before they were put; what else lies below `uri` is not ours. `before_each` is that of
+    `publish`.
     """
     bucket, prefix = split_s3_uri(uri)
     for name in sorted(names, key=lambda one: one != MANIFEST):
+        before_each()
         objects.delete(bucket, f"{prefix}/{name}")
 
 
