@@ -9,13 +9,6 @@ from gyropilot.store.roles import Role
 from mean_problem import MEAN
 
 
-@pytest.fixture
-def house(tmp_path):
-    house = houses.build(tmp_path, (MEAN,))
-    yield house
-    house.db.close()
-
-
 def create(house, request, invocation_id=None):
     return automl_jobs.create(house, houses.admin(house), request, invocation_id=invocation_id, region=houses.REGION)
 

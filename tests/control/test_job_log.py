@@ -6,14 +6,6 @@ import houses
 import mean_jobs
 from gyropilot.control import automl_jobs
 from gyropilot.store.job_logs import JobLog
-from mean_problem import MEAN
-
-
-@pytest.fixture
-def house(tmp_path):
-    house = houses.build(tmp_path, (MEAN,))
-    yield house
-    house.db.close()
 
 
 @pytest.fixture
