@@ -32,6 +32,13 @@ def test_a_file_that_is_not_there_is_not_made(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_whose_first_start_was_killed_is_no_trouble(tmp_path):
+    (tmp_path / "empty.db").touch()
+    found = _look(tmp_path / "empty.db", "deep")
+    assert "no schema yet" in found.about
+    assert (found.trouble, found.danger) == ("", "")
+
+
 def test_what_is_no_database_is_told(tmp_path):
     (tmp_path / "x.db").write_bytes(b"no database at all" * 100)
     assert "cannot be read" in _look(tmp_path / "x.db").trouble

@@ -48,7 +48,8 @@ def _sqlite(path: Path, depth: Depth) -> DatabaseState:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)
         try:
             mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
-            revision = connection.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+            has_schema = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+            found = connection.execute("SELECT version_num FROM alembic_version").fetchone() if has_schema else None
             said = connection.execute("PRAGMA integrity_check(1)").fetchone()[0] if depth == "deep" else "ok"
         finally:
             connection.close()
@@ -56,11 +57,12 @@ def _sqlite(path: Path, depth: Depth) -> DatabaseState:
         return DatabaseState(kind="SQLite", trouble=f"{path} cannot be read: {error}")
     if said != "ok":
         return DatabaseState(kind="SQLite", trouble=f"{path} is damaged: {said}")
+    revision = None if found is None else found[0]
     return DatabaseState(
         kind="SQLite",
-        about=f"SQLite {sqlite3.sqlite_version}, journal mode {mode}, schema {_schema(revision)}",
+        about=f"SQLite {sqlite3.sqlite_version}, journal mode {mode}, {_schema(revision)}",
         trouble=_schema_trouble(revision),
-        danger="" if mode == "wal" else f"the journal mode is {mode}, not wal",
+        danger="" if mode == "wal" or revision is None else f"the journal mode is {mode}, not wal",
     )
 
 
@@ -84,20 +86,22 @@ def _postgresql(url: str) -> DatabaseState:
 def _postgresql_state(connection: Connection) -> DatabaseState:
     version = connection.execute(text("SELECT current_setting('server_version')")).scalar_one()
     revision = schema_revision(connection)
-    schema = f"schema {_schema(revision)}" if revision else "no schema yet; the first start makes it"
     return DatabaseState(
         kind="PostgreSQL",
-        about=f"PostgreSQL {version}, {schema}",
-        trouble=_schema_trouble(revision) if revision else "",
+        about=f"PostgreSQL {version}, {_schema(revision)}",
+        trouble=_schema_trouble(revision),
         danger=postgresql.danger(connection),
     )
 
 
-def _schema(revision: str) -> str:
-    return revision if revision >= tables.HEAD else f"{revision}, brought up to {tables.HEAD} at the next start"
+def _schema(revision: str | None) -> str:
+    if revision is None:
+        return "no schema yet; the first start makes it"
+    old = f", brought up to {tables.HEAD} at the next start" if revision < tables.HEAD else ""
+    return f"schema {revision}{old}"
 
 
-def _schema_trouble(revision: str) -> str:
-    if revision <= tables.HEAD:
+def _schema_trouble(revision: str | None) -> str:
+    if revision is None or revision <= tables.HEAD:
         return ""
     return f"its schema {revision} is newer than this program's {tables.HEAD}; use the program that made it"
