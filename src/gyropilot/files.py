@@ -1,4 +1,4 @@
-"""What every layer does with files: take their digest, and bring them and the names in a folder to disk."""
+"""What every layer does with files: take their digest, write them whole, and bring them to disk."""
 
 from __future__ import annotations
 
@@ -11,6 +11,18 @@ def sha256_of(path: Path) -> str:
     """Give the SHA-256 of a file's content, hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file of the owner's alone, on disk when this returns; under its name lies the old one or the new, whole."""
+    partial = path.with_name(path.name + ".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+    partial.replace(path)
+    sync(path.parent)
 
 
 def sync(path: Path) -> None:

@@ -8,7 +8,6 @@ Only the operator makes one, on the machine; nothing in a request can. A model t
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +16,7 @@ from gyropilot import clock
 from gyropilot.base_models import catalog
 from gyropilot.base_models.records import InstalledModel
 from gyropilot.errors import InvalidData
-from gyropilot.files import sync
+from gyropilot.files import sync, write_whole
 
 FOLDER = ".stand-ins"
 _FORMAT = 1
@@ -68,14 +67,7 @@ def write(root: Path, name: str, loaded: str) -> StandIn:
     folder.mkdir(mode=0o700, exist_ok=True)
     made = StandIn(name=name, loaded=loaded, created_at=clock.now())
     values = {"format": _FORMAT} | asdict(made) | {"created_at": made.created_at.isoformat()}
-    partial = folder / f".{name}.partial"
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(values, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.chmod(0o600)
-    partial.replace(folder / f"{name}.json")
-    sync(folder)
+    write_whole(folder / f"{name}.json", json.dumps(values))
     return made
 
 

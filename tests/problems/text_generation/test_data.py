@@ -270,7 +270,7 @@ def test_a_later_attempt_takes_over_what_the_first_prepared(job, counted):
     assert [kind for kind, _, _ in listener.events] == ["prepared_rows_kept", "finding", "finding"]
 
 
-@pytest.mark.parametrize("change", ["input", "a byte of the cache", "a cut profile", "split", "model"])
+@pytest.mark.parametrize("change", ["input", "a byte of the cache", "a cut profile", "cut rows", "split", "model"])
 def test_anything_else_is_prepared_again(job, counted, change):
     channel, prepared = job.stage(ROWS), job.root / "prepared"
     first = job.profile(channel)
@@ -282,11 +282,13 @@ def test_anything_else_is_prepared_again(job, counted, change):
         (prepared / "training" / "tokens.bin").write_bytes(tokens)
     elif change == "a cut profile":
         (prepared / data.PROFILE_FILE).write_text((prepared / data.PROFILE_FILE).read_text()[:-9])
+    elif change == "cut rows":
+        (prepared / data.ROWS_FILE).write_text((prepared / data.ROWS_FILE).read_text()[:-9])
     elif change == "split":
         job.spec = tuning_jobs.spec(seed=7)
     else:
         limited(job, context_tokens=9)
     second = job.profile(channel)
     assert len(counted) == 2
-    assert (second == first) == (change in {"a byte of the cache", "a cut profile"})
+    assert (second == first) == (change in {"a byte of the cache", "a cut profile", "cut rows"})
     assert TokenCache.open(prepared / "training").digest == second["cache"]["training"]

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gyropilot.errors import Fault, InvalidData
-from gyropilot.files import sha256_of
+from gyropilot.files import sha256_of, write_whole
 
 Ints = npt.NDArray[np.integer]
 _TOKENS, _SPANS, _MARKER = "tokens.bin", "spans.bin", "tokens.json"
@@ -107,9 +107,7 @@ class TokenCache(Sequence[Example]):
                 os.fsync(file.fileno())
         files = {name: sha256_of(folder / name) for name in (_TOKENS, _SPANS)}
         marker = {"examples": count, "tokens": start, "sha256": total.hexdigest(), "files": files}
-        partial = folder / (_MARKER + ".partial")
-        partial.write_text(json.dumps(marker), encoding="utf-8")
-        partial.replace(folder / _MARKER)
+        write_whole(folder / _MARKER, json.dumps(marker))
         return cls.open(folder)
 
     @classmethod

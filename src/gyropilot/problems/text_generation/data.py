@@ -27,7 +27,7 @@ import numpy as np
 from gyropilot.data.frames import read_rows
 from gyropilot.data.splits import split
 from gyropilot.errors import InvalidData
-from gyropilot.files import sha256_of
+from gyropilot.files import sha256_of, write_whole
 from gyropilot.problems import tasks
 from gyropilot.problems.contract import Json, ProfileTask, Reporter
 from gyropilot.problems.text_generation import findings
@@ -357,11 +357,11 @@ def _key(
 
 
 def _known(prepared: Path, key: str) -> dict[str, Json] | None:
-    """Give the profile that an earlier attempt left of the same things, if its caches are whole."""
+    """Give the profile that an earlier attempt left of the same things, if its rows and caches are whole."""
     file = prepared / PROFILE_FILE
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
-        if kept["key"] != key:
+        if kept["key"] != key or kept["rows"] != sha256_of(prepared / ROWS_FILE):
             return None
         found = {name: TokenCache.open(prepared / name).digest for name in ("training", "validation")}
         return dict(kept["profile"]) if found == kept["profile"]["cache"] else None
@@ -370,6 +370,5 @@ def _known(prepared: Path, key: str) -> dict[str, Json] | None:
 
 
 def _keep(prepared: Path, key: str, profile: Mapping[str, Json]) -> None:
-    partial = prepared / (PROFILE_FILE + ".partial")
-    partial.write_text(json.dumps({"key": key, "profile": profile}), encoding="utf-8")
-    partial.replace(prepared / PROFILE_FILE)
+    rows = sha256_of(prepared / ROWS_FILE)
+    write_whole(prepared / PROFILE_FILE, json.dumps({"key": key, "rows": rows, "profile": profile}))

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from gyropilot import clock
 from gyropilot.errors import TrainingFailed
+from gyropilot.files import write_whole
 from gyropilot.problems.text_generation.request import Tuning
 
 Dtype = Literal["float32", "bfloat16"]
@@ -111,9 +112,7 @@ def plan_hardware(
         gflops=gflops,
         spin_count=os.environ.get("GOMP_SPINCOUNT", ""),  # noqa: TID251 - what prepare_process left there
     )
-    unfinished = remembered / (_FILE + ".partial")
-    unfinished.write_text(json.dumps(asdict(chosen)), encoding="utf-8")
-    unfinished.replace(remembered / _FILE)
+    write_whole(remembered / _FILE, json.dumps(asdict(chosen)))
     return chosen
 
 

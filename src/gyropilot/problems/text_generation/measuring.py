@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from gyropilot import clock
+from gyropilot.files import write_whole
 from gyropilot.problems.contract import Json, Reporter, TrainTask
 from gyropilot.problems.text_generation.evaluate import LATE_SECONDS, Budget, Evaluation, Evaluator, read_evaluation
 from gyropilot.problems.text_generation.loop import StepRecord
@@ -66,7 +67,7 @@ class Measuring:
             loss_seconds=0.3 * left, answer_seconds=min(self._task.evaluation_seconds, 0.2 * left)
         )
         found = self._evaluator.evaluate(model, budget, phase="evaluating tuned")
-        _write_whole(file, {"steps": steps, "evaluation": found.to_json()})
+        write_whole(file, json.dumps({"steps": steps, "evaluation": found.to_json()}))
         return found
 
     def base(self, load: Callable[[], torch.nn.Module], tuned: Evaluation) -> Evaluation | None:
@@ -91,7 +92,7 @@ class Measuring:
             answer_seconds=min(self._task.evaluation_seconds, 0.4 * left),
         )
         found = self._evaluator.evaluate(model, budget, phase="evaluating base")
-        _write_whole(file, found.to_json())
+        write_whole(file, json.dumps(found.to_json()))
         return found
 
     def _give_up(self, left: float, tuned: Evaluation) -> None:
@@ -115,9 +116,3 @@ class Measuring:
 
 def _read(file: Path) -> Json:
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
-
-
-def _write_whole(file: Path, content: Mapping[str, Json]) -> None:
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(json.dumps(content), encoding="utf-8")
-    partial.replace(file)
