@@ -14,7 +14,7 @@ def sha256_of(path: Path) -> str:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file of the owner's alone, on disk when this returns; under its name lies the old one or the new, whole."""
+    """Write a file that only its owner reads, durably; under its name lies the old one or the new, never a part."""
     partial = path.with_name(path.name + ".partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
