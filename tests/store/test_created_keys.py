@@ -6,9 +6,11 @@ import pytest
 import sqlalchemy as sa
 
 from gyropilot import clock
+from gyropilot.errors import LimitExceeded
 from gyropilot.store import principals
 from gyropilot.store.principals import Credentials
 from gyropilot.store.seals import Seal
+from new_jobs import in_threads
 
 ACCOUNT = "000000000000"
 
@@ -41,6 +43,23 @@ def test_a_revoked_key_is_refused_at_once_here_and_soon_elsewhere(opened, monkey
     monkeypatch.setattr(principals.clock, "monotonic", lambda: later)
     assert there.find(key) is None
     assert opened().find(key) is None
+
+
+def test_no_two_creates_at_once_pass_the_bound_of_an_account(opened):
+    here = opened()
+    for account in (ACCOUNT, "111111111111"):  # neither another's keys nor revoked ones count
+        gone, _ = here.create(account_id=account, kind="admin", name="gone")
+        if account == ACCOUNT:
+            here.revoke(gone.access_key_id)
+
+    def create(number):
+        try:
+            return here.create(account_id=ACCOUNT, kind="operator", name=f"key-{number}", most_valid=3)
+        except LimitExceeded:
+            return None
+
+    made = in_threads(8, create)
+    assert sum(one is not None for one in made) == 3
 
 
 def test_a_revoked_key_stays_in_the_record_without_its_secret(opened, db):

@@ -7,7 +7,7 @@ from typing import Any
 
 from gyropilot.control import accounts
 from gyropilot.control.house import House
-from gyropilot.errors import InvalidRequest, LimitExceeded, NotFound
+from gyropilot.errors import InvalidRequest, NotFound
 from gyropilot.store.principals import Principal
 
 Json = Any
@@ -23,10 +23,9 @@ def create(house: House, principal: Principal, request: Mapping[str, Json]) -> d
         LimitExceeded: the account has too many keys.
     """
     account = accounts.managed(house, principal, request.get("AccountId"))
-    valid = [one for one in house.credentials.created() if one.revoked_at is None]
-    if sum(one.principal.account_id == account for one in valid) >= KEYS_PER_ACCOUNT:
-        raise LimitExceeded(f"Account {account} has {KEYS_PER_ACCOUNT} valid keys; revoke those that are not used.")
-    made, secret = house.credentials.create(account_id=account, kind=request["Kind"], name=request["Name"])
+    made, secret = house.credentials.create(
+        account_id=account, kind=request["Kind"], name=request["Name"], most_valid=KEYS_PER_ACCOUNT
+    )
     return _described(made) | {"SecretAccessKey": secret}
 
 

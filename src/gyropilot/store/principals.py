@@ -17,14 +17,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from gyropilot import clock
-from gyropilot.errors import InvalidRequest, SealBroken
+from gyropilot.errors import InvalidRequest, LimitExceeded, SealBroken
 from gyropilot.store import private_files
 from gyropilot.store.database import Database
 from gyropilot.store.seals import Seal
 from gyropilot.store.tables import principals as principals_table
+from gyropilot.store.turns import take_turn
 
 logger = logging.getLogger(__name__)
 
@@ -123,13 +124,19 @@ class Credentials:
         """Give the principals of the home's file."""
         return [principal for principal, _ in self._first.values()]
 
-    def create(self, *, account_id: str, kind: Kind, name: str) -> tuple[Principal, str]:
-        """Make a key in the table; its secret is given here and never again."""
+    def create(self, *, account_id: str, kind: Kind, name: str, most_valid: int | None = None) -> tuple[Principal, str]:
+        """Make a key in the table; its secret is given here and never again.
+
+        Raises:
+            LimitExceeded: the account has `most_valid` valid keys in the table; None: any number.
+        """
         db, seal = self._table()
         principal = Principal(access_key_id=_new_key_id(), account_id=account_id, kind=kind, name=name)
         secret = _new_secret()
         values = {"sealed_secret": seal.seal(secret, row=_row_name(principal.access_key_id)), "created_at": clock.now()}
         with db.write() as connection:
+            if most_valid is not None:
+                _check_valid_keys(connection, account_id, most_valid)
             connection.execute(insert(principals_table).values(**vars(principal), **values))
         return principal, secret
 
@@ -186,6 +193,14 @@ class Credentials:
 
     def __repr__(self) -> str:
         return f"Credentials({', '.join(self._first)})"
+
+
+def _check_valid_keys(connection: Connection, account_id: str, most_valid: int) -> None:
+    take_turn(connection, f"keys of {account_id}")
+    is_valid = (principals_table.c.account_id == account_id) & principals_table.c.revoked_at.is_(None)
+    count = connection.execute(select(func.count()).select_from(principals_table).where(is_valid)).scalar_one()
+    if count >= most_valid:
+        raise LimitExceeded(f"Account {account_id} has {count} valid keys; revoke those that are not used.")
 
 
 def _entries(path: Path) -> dict[str, Any]:
