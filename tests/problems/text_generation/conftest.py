@@ -28,7 +28,7 @@ def make_loaded(kind: str, *, seed: int = 0, **config) -> LoadedModel:
         model = GPTNeoXForCausalLM._from_config(GPTNeoXConfig(**sizes, **config), attn_implementation="sdpa")
     model.requires_grad_(False)
     model.eval()
-    return LoadedModel(model=model, tokenizer=None, architecture=find_architecture(kind), context_tokens=256)
+    return LoadedModel(model=model, architecture=find_architecture(kind))
 
 
 def make_examples(count: int, *, seed: int = 0, prefix: int = 5, longest: int = 12) -> list[Example]:

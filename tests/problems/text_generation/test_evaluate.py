@@ -48,9 +48,7 @@ def measure(evaluator, model, budget=None):
 def test_the_loss_is_that_of_all_rows_and_perplexity_its_exponential(job, tiny, evaluator, model):
     found = measure(evaluator, model)
     cache = TokenCache.open(job.root / "prepared" / "validation")
-    from gyropilot.problems.text_generation.loop import evaluate_loss
-
-    assert found.loss == pytest.approx(evaluate_loss(model, cache, tiny.plan()).mean, rel=1e-5)
+    assert found.loss == pytest.approx(evaluate.evaluate_loss(model, cache, tiny.plan()).mean, rel=1e-5)
     assert found.perplexity == pytest.approx(math.exp(found.loss))
     assert (found.loss_rows, found.rows) == (100, 100)
     assert found.labels == sum(len(one.answer_ids) for one in cache)

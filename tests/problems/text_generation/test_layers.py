@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gyropilot.problems.text_generation import attention, batches, forward, loop
+from gyropilot.problems.text_generation import attention, batches, forward
+from gyropilot.problems.text_generation.evaluate import evaluate_loss
 from gyropilot.problems.text_generation.layers import FusedForward, why_not
 from gyropilot.problems.text_generation.models import LoadedModel, trainable_parameters
 from gyropilot.problems.text_generation.plain import PlainForward
@@ -92,7 +93,7 @@ def test_qwen2_and_mistral_equal_the_plain_way(tiny):
         ("mistral", MistralConfig(**sizes), MistralForCausalLM),
     ):
         base = made._from_config(config, attn_implementation="sdpa").requires_grad_(False).eval()
-        loaded = LoadedModel(model=base, tokenizer=None, architecture=find_architecture(kind), context_tokens=99)
+        loaded = LoadedModel(model=base, architecture=find_architecture(kind))
         model, pack = Lora(rank=4).attach(loaded, seed=1), batches.pack(tiny.examples(5))
         way, reason = forward.choose(model, tiny.examples(5), check="gradients", precision="float32")
         assert (way.name, reason) == ("fused", "")
@@ -161,6 +162,6 @@ def test_adapters_are_taken_over_after_every_step(tiny):
     way.refresh()
     with torch.no_grad():
         found = float(way.loss_sum(batches.pack(examples)))
-    assert found == pytest.approx(loop.evaluate_loss(model, examples, tiny.plan()).loss_sum, rel=1e-5)
+    assert found == pytest.approx(evaluate_loss(model, examples, tiny.plan()).loss_sum, rel=1e-5)
     with torch.no_grad():
         assert found == pytest.approx(float(PlainForward(model).loss_sum(batches.pack(examples))), rel=1e-5)

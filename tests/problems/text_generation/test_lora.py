@@ -4,7 +4,7 @@ import pytest
 import torch
 from peft import PeftModel
 
-from gyropilot.problems.text_generation import loop
+from gyropilot.problems.text_generation.evaluate import evaluate_loss
 from gyropilot.problems.text_generation.models import trainable_parameters
 from gyropilot.problems.text_generation.tuning.lora import Lora, fingerprint
 
@@ -32,8 +32,8 @@ def test_the_seed_reaches_the_adapter_and_the_base_is_unchanged_at_first(tiny, k
         marks.append(fingerprint(Lora().attach(tiny.loaded(kind), seed=seed)))
     assert marks[0] == marks[1] != marks[2]
     examples, plan = tiny.examples(4), tiny.plan()
-    base = loop.evaluate_loss(tiny.loaded(kind).model, examples, plan)
-    tuned = loop.evaluate_loss(Lora().attach(tiny.loaded(kind), seed=1), examples, plan)
+    base = evaluate_loss(tiny.loaded(kind).model, examples, plan)
+    tuned = evaluate_loss(Lora().attach(tiny.loaded(kind), seed=1), examples, plan)
     assert tuned.loss_sum == pytest.approx(base.loss_sum, rel=1e-6)
 
 
@@ -49,10 +49,10 @@ def test_merged_equals_adapted_and_has_the_base_s_shape(tiny, kind):
     examples, plan = tiny.examples(4), tiny.plan()
     lora = Lora(rank=4, alpha=8)
     model = shaken(lora.attach(tiny.loaded(kind), seed=1))
-    adapted = loop.evaluate_loss(model, examples, plan)
+    adapted = evaluate_loss(model, examples, plan)
     merged = lora.merge(model, dtype="float32")
     assert merged.state_dict().keys() == tiny.loaded(kind).model.state_dict().keys()
-    assert loop.evaluate_loss(merged, examples, plan).loss_sum == pytest.approx(adapted.loss_sum, rel=1e-5)
+    assert evaluate_loss(merged, examples, plan).loss_sum == pytest.approx(adapted.loss_sum, rel=1e-5)
 
 
 def test_a_saved_adapter_loads_in_peft_and_says_the_same(tiny, kind, tmp_path):
@@ -63,5 +63,5 @@ def test_a_saved_adapter_loads_in_peft_and_says_the_same(tiny, kind, tmp_path):
     assert json.loads((tmp_path / "adapter_config.json").read_text())["r"] == 4
     assert not list(tmp_path.glob("*.bin"))
     again = PeftModel.from_pretrained(tiny.loaded(kind).model, str(tmp_path))
-    wanted = loop.evaluate_loss(model, examples, plan).loss_sum
-    assert loop.evaluate_loss(again, examples, plan).loss_sum == pytest.approx(wanted, rel=1e-6)
+    wanted = evaluate_loss(model, examples, plan).loss_sum
+    assert evaluate_loss(again, examples, plan).loss_sum == pytest.approx(wanted, rel=1e-6)

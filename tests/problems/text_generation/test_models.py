@@ -32,8 +32,6 @@ def test_a_folder_loads_frozen_in_the_asked_precision(tiny, kind, folder):
         assert not any(one.requires_grad for one in loaded.model.parameters())
         assert not loaded.model.training
         assert loaded.architecture.model_type == kind
-        assert loaded.context_tokens == 256
-        assert loaded.tokenizer.eos_token_id == 0
     wanted = tiny.loaded(kind).model.state_dict()
     found = models.load(folder, dtype="float32", attention="eager").model.state_dict()
     assert all(torch.equal(found[name], value) for name, value in wanted.items())
@@ -60,13 +58,6 @@ def test_weights_in_another_format_are_not_loaded(folder):
         path.rename(path.with_suffix(".bin"))
     with pytest.raises(TrainingFailed, match=r"no \.safetensors file"):
         models.load(folder, dtype="float32", attention="sdpa")
-
-
-def test_a_sliding_window_bounds_the_context(folder):
-    change(folder, sliding_window=64)
-    assert models.load(folder, dtype="float32", attention="sdpa").context_tokens == 64
-    change(folder, sliding_window=64, use_sliding_window=False)
-    assert models.load(folder, dtype="float32", attention="sdpa").context_tokens == 256
 
 
 @pytest.mark.parametrize(

@@ -99,5 +99,6 @@ def _facts(installed: InstalledModel, requested: str) -> BaseModelFacts:
 def _model_tokens(folder: Path) -> int:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     length = int(next((config[name] for name in _POSITIONS if config.get(name)), 2048))
+    # Packs carry a mask of their own, which knows no window; within the window both say the same.
     window = config.get("sliding_window")
     return min(length, int(window)) if window and config.get("use_sliding_window", True) else length

@@ -21,10 +21,14 @@ from gyropilot.metrics import generation as metrics
 from gyropilot.metrics import rouge
 from gyropilot.metrics.rouge import Mode, RougeScores
 from gyropilot.problems.contract import HandBack, Json, Reporter
+from gyropilot.problems.text_generation import batches, forward
 from gyropilot.problems.text_generation.batches import Example, TokenCache
+from gyropilot.problems.text_generation.crew import Crew
 from gyropilot.problems.text_generation.data import read_prepared_rows
+from gyropilot.problems.text_generation.forward import Forward
 from gyropilot.problems.text_generation.generation import Answer, generate
-from gyropilot.problems.text_generation.loop import TrainPlan, evaluate_loss, way_to_evaluate
+from gyropilot.problems.text_generation.loop import TrainPlan
+from gyropilot.problems.text_generation.plain import PlainForward
 from gyropilot.problems.text_generation.templates import Encoder
 
 MAX_SAMPLE_ROWS = 64
@@ -37,6 +41,9 @@ _LOSS_ROWS = 64
 _LEAST_PARTS = 8
 """Parts into which the loss of a small validation set is cut, so that its noise can be told."""
 _LENGTH_PERCENTILE = 95
+_MOST_EXAMPLES = 1 << 30
+Way = tuple[Forward, int]
+"""How packs are computed, and the most examples of one."""
 _SCORES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 
@@ -133,6 +140,19 @@ def read_evaluation(values: Mapping[str, Json]) -> Evaluation:
     return Evaluation(
         **{**values, "samples": samples, "loss_parts": tuple(LossPart(**one) for one in values["loss_parts"])}
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossSum:
+    """A loss that can still be added to another."""
+
+    loss_sum: float
+    label_count: int
+
+    @property
+    def mean(self) -> float:
+        """Nats per label."""
+        return self.loss_sum / self.label_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,6 +281,36 @@ class Evaluator:
             is_ended=answer.is_ended,
             scores=_scores(rouge.score(text, row.output, self._mode)),
         )
+
+
+def evaluate_loss(
+    model: torch.nn.Module, examples: Sequence[Example], plan: TrainPlan, *, way: Way | None = None
+) -> LossSum:
+    """Give the summed loss over all labels of `examples`.
+
+    `way` is what `way_to_evaluate` gave of other rows of the same kind: choosing takes as long as a few rows do.
+    """
+    batches.check(examples)
+    torch.set_num_threads(plan.threads)
+    packed, most = way or way_to_evaluate(model, examples, plan)
+    was_training = model.training
+    model.eval()
+    loss, labels = 0.0, 0
+    with Crew(packed, threads=plan.threads) as crew:
+        packs = crew.packs(examples, max_tokens=plan.max_pack_tokens, max_examples=most)
+        for pack, part in zip(packs, crew.losses(packs), strict=True):
+            loss, labels = loss + part, labels + len(pack.labels)
+    model.train(was_training)
+    return LossSum(loss_sum=loss, label_count=labels)
+
+
+def way_to_evaluate(model: torch.nn.Module, examples: Sequence[Example], plan: TrainPlan) -> Way:
+    """Give the way and the most examples in a pack; a model that must not be packed is measured row by row."""
+    torch.set_num_threads(plan.threads)
+    try:
+        return forward.choose(model, examples, check="loss", precision=plan.dtype)[0], _MOST_EXAMPLES
+    except ValueError:
+        return PlainForward(model, precision=plan.dtype), 1
 
 
 def _halves(by_length: Sequence[Example]) -> list[Sequence[Example]]:

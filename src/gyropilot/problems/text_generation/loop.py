@@ -28,15 +28,11 @@ from gyropilot.problems.text_generation.checkpoints import Checkpoint
 from gyropilot.problems.text_generation.crew import Crew
 from gyropilot.problems.text_generation.forward import Forward
 from gyropilot.problems.text_generation.models import DtypeName, trainable_parameters
-from gyropilot.problems.text_generation.plain import PlainForward
 
 PHASE = "training"
 _LEAST_WORK_PER_SAVE = 10.0
 """Times as long as a checkpoint took that training goes on before the next: whole models take long to write."""
 Ending = Literal["finished", "time limit", "stop"]
-Way = tuple[Forward, int]
-"""How packs are computed, and the most examples of one."""
-_MOST_EXAMPLES = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,19 +101,6 @@ class TrainOutcome:
         return tuple(record.loss for record in self.records)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LossSum:
-    """A loss that can still be added to another."""
-
-    loss_sum: float
-    label_count: int
-
-    @property
-    def mean(self) -> float:
-        """Nats per label."""
-        return self.loss_sum / self.label_count
-
-
 def train(
     model: torch.nn.Module,
     examples: Sequence[Example],
@@ -154,43 +137,6 @@ def train(
     with run:
         ended_by = _run_steps(run, reporter, deadline=deadline, checkpoint_seconds=checkpoint_seconds, on_step=on_step)
     return run.outcome(ended_by)
-
-
-def evaluate_loss(
-    model: torch.nn.Module,
-    examples: Sequence[Example],
-    plan: TrainPlan,
-    *,
-    way: Way | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> LossSum:
-    """Give the summed loss over all labels of `examples`; `on_progress` hears how many rows are done of how many.
-
-    `way` is what `way_to_evaluate` gave of other rows of the same kind: choosing takes as long as a few rows do.
-    """
-    batches.check(examples)
-    torch.set_num_threads(plan.threads)
-    packed, most = way or way_to_evaluate(model, examples, plan)
-    was_training = model.training
-    model.eval()
-    loss, labels, done = 0.0, 0, 0
-    with Crew(packed, threads=plan.threads) as crew:
-        packs = crew.packs(examples, max_tokens=plan.max_pack_tokens, max_examples=most)
-        for pack, part in zip(packs, crew.losses(packs), strict=True):
-            loss += part
-            labels, done = labels + len(pack.labels), done + len(pack.lengths)
-            on_progress(done, len(examples))
-    model.train(was_training)
-    return LossSum(loss_sum=loss, label_count=labels)
-
-
-def way_to_evaluate(model: torch.nn.Module, examples: Sequence[Example], plan: TrainPlan) -> Way:
-    """Give the way and the most examples in a pack; a model that must not be packed is measured row by row."""
-    torch.set_num_threads(plan.threads)
-    try:
-        return forward.choose(model, examples, check="loss", precision=plan.dtype)[0], _MOST_EXAMPLES
-    except ValueError:
-        return PlainForward(model, precision=plan.dtype), 1
 
 
 def learning_rate(plan: TrainPlan, *, step: int, total_steps: int) -> float:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from gyropilot.errors import TrainingFailed
 from gyropilot.problems.text_generation.architectures import (
@@ -19,9 +19,6 @@ from gyropilot.problems.text_generation.architectures import (
     layout_of,
 )
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 DtypeName = Literal["float32", "bfloat16"]
 DTYPES: dict[DtypeName, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -31,9 +28,7 @@ class LoadedModel:
     """A base model in memory, in evaluation mode, without gradients."""
 
     model: torch.nn.Module
-    tokenizer: PreTrainedTokenizerBase
     architecture: Architecture
-    context_tokens: int
 
 
 def load(folder: Path, *, dtype: DtypeName, attention: Literal["sdpa", "eager"]) -> LoadedModel:
@@ -57,12 +52,9 @@ def load(folder: Path, *, dtype: DtypeName, attention: Literal["sdpa", "eager"])
         use_safetensors=True,
         trust_remote_code=False,
     )
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     model.requires_grad_(requires_grad=False)
     model.eval()
-    return LoadedModel(
-        model=model, tokenizer=tokenizer, architecture=architecture, context_tokens=_context_tokens(config)
-    )
+    return LoadedModel(model=model, architecture=architecture)
 
 
 def architecture_of(model: torch.nn.Module) -> Architecture:
@@ -119,10 +111,3 @@ def trainable_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter
 
 def _config(model: torch.nn.Module) -> Any:  # noqa: ANN401 - a configuration of transformers, untyped
     return causal_model(model).config
-
-
-def _context_tokens(config: dict[str, object]) -> int:
-    length = int(cast(int, config.get("max_position_embeddings", 2048)))
-    window = config.get("sliding_window")
-    # Packs carry a mask of their own, which knows no window; within the window both say the same.
-    return min(length, int(cast(int, window))) if window and config.get("use_sliding_window", True) else length
