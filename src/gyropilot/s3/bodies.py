@@ -21,6 +21,7 @@ from gyropilot.store.object_files import BLOCK_BYTES, Draft
 MAX_OBJECT_BYTES = 5 << 30  # S3's limit of one put or part
 MAX_DOCUMENT_BYTES = 4 << 20  # a completion of 10,000 parts with checksums has about 2.5 MB
 _PATIENCE_SECONDS = 20.0
+_DOCUMENT_SECONDS = 60.0
 _PREFIX = "x-amz-checksum-"
 _NOT_SUMS = ("x-amz-checksum-algorithm", "x-amz-checksum-mode", "x-amz-checksum-type")
 
@@ -36,9 +37,13 @@ async def take(request: S3Request, draft: Draft, *, algorithm: str = "") -> dict
 
 
 async def document(request: S3Request, *, stated: Mapping[str, str]) -> bytes:
-    """Give a small body whole, of which the checksums `stated` are believed; same errors as `take`."""
+    """Give a small body whole and soon, of which the checksums `stated` are believed; same errors as `take`."""
     sink = _Memory()
-    await _Intake(request, sink, MAX_DOCUMENT_BYTES, stated, "").run()
+    try:
+        async with asyncio.timeout(_DOCUMENT_SECONDS):
+            await _Intake(request, sink, MAX_DOCUMENT_BYTES, stated, "").run()
+    except TimeoutError:
+        raise _too_slow() from None
     return bytes(sink.data)
 
 
@@ -178,7 +183,11 @@ async def _next(stream: AsyncIterator[bytes]) -> bytes | None:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             return await anext(stream, None)
     except TimeoutError:
-        raise S3Error("RequestTimeout", "The body was not sent within the timeout period.") from None
+        raise _too_slow() from None
+
+
+def _too_slow() -> S3Error:
+    return S3Error("RequestTimeout", "The body was not sent within the timeout period.")
 
 
 def _digest(text: str) -> bytes:
