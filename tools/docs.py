@@ -16,8 +16,8 @@ import click
 from gyropilot.api import catalog as operations_catalog
 from gyropilot.base_models.catalog import CATALOG
 from gyropilot.cli.main import gyropilot
-from gyropilot.problems.text_generation.findings import _KINDS as KINDS
-from gyropilot.problems.text_generation.request import (
+from gyropilot.problems.text_generation.findings import KINDS
+from gyropilot.problems.text_generation.hyperparameters import (
     DEFAULT_TUNING,
     HYPERPARAMETERS,
     TUNING_TYPE,

@@ -8,6 +8,7 @@ import pytest
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.problems.contract import RequestContext
 from gyropilot.problems.text_generation import request
+from gyropilot.problems.text_generation.hyperparameters import HYPERPARAMETERS as KEYS
 
 HYPERPARAMETERS = "AutoMLProblemTypeConfig.TextGenerationJobConfig.TextGenerationHyperParameters"
 
@@ -61,7 +62,7 @@ def test_an_empty_configuration_gets_every_default():
     assert spec.limits.seconds_per_candidate == 259_200
     assert spec.limits.seconds_per_job is None
     assert spec.tuning == "LORA"
-    assert spec.defaulted == (*(one.key for one in request.HYPERPARAMETERS), "tuningType")
+    assert spec.defaulted == (*(one.key for one in KEYS), "tuningType")
 
 
 def test_the_default_model_says_that_it_is_the_default(monkeypatch):

@@ -23,7 +23,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 Severity = Literal["dropped", "warning", "note"]
 
-_KINDS: dict[str, tuple[Severity, str]] = {
+KINDS: dict[str, tuple[Severity, str]] = {
     "blank_output": ("dropped", "{count} rows have a blank output and were left out: there is nothing to learn"),
     "blank_input": ("warning", "{count} rows have a blank input: the model learns to answer to nothing"),
     "cut_row": ("warning", "{count} rows are longer than the base model takes and were cut"),
@@ -107,7 +107,7 @@ class Findings:
                 message=words.format(count=self._counts[kind]),
                 rows=tuple(self.rows(kind)),
             )
-            for kind, (severity, words) in _KINDS.items()
+            for kind, (severity, words) in KINDS.items()
             if self._counts.get(kind)
         )
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from gyropilot import clock
 from gyropilot.errors import TrainingFailed
 from gyropilot.files import write_whole
-from gyropilot.problems.text_generation.request import Tuning
+from gyropilot.problems.text_generation.hyperparameters import Tuning
 
 Dtype = Literal["float32", "bfloat16"]
 Device = Literal["cpu", "cuda"]

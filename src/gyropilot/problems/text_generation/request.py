@@ -6,15 +6,15 @@ types share (names, role, bucket, keys, tags) is checked by the caller.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
 
 from gyropilot.data.frames import CSV, PARQUET
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.problems.contract import Json, Limits, RequestContext, Spec
+from gyropilot.problems.text_generation import hyperparameters
+from gyropilot.problems.text_generation.hyperparameters import DEFAULT_TUNING, HYPERPARAMETERS, TUNING_TYPE, Tuning
 
 DEFAULT_BASE_MODEL = "Falcon7BInstruct"
 DEFAULT_VALIDATION_FRACTION = 0.2
@@ -23,82 +23,6 @@ MAX_SECONDS_PER_JOB = 2_592_000
 SEED = 42
 
 _CONFIG = "AutoMLProblemTypeConfig.TextGenerationJobConfig"
-_HYPERPARAMETERS = f"{_CONFIG}.TextGenerationHyperParameters"
-_WHOLE = re.compile(r"-?[0-9]{1,9}")
-_DECIMAL = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]-?[0-9]{1,3})?")
-_NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
-
-
-Tuning = Literal["LORA", "FULL"]
-TUNING_TYPE = "tuningType"
-"""Key of TextGenerationHyperParameters that says what is tuned; ours, AWS knows no such choice."""
-TUNINGS: Mapping[Tuning, str] = {
-    "LORA": "low-rank adapters beside every linear layer; the default: a tenth of the memory, hardly less quality",
-    "FULL": "every weight of the model, in float32: for much data, and where four times the model fits into memory",
-}
-DEFAULT_TUNING: Tuning = "LORA"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hyperparameter:
-    """One numeric key of TextGenerationHyperParameters."""
-
-    key: str
-    field: str
-    kind: Literal["integer", "float"]
-    lowest: float
-    highest: float
-    default: float
-    why: str
-    """Why the default is what it is; AWS publishes none."""
-    default_of_full: float | None = None
-    """Default where every weight is tuned, if another."""
-
-    def default_of(self, tuning: Tuning) -> float:
-        """Give the default under a way of tuning."""
-        return self.default_of_full if tuning == "FULL" and self.default_of_full is not None else self.default
-
-
-HYPERPARAMETERS: tuple[Hyperparameter, ...] = (
-    Hyperparameter(
-        key="epochCount",
-        field="epochs",
-        kind="integer",
-        lowest=1,
-        highest=10,
-        default=3,
-        why="adapters on small sets go on improving for two to three passes, and begin to repeat the rows after that",
-    ),
-    Hyperparameter(
-        key="batchSize",
-        field="batch_size",
-        kind="integer",
-        lowest=1,
-        highest=64,
-        default=8,
-        why="examples per optimizer step: enough to average a step's noise, few enough for many steps on small sets",
-    ),
-    Hyperparameter(
-        key="learningRate",
-        field="learning_rate",
-        kind="float",
-        lowest=0,
-        highest=1,
-        default=2e-4,
-        default_of_full=5e-5,
-        why="the customary rate of low-rank adapters; of whole models a quarter of it, between what small ones"
-        " (1e-4) and those of billions of weights (2e-5) take best",
-    ),
-    Hyperparameter(
-        key="learningRateWarmupSteps",
-        field="warmup_steps",
-        kind="integer",
-        lowest=0,
-        highest=250,
-        default=10,
-        why="steps over which the rate rises from 0; a few protect the first steps of the optimizer",
-    ),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +66,7 @@ def read(request: Mapping[str, Json], context: RequestContext) -> TextGeneration
     accept_eula = bool((config.get("ModelAccessConfig") or {}).get("AcceptEula", False))
     faults += _base_model_faults(base_model, context, accept_eula=accept_eula, is_default=not named)
     given: Mapping[str, str] = config.get("TextGenerationHyperParameters") or {}
-    tuning = _read_tuning(given, faults)
-    values, defaulted = _read_hyperparameters(given, tuning, faults)
+    tuning, values, defaulted = hyperparameters.read(given, faults)
     limits = _read_limits(config.get("CompletionCriteria") or {}, faults)
     channels: Sequence[Mapping[str, Json]] = request["AutoMLJobInputDataConfig"]
     faults += _channel_faults(channels)
@@ -207,66 +130,6 @@ def _base_model_faults(name: str, context: RequestContext, *, accept_eula: bool,
         told = f"{name}, the default where no BaseModelName is given,"
         return tuple(replace(fault, problem=f"{told} {fault.problem}") for fault in error.faults)
     return ()
-
-
-def _read_tuning(given: Mapping[str, str], faults: list[Fault]) -> Tuning:
-    text = given.get(TUNING_TYPE, DEFAULT_TUNING)
-    found = next((one for one in TUNINGS if one == text), None)
-    if found is None:
-        faults.append(
-            Fault(
-                where=f"{_HYPERPARAMETERS}.{TUNING_TYPE}",
-                found=text,
-                problem="is no way of tuning known here",
-                fix=f"give one of {', '.join(TUNINGS)}, or leave it out for {DEFAULT_TUNING}",
-            )
-        )
-    return found or DEFAULT_TUNING
-
-
-def _read_hyperparameters(
-    given: Mapping[str, str], tuning: Tuning, faults: list[Fault]
-) -> tuple[dict[str, float], tuple[str, ...]]:
-    keys = [*(one.key for one in HYPERPARAMETERS), TUNING_TYPE]
-    folded = {key.lower(): key for key in keys}
-    for key in given:
-        if key not in keys:
-            near = difflib.get_close_matches(key.lower(), folded, n=1, cutoff=0.5)
-            hint = f"did you mean {folded[near[0]]}? " if near else ""
-            faults.append(
-                Fault(
-                    where=f"{_HYPERPARAMETERS}.{key}",
-                    found=given[key],
-                    problem="is no hyperparameter of text generation",
-                    fix=f"{hint}known are {', '.join(keys)}",
-                )
-            )
-    values = {}
-    for one in HYPERPARAMETERS:
-        text = given.get(one.key)
-        values[one.field] = one.default_of(tuning) if text is None else _read_number(one, text, faults)
-    return values, tuple(key for key in keys if key not in given)
-
-
-def _read_number(one: Hyperparameter, text: str, faults: list[Fault]) -> float:
-    where = f"{_HYPERPARAMETERS}.{one.key}"
-    allowed = f"give a string with {_article(one.kind)} {one.kind} from {one.lowest:g} to {one.highest:g}"
-    pattern = _WHOLE if one.kind == "integer" else _DECIMAL
-    if not isinstance(text, str) or not pattern.fullmatch(text):
-        is_number = isinstance(text, str) and _NOT_FINITE.fullmatch(text)
-        problem = "is not a finite number" if is_number else f"is not {_article(one.kind)} {one.kind}"
-        faults.append(Fault(where=where, found=text, problem=problem, fix=allowed))
-        return one.default
-    value = float(text)
-    if not one.lowest <= value <= one.highest:
-        problem = f"is outside {one.lowest:g} to {one.highest:g}"
-        faults.append(Fault(where=where, found=text, problem=problem, fix=allowed))
-        return one.default
-    return value
-
-
-def _article(word: str) -> str:
-    return "an" if word[0] in "aeiou" else "a"
 
 
 def _read_limits(criteria: Mapping[str, Json], faults: list[Fault]) -> Limits:

@@ -18,11 +18,12 @@ from gyropilot.problems.text_generation.batches import Example, TokenCache
 from gyropilot.problems.text_generation.evaluate import Evaluation, Evaluator
 from gyropilot.problems.text_generation.generation import first_logits
 from gyropilot.problems.text_generation.hardware import plan_hardware
+from gyropilot.problems.text_generation.hyperparameters import Tuning
 from gyropilot.problems.text_generation.loop import StepRecord, TrainOutcome, TrainPlan
 from gyropilot.problems.text_generation.measuring import Measuring
 from gyropilot.problems.text_generation.models import DtypeName, LoadedModel
 from gyropilot.problems.text_generation.plain import PlainForward
-from gyropilot.problems.text_generation.request import Tuning, read_spec
+from gyropilot.problems.text_generation.request import read_spec
 from gyropilot.problems.text_generation.starting import Start
 from gyropilot.problems.text_generation.summary import MergeCheck, TrainingSummary, versions
 from gyropilot.problems.text_generation.templates import Encoder
