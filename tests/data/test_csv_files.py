@@ -172,6 +172,15 @@ def test_an_unclosed_quote_is_given_up_at_the_record_limit(rows_of):
         rows_of(b'input,output\na,b\n"c,d\n' + b"efgh,ijkl\n" * (MAX_RECORD_BYTES // 8))
 
 
+@pytest.mark.parametrize("before", range(55, 80, 6))
+def test_a_shown_row_is_cut_without_giving_half_a_secret_away(rows_of, before):
+    secret = "AKIA" + "Q3ZX7RT5" * 2
+    with pytest.raises(InvalidData) as refused:
+        rows_of(f"input,output\n{'a ' * (before // 2)}{secret} and more,b,c\n")
+    assert "AKIA" not in str(refused.value)
+    assert "has 3 fields" in str(refused.value)
+
+
 def test_memory_does_not_grow_with_rows(tmp_path):
     path = tmp_path / "big.csv"
     with path.open("w") as file:

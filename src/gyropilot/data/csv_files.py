@@ -286,7 +286,8 @@ def _looks_like_header(fields: Sequence[str], wanted: Sequence[str]) -> bool:
 
 def _shown(fields: Sequence[str]) -> list[str]:
     """Give what of a record a message may show: the beginning, and no secret."""
-    return [secrets.masked(field[:_SHOWN_CHARACTERS]) for field in fields[:_SHOWN_FIELDS]]
+    # Masked before it is cut: of a secret that is cut in two the first half has no known form, and would be shown.
+    return [secrets.masked(field)[:_SHOWN_CHARACTERS] for field in fields[:_SHOWN_FIELDS]]
 
 
 def _chain(first: list[str], rest: Iterator[list[str]]) -> Iterator[list[str]]:
