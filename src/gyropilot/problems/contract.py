@@ -49,10 +49,6 @@ class BaseModelRecord(Protocol):
     def name(self) -> str:
         """The name of its weights; another than the one asked for where it only stands in for that."""
 
-    @property
-    def architecture(self) -> str:
-        """Class name of its family, as LlamaForCausalLM."""
-
 
 class BaseModels(Protocol):
     """What reading a request may ask of the base-model store; raises InvalidRequest with field and mend."""

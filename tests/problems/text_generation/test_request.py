@@ -23,7 +23,7 @@ class Models:
     def find(self, name):
         if name in {"Unknown", "Falcon40B"}:
             return None
-        return SimpleNamespace(name=name, architecture="LlamaForCausalLM")
+        return SimpleNamespace(name=name)
 
 
 def channel(**changes):
@@ -243,7 +243,7 @@ def test_resolved_attributes_name_the_model():
 def test_what_stands_in_is_what_is_loaded_and_what_describe_resolves():
     class StandIns(Models):
         def find(self, name):
-            return SimpleNamespace(name="Small", architecture="LlamaForCausalLM")
+            return SimpleNamespace(name="Small")
 
     spec = request.read(wire(), RequestContext(base_models=StandIns()))
     assert (spec.base_model, spec.loaded_model) == ("Falcon7BInstruct", "Small")
