@@ -29,8 +29,9 @@ from gyropilot.problems.text_generation.summary import MergeCheck, TrainingSumma
 from gyropilot.problems.text_generation.templates import Encoder
 from gyropilot.problems.text_generation.tuning.full import Full
 from gyropilot.problems.text_generation.tuning.lora import Lora, fingerprint
+from gyropilot.problems.text_generation.tuning.method import Method
 
-_METHODS: Mapping[Tuning, Lora | Full] = {"LORA": Lora(), "FULL": Full()}
+_METHODS: Mapping[Tuning, Method] = {"LORA": Lora(), "FULL": Full()}
 
 _COPIES = 4
 """Model and archive in the output folder, and again in an embedded object store on the same disk."""

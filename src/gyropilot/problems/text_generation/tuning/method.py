@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import Field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 
@@ -11,10 +12,12 @@ from gyropilot.problems.text_generation.models import DtypeName, LoadedModel
 
 
 class Method(Protocol):
-    """One way to tune. Frozen settings; `attach` seeds torch before it builds anything.
+    """One way to tune: a frozen dataclass, its fields the settings. `attach` seeds torch before it builds anything.
 
     The base that `attach` is given is used up: whoever wants it untouched loads it again.
     """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     def name(self) -> str:
