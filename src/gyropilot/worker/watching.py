@@ -51,29 +51,29 @@ def follow(
         LeaseLost: another worker owns the job; the child has been killed.
         HandedBack: the service goes down; the child has saved what it could in the time, and ended.
     """
-    patience = _Patience(seconds_left)
+    time_left = _TimeLeft(seconds_left)
     try:
         while (ending := run.ending()) is None:
             message = run.next_message(_MESSAGE_SECONDS)
             if message is not None:
                 relay(message)
-                patience.heard(message)
+                time_left.heard(message)
             if signals.lease_lost.is_set():
                 raise LeaseLost("the job's lease went to another worker")
             if signals.going_down.is_set():
-                patience.hand_back_asked(run, on_stop)
+                time_left.hand_back_asked(run, on_stop)
             if signals.stop_requested.is_set():
-                patience.stop_asked(run, on_stop)
-            patience.end_overdue(run)
+                time_left.stop_asked(run, on_stop)
+            time_left.end_overdue(run)
     except BaseException:
         run.kill()
         raise
     if signals.going_down.is_set():
         raise HandedBack("the service is going down")
-    return patience.judged(ending)
+    return time_left.judged(ending)
 
 
-class _Patience:
+class _TimeLeft:
     """How long a child may still take."""
 
     def __init__(self, seconds_left: float | None) -> None:
