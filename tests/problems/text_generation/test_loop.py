@@ -276,6 +276,11 @@ def test_when_memory_runs_out_packs_are_halved_and_the_step_is_the_same(tiny, tm
     assert ("memory", "memory ran out; packs are now of 64 tokens") in listener.events
     assert max(computed) < 64
     assert halved.steps == whole.steps
+    run(tiny, tmp_path / "cut", plan=tiny.plan(epochs=1), listener=tiny.listener(stop_after=1))
+    listener = tiny.listener()
+    _, resumed = run(tiny, tmp_path / "cut", plan=tiny.plan(epochs=1), listener=listener)
+    assert (resumed.resumed_at, resumed.losses) == (1, halved.losses)
+    assert "memory" not in [kind for kind, *_ in listener.events], "a resumed run begins with the halved packs"
     monkeypatch.setattr(forward, "choose", lambda model, examples, check, precision: (PlainForward(model), ""))
     monkeypatch.setattr(PlainForward, "loss_sum", lambda self, pack: (_ for _ in ()).throw(torch.OutOfMemoryError))
     with pytest.raises(TrainingFailed, match="does not fit into memory at step 1"):

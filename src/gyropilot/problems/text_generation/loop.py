@@ -287,7 +287,11 @@ class _Run:
                     step=self.step,
                     weights=self._parameters,
                     optimizer=optimizer,
-                    state={**self._identity, "records": [asdict(record) for record in self.records]},
+                    state={
+                        **self._identity,
+                        "max_pack_tokens": self._max_pack_tokens,
+                        "records": [asdict(record) for record in self.records],
+                    },
                 ),
             )
         except checkpoints.DiskFull as error:
@@ -321,6 +325,7 @@ class _Run:
         _restore_generators(found.optimizer, self._devices)
         self.step = self.saved_step = self.resumed_at = found.step
         self.records = [StepRecord(**record) for record in found.state["records"]]
+        self._max_pack_tokens = int(found.state.get("max_pack_tokens", self._max_pack_tokens))
         self._reporter.event("resumed", f"went on from step {found.step}", detail={"step": found.step})
 
     def _gradients(self, examples: Sequence[Example]) -> float:
