@@ -10,6 +10,7 @@ from gyropilot.control import roles
 from gyropilot.control.admission import S3Source, source_of
 from gyropilot.control.house import House
 from gyropilot.data import channels
+from gyropilot.files import sync
 from gyropilot.problems.contract import LocalChannel, LocalFile
 from gyropilot.store.objects import Objects
 
@@ -55,8 +56,11 @@ def _pinned_channel(objects: Objects, source: S3Source) -> list[Json]:
 
 
 def _local_file(objects: Objects, pinned: Mapping[str, Json], path: Path) -> LocalFile:
-    if not path.exists() or path.stat().st_size != pinned["size_bytes"]:
-        objects.fetch(pinned["bucket"], pinned["key"], path, etag=pinned["etag"])
+    if not path.exists():
+        partial = path.with_name(f"{path.name}.partial")
+        objects.fetch(pinned["bucket"], pinned["key"], partial, etag=pinned["etag"])
+        sync(partial)
+        partial.replace(path)
     return LocalFile(
         path=path,
         uri=f"s3://{pinned['bucket']}/{pinned['key']}",
