@@ -65,9 +65,7 @@ class LocalProcessEngine:
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as childs:
             read_end, write_end = _pipe(ours, childs)
             log_read_end, log_write_end = _pipe(ours, childs)
-            lifeline_childs, lifeline_ours = os.pipe()
-            childs.callback(os.close, lifeline_childs)
-            ours.callback(os.close, lifeline_ours)
+            lifeline_childs, lifeline_ours = _pipe(childs, ours)
             group = self._group(task, ours)
             task_file = task.scratch / "task.json"
             _write_owner_only(task_file, self._described(task, messages=write_end, lifeline=lifeline_childs))
