@@ -218,8 +218,8 @@ def test_a_base_measured_on_fewer_rows_is_compared_on_those(summarise):
     assert "2.000 against 3.000 of the base model on 10 of the 40 validation rows" in summary.verdict()
 
 
-def test_merging_says_which_model_was_measured(summarise):
-    assert "1.0100 after: the merged model is rounded" in Page(report.html(summarise())).text
+def test_rounding_says_which_model_was_measured(summarise):
+    assert "1.0100 after, on 4 rows: the saved model is one of float32, and" in Page(report.html(summarise())).text
 
 
 def test_an_early_end_is_told(summarise):

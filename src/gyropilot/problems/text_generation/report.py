@@ -191,7 +191,7 @@ def _training(summary: TrainingSummary) -> str:
         ["Template", f"{summary.template.kind}, digest {summary.template.digest[:16]}"],
         ["Steps", f"{trained.steps}, {trained.tokens} tokens, {speed:.0f} tokens/s"],
         ["Hardware", f"{hardware.threads} threads, {hardware.dtype}"],
-        ["Merging", _merging(summary)],
+        ["Rounding", _rounding(summary)],
         [
             "Base model",
             f"{summary.base_model.title}, licence {summary.base_model.licence}, {summary.base_model.digest[:16]}",
@@ -200,10 +200,10 @@ def _training(summary: TrainingSummary) -> str:
     return _table(("What", "Value"), facts) + '<p class="note">The whole record stands in lineage.json.</p>'
 
 
-def _merging(summary: TrainingSummary) -> str:
+def _rounding(summary: TrainingSummary) -> str:
     return (
-        f"loss {summary.merge.loss_before:.4f} before, {summary.merge.loss_after:.4f} after: the merged model is"
-        " rounded to the base's precision (mostly bfloat16), and ValidationLoss describes the merged model"
+        f"loss {summary.merge.loss_before:.4f} before, {summary.merge.loss_after:.4f} after, on {summary.merge.rows}"
+        f" rows: the saved model is one of {summary.hardware.dtype}, and ValidationLoss describes it"
     )
 
 
