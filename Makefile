@@ -10,6 +10,8 @@ RUN := $(VENV)/bin/python -m
 READY := $(VENV)/.ready
 PIP := $(RUN) pip --disable-pip-version-check install --quiet --quiet --constraint constraints.txt
 SOURCES := src tests bench examples tools
+# Tests run in this many processes at once, a file of tests in one of them; 0 runs them one after the other.
+TEST_PROCESSES ?= 2
 
 .PHONY: help setup demo up fmt lint types imports test test-fast test-crashes check ci bench docs clean
 
@@ -49,7 +51,7 @@ imports: setup ## check that imports point down only
 	@$(VENV)/bin/lint-imports --no-cache
 
 test: setup ## run every test
-	@$(RUN) pytest
+	@$(RUN) pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 test-fast: setup ## run the tests that take seconds
 	@$(RUN) pytest -m "not slow"

@@ -95,7 +95,8 @@ def fetch(tmp_path, monkeypatch):
         monkeypatch.setenv("HF_ENDPOINT", endpoint)
         monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
         monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")
-        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):  # a test of training may have set them in this process
+            monkeypatch.delenv(name, raising=False)
         (tmp_path / "scratch").mkdir()
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, hub_id, tmp_path / "scratch"], capture_output=True, text=True, check=False

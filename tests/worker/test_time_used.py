@@ -35,7 +35,8 @@ def test_time_adds_up_over_attempts_and_only_while_it_counts(monkeypatch):
 @pytest.mark.parametrize("jump", JUMPS, ids=str)
 def test_a_jump_of_the_clock_neither_ends_a_job_nor_runs_it_twice(house, worker, monkeypatch, jump):
     criteria = {"MaxRuntimePerTrainingJobInSeconds": 600, "MaxAutoMLJobRuntimeInSeconds": 1200}
-    create(house, tags={"steps": "40", "step_seconds": "0.02"}, criteria=criteria)
+    # Progress is written once a second: a shorter training might end unseen.
+    create(house, tags={"steps": "150", "step_seconds": "0.02"}, criteria=criteria)
     wait_until(lambda: training_begun(house), "training")
     monkeypatch.setattr(clock, "now", lambda: datetime.now(tz=UTC) + jump)
     job = ended(house)
