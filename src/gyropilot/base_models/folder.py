@@ -74,7 +74,7 @@ def copy_clean(source: Path, target: Path) -> CleanCopy:
         InvalidData: no usable model lies in `source`; names the file and the mend.
     """
     files = _listed(source)
-    config = _read_json(files, "config.json", source)
+    config = _read_json(files, "config.json")
     if config is None:
         raise InvalidData(
             where=str(source), problem="holds no config.json", fix="name a Hugging Face-format model folder"
@@ -84,11 +84,11 @@ def copy_clean(source: Path, target: Path) -> CleanCopy:
     shards, parameters = _checked_weights(files, source)
     has_chat_template = _write_tokenizer(files, source, target, kept)
     _write_json(target / "config.json", kept)
-    generation = _read_json(files, "generation_config.json", source)
+    generation = _read_json(files, "generation_config.json")
     if generation is not None:
         _write_json(target / "generation_config.json", json_files.clean_generation_config(generation))
     if INDEX in files:
-        _write_index(files, source, target)
+        _write_index(files, target)
     for name in shards:
         _copy(_open(files[name]), target / name)
         safetensors_files.read_header(target / name, name)  # the found file may have changed since it was checked
@@ -154,14 +154,14 @@ def _read_bytes(files: dict[str, Path], name: str) -> bytes | None:
     return data
 
 
-def _read_json(files: dict[str, Path], name: str, source: Path) -> dict[str, Json] | None:
+def _read_json(files: dict[str, Path], name: str) -> dict[str, Json] | None:
     data = _read_bytes(files, name)
     return None if data is None else json_files.parse(data, name)
 
 
 def _checked_weights(files: dict[str, Path], source: Path) -> tuple[list[str], int]:
     """Give the weight files to copy and the number of parameters in them, all headers checked."""
-    index = _read_json(files, INDEX, source)
+    index = _read_json(files, INDEX)
     if index is None:
         if SINGLE not in files:
             raise _no_weights(files, source)
@@ -225,8 +225,8 @@ def _write_tokenizer(files: dict[str, Path], source: Path, target: Path, config:
             problem=f"has more tokens than the {rows} that the model knows (config.json: vocab_size)",
             fix="take tokenizer and weights of the same model",
         )
-    settings = _read_json(files, "tokenizer_config.json", source) or {}
-    special = _read_json(files, "special_tokens_map.json", source) or {}
+    settings = _read_json(files, "tokenizer_config.json") or {}
+    special = _read_json(files, "special_tokens_map.json") or {}
     _write(target / "tokenizer.json", data)
     _write_json(target / "tokenizer_config.json", json_files.clean_tokenizer_config(settings, special))
     template = _read_bytes(files, "chat_template.jinja")
@@ -239,8 +239,8 @@ def _write_tokenizer(files: dict[str, Path], source: Path, target: Path, config:
     return True
 
 
-def _write_index(files: dict[str, Path], source: Path, target: Path) -> None:
-    index = _read_json(files, INDEX, source) or {}
+def _write_index(files: dict[str, Path], target: Path) -> None:
+    index = _read_json(files, INDEX) or {}
     total = sum(files[name].stat().st_size for name in set(index["weight_map"].values()))
     _write_json(target / INDEX, {"metadata": {"total_size": total}, "weight_map": index["weight_map"]})
 
