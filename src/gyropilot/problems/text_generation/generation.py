@@ -25,7 +25,7 @@ import torch
 from transformers import DynamicCache, EncoderDecoderCache
 
 from gyropilot.problems.text_generation import models
-from gyropilot.problems.text_generation.models import body_of, causal_model, head_of
+from gyropilot.problems.text_generation.models import body_of, head_of, unwrapped
 from gyropilot.problems.text_generation.plain import side_by_side
 
 _COMPACT_SHARE = 0.8
@@ -105,7 +105,7 @@ class _Texts:
         self._body, self._head = body_of(model), head_of(model)
         self._device = self._head.weight.device
         self.rows = list(range(len(prompts)))
-        self._cache = DynamicCache(config=causal_model(model).config)
+        self._cache = DynamicCache(config=unwrapped(model).config)
         shared = _shared_start(prompts) if models.layout(model) == "packed" else 0
         if shared:
             self._read(

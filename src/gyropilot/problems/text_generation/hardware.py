@@ -19,13 +19,13 @@ from typing import Any, Literal
 from gyropilot import clock
 from gyropilot.errors import TrainingFailed
 from gyropilot.files import write_whole
+from gyropilot.problems.text_generation.architectures import FAST_TYPES
 from gyropilot.problems.text_generation.hyperparameters import Tuning
 
 Dtype = Literal["float32", "bfloat16"]
 Device = Literal["cpu", "cuda"]
 _PACK_TOKENS: dict[Device, tuple[int, ...]] = {"cpu": (512, 384, 256, 128), "cuda": (4096, 2048, 1024, 512, 256)}
 """Sizes of a pack, best first. On a CPU larger ones cost more in attention than they save."""
-_FAST_TYPES = ("llama", "mistral", "qwen2")
 _FILE = "hardware.json"
 _OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -191,7 +191,7 @@ def _sizes(config: dict[str, Any]) -> tuple[int, int, int, int]:
 
 def _is_fast(config: dict[str, Any], tuning: Tuning) -> bool:
     """Say whether packs will go the fast way, where threads compute whole packs each: busy neighbours hardly hurt."""
-    return tuning == "LORA" and config.get("model_type") in _FAST_TYPES
+    return tuning == "LORA" and config.get("model_type") in FAST_TYPES
 
 
 def _read_config(model_folder: Path) -> dict[str, Any]:

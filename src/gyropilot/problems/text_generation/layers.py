@@ -15,14 +15,13 @@ import torch
 from peft.tuners.lora.layer import Linear as LoraLinear
 from torch.nn import functional
 
-from gyropilot.problems.text_generation.architectures import Layout
+from gyropilot.problems.text_generation.architectures import FAST_TYPES, Layout
 from gyropilot.problems.text_generation.attention import Group, attend, attend_backward, groups_of
 from gyropilot.problems.text_generation.batches import Pack
 from gyropilot.problems.text_generation.head import label_loss_sum
-from gyropilot.problems.text_generation.models import architecture_of, body_of, causal_model, head_of
+from gyropilot.problems.text_generation.models import architecture_of, body_of, head_of, unwrapped
 
 Gradients = list[torch.Tensor | None]
-_SUPPORTED = ("llama", "mistral", "qwen2")
 
 
 class FusedForward:
@@ -62,8 +61,8 @@ class FusedForward:
 def why_not(model: torch.nn.Module) -> str:
     """Say what keeps `model` from the fast way; empty: nothing."""
     architecture = architecture_of(model)
-    config: Any = causal_model(model).config
-    if architecture.model_type not in _SUPPORTED:
+    config: Any = unwrapped(model).config
+    if architecture.model_type not in FAST_TYPES:
         return f"models of type {architecture.model_type} go the plain way"
     if config.hidden_act != "silu" or getattr(config, "attention_dropout", 0.0):
         return "the model has another activation or dropout"

@@ -67,7 +67,7 @@ def layout(model: torch.nn.Module) -> Layout:
     return layout_of(architecture_of(model), _config(model).to_dict())
 
 
-def causal_model(model: torch.nn.Module) -> torch.nn.Module:
+def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
     """Give the model itself, causal or with an encoder, without the wrapper that an adapter puts round it."""
     unwrap = getattr(model, "get_base_model", None)
     return cast(torch.nn.Module, unwrap()) if unwrap is not None else model
@@ -75,18 +75,18 @@ def causal_model(model: torch.nn.Module) -> torch.nn.Module:
 
 def body_of(model: torch.nn.Module) -> torch.nn.Module:
     """Give the part of a causal model that maps tokens to hidden states, final norm included."""
-    return cast(torch.nn.Module, getattr(causal_model(model), architecture_of(model).body))
+    return cast(torch.nn.Module, getattr(unwrapped(model), architecture_of(model).body))
 
 
 def encoder_and_decoder_of(model: torch.nn.Module) -> tuple[torch.nn.Module, torch.nn.Module]:
     """Give the two halves of a model that has an encoder."""
-    whole: Any = causal_model(model)
+    whole: Any = unwrapped(model)
     return whole.encoder, whole.decoder
 
 
 def head_of(model: torch.nn.Module) -> torch.nn.Linear:
     """Give the layer that maps hidden states to logits."""
-    head = causal_model(model).get_output_embeddings()  # type: ignore[operator]
+    head = unwrapped(model).get_output_embeddings()  # type: ignore[operator]
     return cast(torch.nn.Linear, head)
 
 
@@ -98,7 +98,7 @@ def head_scale(model: torch.nn.Module) -> float:
 
 def answer_start(model: torch.nn.Module) -> int:
     """Give the token with which the decoder of an encoder-decoder model begins every answer."""
-    whole: Any = causal_model(model)
+    whole: Any = unwrapped(model)
     places = (whole.config, getattr(whole, "generation_config", None))
     ids = [getattr(place, "decoder_start_token_id", None) for place in places] + [whole.config.pad_token_id]
     return int(next((one for one in ids if one is not None), 0))
@@ -110,4 +110,4 @@ def trainable_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter
 
 
 def _config(model: torch.nn.Module) -> Any:  # noqa: ANN401 - a configuration of transformers, untyped
-    return causal_model(model).config
+    return unwrapped(model).config
