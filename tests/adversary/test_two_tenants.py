@@ -2,7 +2,6 @@
 
 import json
 import re
-import statistics
 
 import pytest
 
@@ -237,13 +236,3 @@ def test_the_others_upload_is_not_there_in_ones_own_bucket(quiet_service, intrud
             answer = line.ask(asked)
             assert (answer.status, answer.code) in ((404, "NoSuchUpload"), (400, "MalformedXML")), (method, answer)
     assert state_of(quiet_service.home) == before
-
-
-def test_the_others_takes_as_long_as_missing(victim, intruder):
-    seconds = {JOB: [], MISSING: []}
-    with Line(intruder.url) as line:
-        for _ in range(60):
-            for name, taken in seconds.items():
-                taken.append(line.ask(call(intruder, "ListTags", {"ResourceArn": job_arn(name)})).seconds)
-    theirs, missing = (statistics.median(taken) for taken in seconds.values())
-    assert abs(theirs - missing) < max(0.5 * missing, 0.002)

@@ -63,17 +63,14 @@ def test_migrations_make_every_column_of_the_stated_kind(db):
                 assert (real, found[name][1]) == (stated, nullable), f"{table.name}.{name}"
 
 
-def test_a_database_of_today_opens_fast_and_without_alembic(url):
+def test_a_database_of_today_opens_without_alembic(url):
     Database.open(url).close()
     code = """
 import sys
-start = time.perf_counter()
 Database.open(url).close()
-print(time.perf_counter() - start, "alembic" in sys.modules)
+print("alembic" in sys.modules)
 """
-    seconds, has_alembic = open_in_a_child(url, code).stdout.split()
-    assert has_alembic == "False"
-    assert float(seconds) < 0.1 or "postgresql" in url
+    assert open_in_a_child(url, code).stdout == "False\n"
 
 
 def test_ten_that_open_a_fresh_database_at_once_all_succeed(url):
