@@ -272,7 +272,10 @@ def _text_at(column: Arrow, index: int, where: str) -> str | None:
     data = value.as_buffer().to_pybytes()
     if len(data) > MAX_VALUE_BYTES:
         raise InvalidData(
-            where=where, found=f"{len(data)} bytes", problem=f"is longer than {MAX_VALUE_BYTES // 2**20} MiB"
+            where=where,
+            found=f"{len(data)} bytes",
+            problem=f"is longer than {MAX_VALUE_BYTES // 2**20} MiB",
+            fix="shorten it",
         )
     try:
         return str(data, "utf-8")
