@@ -130,6 +130,28 @@ def test_a_resumed_run_equals_a_straight_one_bit_for_bit(tiny, kind, tmp_path, k
         assert torch.equal(weights(resumed_model)[name], value), name
 
 
+def test_a_parameter_that_no_row_reaches_does_not_hinder_a_resume(tiny, tmp_path):
+    def trained(folder, **stop):
+        model = Lora(rank=4).attach(tiny.loaded("llama"), seed=11)
+        model.register_parameter("spare", torch.nn.Parameter(torch.ones(3)))
+        return loop.train(
+            model,
+            tiny.examples(24),
+            tiny.plan(),
+            checkpoints=folder,
+            reporter=tiny.listener(**stop),
+            deadline=None,
+            checkpoint_seconds=1e9,
+            on_step=lambda record: None,
+        )
+
+    straight = trained(tmp_path / "straight")
+    trained(tmp_path / "cut", stop_after=2)
+    resumed = trained(tmp_path / "cut")
+    assert resumed.resumed_at == 2
+    assert resumed.losses == straight.losses
+
+
 def test_a_kill_between_checkpoints_costs_only_the_steps_since(tiny, tmp_path):
     class Killed(Exception):
         pass

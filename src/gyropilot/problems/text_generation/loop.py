@@ -319,9 +319,10 @@ class _Run:
         checkpoints.refuse_mismatch(found, expected=self._identity)
         for name, parameter in self._parameters.items():
             parameter.data.copy_(found.weights[name])
-            state = self._optimizer.state[parameter]
             for kind in ("step", "exp_avg", "exp_avg_sq"):
-                state[kind] = found.optimizer[f"{kind}.{name}"].to(parameter.device)
+                kept = found.optimizer.get(f"{kind}.{name}")
+                if kept is not None:  # a parameter that no row has reached yet has none
+                    self._optimizer.state[parameter][kind] = kept.to(parameter.device)
         _restore_generators(found.optimizer, self._devices)
         self.step = self.saved_step = self.resumed_at = found.step
         self.records = [StepRecord(**record) for record in found.state["records"]]
