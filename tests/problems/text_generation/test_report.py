@@ -141,7 +141,7 @@ def summarise(tiny):
                 forward="plain",
             ),
             first_adapter="ef" * 32,
-            merge=MergeCheck(rows=4, loss_before=1.0, loss_after=1.01, largest_logit_change=0.1),
+            merge=MergeCheck(rows=4, labels=40, loss_before=1.0, loss_after=1.01, largest_logit_change=0.1),
             base=evaluation(*base, text=text),
             tuned=evaluation(*tuned, text=text),
         )

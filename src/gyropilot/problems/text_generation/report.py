@@ -203,7 +203,7 @@ def _training(summary: TrainingSummary) -> str:
 def _rounding(summary: TrainingSummary) -> str:
     return (
         f"loss {summary.merge.loss_before:.4f} before, {summary.merge.loss_after:.4f} after, on {summary.merge.rows}"
-        f" rows: the saved model is one of {summary.hardware.dtype}, and ValidationLoss describes it"
+        f" rows ({summary.merge.labels} tokens of answers): the saved model is one of {summary.hardware.dtype}, and ValidationLoss describes it"
     )
 
 

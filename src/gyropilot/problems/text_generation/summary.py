@@ -27,6 +27,8 @@ class MergeCheck:
     """How the model changed when what was trained was folded into it and rounded to the precision it is served in."""
 
     rows: int
+    labels: int
+    """Of those rows; a handful says little."""
     loss_before: float
     loss_after: float
     largest_logit_change: float
