@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 
 import pytest
 from botocore.exceptions import ClientError
@@ -10,6 +12,7 @@ from botocore.exceptions import ClientError
 import api_servers
 import houses
 from gyropilot.sdk.connection import _session
+from gyropilot.store import audit as audit_log
 from mean_problem import MEAN
 
 
@@ -119,7 +122,19 @@ def test_a_call_that_cannot_be_noted_is_not_acknowledged(server):
     server.house.settings.audit.mkdir()
     with pytest.raises(ClientError) as caught:
         server.client().stop_auto_ml_job(AutoMLJobName="job")
-    assert caught.value.response["Error"]["Code"] == "InternalFailure"
+    assert caught.value.response["Error"]["Code"] == "ServiceUnavailable"
+
+
+def test_a_full_disk_of_the_home_is_told_as_such(server, ours, monkeypatch, caplog):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(audit_log, "_write", full)
+    with pytest.raises(ClientError) as caught:
+        ours().create_caller_key(Kind="operator", Name="ann")
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+    assert caught.value.response["Error"]["Code"] == "ServiceUnavailable"
+    assert "the home's disk is full" in caplog.text
 
 
 def test_a_log_that_was_rotated_away_is_begun_anew_for_its_owner_alone(server):

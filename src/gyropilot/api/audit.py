@@ -22,7 +22,7 @@ def note(exchange: Exchange, path: Path) -> None:
     """Append what came of a call, if its operation changes something; callers who proved nothing are the log's alone.
 
     Raises:
-        OSError: the line could not be written; the call must not be acknowledged.
+        Unavailable: the line could not be written; the call must not be acknowledged.
     """
     if not hasattr(exchange, "entry") or not exchange.entry.changes_something:
         return

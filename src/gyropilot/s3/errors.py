@@ -110,6 +110,7 @@ def as_s3_error(error: Exception) -> S3Error:
         case NotAllowed():
             return S3Error("AccessDenied", str(error))
         case Unavailable():
+            logger.warning("the S3 door: %s (%s)", error, error.__cause__)  # one line: there may be many such calls
             return S3Error("ServiceUnavailable", "The service cannot answer just then; try again.")
         case InvalidRequest():
             return S3Error("InvalidRequest", str(error))

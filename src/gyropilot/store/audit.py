@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from gyropilot import clock
+from gyropilot.errors import Unavailable
 from gyropilot.store.principals import Principal
 
 _LONGEST_RESOURCE = 512
@@ -35,7 +37,7 @@ def append(path: Path, line: AuditLine) -> None:
     The file is opened anew each time: it may be renamed away by whoever rotates logs.
 
     Raises:
-        OSError: the line could not be written whole.
+        Unavailable: the line could not be written whole.
     """
     told = {
         "time": clock.now().isoformat(),
@@ -48,9 +50,18 @@ def append(path: Path, line: AuditLine) -> None:
     }
     # ASCII: whatever a caller sent, control and direction marks among it, stands as an escape.
     data = json.dumps(told, ensure_ascii=True).encode() + b"\n"
+    try:
+        _write(path, data)
+    except OSError as error:
+        is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        why = "the home's disk is full" if is_full else (error.strerror or "a fault of the home's disk")
+        raise Unavailable(f"The audit log cannot be written: {why}; try again when that is mended.") from error
+
+
+def _write(path: Path, data: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        if os.write(descriptor, data) != len(data):
-            raise OSError(f"{path}: an audit line was cut short")
+        if os.write(descriptor, data) != len(data):  # a regular file takes less than it is given when its disk is full
+            raise OSError(errno.ENOSPC, f"{path}: an audit line was cut short")
     finally:
         os.close(descriptor)
