@@ -161,7 +161,7 @@ def test_the_page_shows_verdict_metrics_findings_and_answers(summarise):
         "61 rows",
     ):
         assert part in text
-    assert "(chosen here)" in text
+    assert "(default)" in text
 
 
 def test_markup_in_any_value_stays_text(summarise):
@@ -219,7 +219,8 @@ def test_a_base_measured_on_fewer_rows_is_compared_on_those(summarise):
 
 
 def test_rounding_says_which_model_was_measured(summarise):
-    assert "1.0100 after, on 4 rows: the saved model is one of float32, and" in Page(report.html(summarise())).text
+    text = Page(report.html(summarise())).text
+    assert "1.0100 after, on 4 rows (40 tokens of answers): the saved model is one of float32, and" in text
 
 
 def test_an_early_end_is_told(summarise):

@@ -182,7 +182,7 @@ def _training(summary: TrainingSummary) -> str:
         [
             key,
             (value if isinstance(value, str) else f"{value:g}")
-            + (" (chosen here)" if key in summary.spec.defaulted else ""),
+            + (" (default)" if key in summary.spec.defaulted else ""),
         ]
         for key, value in hyperparameters_of(summary.spec).items()
     ]
@@ -203,7 +203,8 @@ def _training(summary: TrainingSummary) -> str:
 def _rounding(summary: TrainingSummary) -> str:
     return (
         f"loss {summary.merge.loss_before:.4f} before, {summary.merge.loss_after:.4f} after, on {summary.merge.rows}"
-        f" rows ({summary.merge.labels} tokens of answers): the saved model is one of {summary.hardware.dtype}, and ValidationLoss describes it"
+        f" rows ({summary.merge.labels} tokens of answers): the saved model is one of {summary.hardware.dtype}, and"
+        " ValidationLoss describes it"
     )
 
 
