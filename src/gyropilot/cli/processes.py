@@ -27,7 +27,7 @@ from gyropilot.errors import InvalidRequest
 from gyropilot.problems.catalog import PROBLEMS
 from gyropilot.s3 import app as s3_app
 from gyropilot.settings import Settings
-from gyropilot.store import home_locks, homes, leases, objects, roles
+from gyropilot.store import home_locks, homes, leases, objects, roles, sealed_rows
 from gyropilot.store.database import Database
 from gyropilot.store.folder_objects import FolderObjects
 from gyropilot.store.home_locks import HomeLock
@@ -173,6 +173,7 @@ def _house(settings: Settings, listener: socket.socket | None = None) -> Iterato
         roles.ensure_default(db, names.role_arn(settings.account_id, names.DEFAULT_ROLE_NAME))
         store = objects.open_objects(settings)
         seal = Seal.open(settings.seal)
+        _warn_of_lost_secrets(db, seal, settings)
         yield House(
             settings=settings,
             db=db,
@@ -185,6 +186,13 @@ def _house(settings: Settings, listener: socket.socket | None = None) -> Iterato
         )
     finally:
         db.close()
+
+
+def _warn_of_lost_secrets(db: Database, seal: Seal, settings: Settings) -> None:
+    with db.read() as connection:
+        rows = sealed_rows.read(connection)
+    if lost := sealed_rows.lost(rows, seal):
+        logger.warning("%s", sealed_rows.fault(lost, settings.seal))
 
 
 @contextmanager

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from gyropilot.errors import GyropilotError
-from gyropilot.store import postgresql, tables
+from gyropilot.store import postgresql, sealed_rows, tables
 from gyropilot.store.database import schema_revision
+from gyropilot.store.sealed_rows import SealedRow
 
 Depth = Literal["shallow", "deep"]
 
@@ -39,6 +40,25 @@ def look(url: str, depth: Depth) -> DatabaseState:
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(Path(str(parsed.database)), depth)
     return _postgresql(url)
+
+
+def secrets_in(url: str) -> list[SealedRow]:
+    """Give the sealed secrets of a database that `look` found no trouble in; none where it has no tables yet."""
+    parsed = make_url(url)
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    engine = _read_only(Path(str(parsed.database))) if is_sqlite else postgresql.make_engine(parsed)
+    try:
+        with engine.connect() as connection:
+            return sealed_rows.read(connection)
+    except DBAPIError:  # not made yet, or of an older schema: the next start brings it up to date and looks itself
+        return []
+    finally:
+        engine.dispose()
+
+
+def _read_only(path: Path) -> Engine:
+    uri = f"{path.as_uri()}?mode=ro"
+    return create_engine("sqlite://", creator=lambda: sqlite3.connect(uri, uri=True, timeout=10))
 
 
 def _sqlite(path: Path, depth: Depth) -> DatabaseState:

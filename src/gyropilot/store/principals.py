@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import secrets
 import string
 import threading
@@ -19,7 +18,7 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from gyropilot import clock
+from gyropilot import clock, names
 from gyropilot.errors import InvalidRequest, LimitExceeded, SealBroken
 from gyropilot.store import private_files
 from gyropilot.store.database import Database
@@ -33,7 +32,6 @@ Kind = Literal["admin", "operator", "invoker"]
 BELIEVED_SECONDS = 5.0
 
 _KINDS: tuple[Kind, ...] = get_args(Kind)
-_KEY_ID = re.compile(r"GYRO[A-Z2-7]{16}")
 _FIX = "restore the file from a copy, or remove it: the next start makes a fresh key"
 
 
@@ -101,7 +99,7 @@ class Credentials:
         """Give the principal of an access key and its secret."""
         if access_key_id in self._first:
             return self._first[access_key_id]
-        if self._db is None or not _KEY_ID.fullmatch(access_key_id):
+        if self._db is None or not names.is_access_key_id(access_key_id):
             return None
         with self._lock:
             if access_key_id in self._revoked:
@@ -133,7 +131,7 @@ class Credentials:
         db, seal = self._table()
         principal = Principal(access_key_id=_new_key_id(), account_id=account_id, kind=kind, name=name)
         secret = _new_secret()
-        values = {"sealed_secret": seal.seal(secret, row=_row_name(principal.access_key_id)), "created_at": clock.now()}
+        values = {"sealed_secret": seal.seal(secret, row=row_name(principal.access_key_id)), "created_at": clock.now()}
         with db.write() as connection:
             if most_valid is not None:
                 _check_valid_keys(connection, account_id, most_valid)
@@ -180,7 +178,7 @@ class Credentials:
     @staticmethod
     def _opened(row: Row[Any], seal: Seal, read_at: float) -> tuple[Principal, str, float] | None:
         try:
-            secret = seal.unseal(row.sealed_secret, row=_row_name(row.access_key_id))
+            secret = seal.unseal(row.sealed_secret, row=row_name(row.access_key_id))
         except SealBroken as error:
             logger.error("the key %s cannot be used: %s", row.access_key_id, error)
             return None
@@ -193,6 +191,11 @@ class Credentials:
 
     def __repr__(self) -> str:
         return f"Credentials({', '.join(self._first)})"
+
+
+def row_name(access_key_id: str) -> str:
+    """Give the name of a key's row, to which its sealed secret is bound."""
+    return f"principals/{access_key_id}"
 
 
 def _check_valid_keys(connection: Connection, account_id: str, most_valid: int) -> None:
@@ -215,9 +218,9 @@ def _entries(path: Path) -> dict[str, Any]:
 
 def _entry(path: Path, key: str, entry: object) -> tuple[Principal, str]:
     where = f"{path}: {key}"
-    names = ("secret", "kind", "name", "account_id")
-    if not isinstance(entry, dict) or not all(isinstance(entry.get(name), str) for name in names):
-        raise InvalidRequest(where=where, problem=f"must have the texts {', '.join(names)}", fix=_FIX)
+    members = ("secret", "kind", "name", "account_id")
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(name), str) for name in members):
+        raise InvalidRequest(where=where, problem=f"must have the texts {', '.join(members)}", fix=_FIX)
     kind = next((one for one in _KINDS if one == entry["kind"]), None)
     if kind is None:
         raise InvalidRequest(
@@ -234,10 +237,6 @@ def _entry(path: Path, key: str, entry: object) -> tuple[Principal, str]:
 
 def _principal(row: Row[Any]) -> Principal:
     return Principal(access_key_id=row.access_key_id, account_id=row.account_id, kind=row.kind, name=row.name)
-
-
-def _row_name(access_key_id: str) -> str:
-    return f"principals/{access_key_id}"
 
 
 def _new_key_id() -> str:

@@ -112,7 +112,7 @@ class RoleStores:
         with self._lock:
             kept = self._external.get(role.arn)
             if kept is None or kept[0] != wanted:
-                key, _, secret = self._seal.unseal(wanted[2], row=_row_name(role.arn)).partition("\n")
+                key, _, secret = self._seal.unseal(wanted[2], row=row_name(role.arn)).partition("\n")
                 store = RemoteObjects(endpoint_url=role.s3_endpoint, region=role.s3_region, key=key, secret=secret)
                 self._external[role.arn] = kept = (wanted, store)
             return kept[1]
@@ -120,10 +120,10 @@ class RoleStores:
 
 def sealed_keys(seal: Seal, arn: str, access_key_id: str, secret: str) -> str:
     """Give the keys of a role's external store as the role's row holds them."""
-    return seal.seal(f"{access_key_id}\n{secret}", row=_row_name(arn))
+    return seal.seal(f"{access_key_id}\n{secret}", row=row_name(arn))
 
 
-def _row_name(arn: str) -> str:
+def row_name(arn: str) -> str:
     """Give the name of a role's row, to which its sealed keys are bound."""
     return f"roles/{arn}"
 

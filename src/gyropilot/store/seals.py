@@ -39,6 +39,16 @@ class Seal:
         """
         if not path.exists():
             private_files.make(path, base64.b64encode(secrets.token_bytes(_KEY_BYTES)) + b"\n")
+        return cls.read(path)
+
+    @classmethod
+    def read(cls, path: Path) -> Seal:
+        """Read the key file.
+
+        Raises:
+            FileNotFoundError: there is none.
+            InvalidRequest: others than the owner may reach the file, or it is not as we write it.
+        """
         try:
             key = base64.b64decode(private_files.read(path).strip(), validate=True)
         except ValueError:

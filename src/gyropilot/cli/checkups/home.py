@@ -12,18 +12,23 @@ from gyropilot.base_models import records
 from gyropilot.base_models.store import BaseModelStore
 from gyropilot.cli import texts
 from gyropilot.cli.checkups.finding import Finding, fail, ok, warn
-from gyropilot.errors import Fault, InvalidData
+from gyropilot.errors import Fault, InvalidData, InvalidRequest
 from gyropilot.settings import Settings
-from gyropilot.store import database_look
+from gyropilot.store import database_look, sealed_rows
 from gyropilot.store.database_look import Depth
+from gyropilot.store.seals import Seal
 
+_GONE = "is not there, and secrets in the database were sealed under it"
 _SMALLEST = "SmolLM2-135M-Instruct"
 
 
 def check(settings: Settings, depth: Depth) -> Iterator[Finding]:
     """Give the state of the home; `deep` reads every byte of the base models and of an SQLite database."""
     yield from _modes(settings)
-    yield _database(settings, depth)
+    database = _database(settings, depth)
+    yield database
+    if database.level != "fail":
+        yield from _secrets(settings)
     yield from _base_models(settings, depth)
 
 
@@ -68,6 +73,27 @@ def _database(settings: Settings, depth: Depth) -> Finding:
             "database", f"{found.about}; {found.danger}", "acknowledged work may be lost; see docs/operations.md"
         )
     return ok("database", found.about)
+
+
+def _secrets(settings: Settings) -> Iterator[Finding]:
+    rows = database_look.secrets_in(settings.database)
+    if not rows:
+        return
+    try:
+        seal = Seal.read(settings.seal)
+    except FileNotFoundError:
+        seal = None
+    except OSError as error:
+        yield fail("seal key", f"{settings.seal} cannot be read: {error.strerror}", "restore the file from a copy")
+        return
+    except InvalidRequest as error:
+        yield fail("seal key", f"{settings.seal} {error.faults[0].problem}", error.faults[0].fix)
+        return
+    if lost := sealed_rows.lost(rows, seal):
+        fault = sealed_rows.fault(lost, settings.seal)
+        yield fail("seal key", f"{fault.where} {fault.problem if seal else _GONE}", fault.fix)
+    else:
+        yield ok("seal key", f"it opens every secret in the database ({len(rows)})")
 
 
 def _base_models(settings: Settings, depth: Depth) -> Iterator[Finding]:
