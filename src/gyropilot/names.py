@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 
 ACCOUNT_ID = "000000000000"
 DEFAULT_ROLE_NAME = "gyropilot"
 EVERY_BUCKET = "s3://*"
 """The prefix under which every object lies."""
+
+_ACCESS_KEY_ID = re.compile(r"GYRO[A-Z2-7]{16}")
 
 
 def arn(*, region: str, account_id: str, kind: str, name: str) -> str:
@@ -23,6 +26,11 @@ def role_arn(account_id: str, role_name: str) -> str:
 def user_arn(account_id: str, name: str) -> str:
     """Give the ARN of a principal, whose access key it is told by."""
     return f"arn:aws:iam::{account_id}:user/{name}"
+
+
+def is_access_key_id(text: str) -> bool:
+    """Say whether `text` is the id of an access key that this service makes; those of AWS begin otherwise."""
+    return _ACCESS_KEY_ID.fullmatch(text) is not None
 
 
 def folded(name: str) -> str:
