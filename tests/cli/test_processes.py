@@ -1,8 +1,11 @@
+import errno
 import os
 
 import pytest
+from click.testing import CliRunner
 
-from gyropilot.cli import machine, processes
+from gyropilot.cli import machine, notes, processes, service
+from gyropilot.cli.env import env
 from gyropilot.errors import InvalidRequest
 from gyropilot.settings import Settings
 
@@ -45,3 +48,26 @@ def test_the_smallest_limit_of_the_control_groups_counts(tmp_path):
     (groups / "memory" / "d" / "memory.limit_in_bytes").write_text("2000\n")
     (groups / "memory" / "memory.limit_in_bytes").write_text("9223372036854771712\n")
     assert machine.cgroup_limit_bytes(groups, own) == 2000
+
+
+def test_a_port_that_the_home_s_own_service_holds_is_told_as_such(tmp_path, monkeypatch):
+    settings, taken = Settings(home=tmp_path, port=8800), OSError(errno.EADDRINUSE, "Address already in use")
+    with notes.noted(settings):
+        assert "Address already in use" in str(processes._not_listening(settings, taken))
+        monkeypatch.setattr(service, "answers", lambda _: True)
+        told = str(processes._not_listening(settings, taken))
+    assert f"is held by the service that runs on this home (process {os.getpid()})" in told
+    assert "stop it" in told
+
+
+def test_a_start_is_told_with_the_port_that_a_killed_service_had(tmp_path):
+    for noted, told in ((1, f"--home {tmp_path} --port 1"), (Settings().port, f"--home {tmp_path}")):
+        with notes.noted(Settings(home=tmp_path, port=noted)):
+            ran = CliRunner().invoke(env, ["--home", str(tmp_path)])
+        assert ran.exit_code == 1
+        assert ran.output.strip().endswith(f"start it: gyropilot up {told}")
+
+
+def test_a_store_that_is_away_is_warned_of(tmp_path, caplog):
+    processes._warn_of_silent_store(Settings(home=tmp_path, s3_endpoint="http://127.0.0.1:9"))
+    assert "nothing answers at http://127.0.0.1:9" in caplog.text

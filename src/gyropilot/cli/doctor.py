@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -13,7 +13,7 @@ from gyropilot import settings as settings_file
 from gyropilot.cli import options, texts
 from gyropilot.cli.checkups import home as home_checkup
 from gyropilot.cli.checkups import machine, ports, software
-from gyropilot.cli.checkups.finding import Finding, fail, ok
+from gyropilot.cli.checkups.finding import Finding, fail, ok, warn
 from gyropilot.errors import InvalidRequest
 from gyropilot.log import printable
 from gyropilot.settings import Settings
@@ -53,7 +53,9 @@ def _findings(home: Path | None, depth: Depth) -> Iterator[Finding]:
         settings = settings_file.read({"home": home})
     except InvalidRequest as error:
         for fault in error.faults:
-            yield fail("settings", f"{fault.where}: {fault.problem}", fault.fix)
+            told = replace(fault, where=fault.where.removeprefix("setting "), fix="")
+            yield fail("settings", str(told), fault.fix)
+        yield warn("other checks", "were left out: they need the settings", "gyropilot doctor again after that")
         return
     yield ok("settings", f"{settings.home / 'settings.toml'} and the environment are in order")
     yield from machine.check(settings)
@@ -65,4 +67,4 @@ def _findings(home: Path | None, depth: Depth) -> Iterator[Finding]:
 def _print(finding: Finding) -> None:
     click.echo(f"{finding.level:<5} {finding.check:<14} {printable(finding.said)}")
     if finding.mend:
-        click.echo(f"{'':<5} {'':<14} mend: {printable(finding.mend)}")
+        click.echo(f"{'':<5} {'':<14} mend: {printable(finding.mend.removeprefix('mend '))}")

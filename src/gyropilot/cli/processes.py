@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import logging
 import os
@@ -19,7 +20,7 @@ import uvicorn
 from gyropilot import log, names
 from gyropilot.api import app as api_app
 from gyropilot.base_models.store import BaseModelStore
-from gyropilot.cli import machine, notes
+from gyropilot.cli import machine, notes, service
 from gyropilot.cli.connections import BoundedProtocol
 from gyropilot.control.house import House
 from gyropilot.engine.local_process import LocalProcessEngine
@@ -27,7 +28,7 @@ from gyropilot.errors import InvalidRequest
 from gyropilot.problems.catalog import PROBLEMS
 from gyropilot.s3 import app as s3_app
 from gyropilot.settings import Settings
-from gyropilot.store import home_locks, homes, leases, objects, roles, sealed_rows
+from gyropilot.store import home_locks, homes, leases, objects, remote_objects, roles, sealed_rows
 from gyropilot.store.database import Database
 from gyropilot.store.folder_objects import FolderObjects
 from gyropilot.store.home_locks import HomeLock
@@ -172,6 +173,7 @@ def _house(settings: Settings, listener: socket.socket | None = None) -> Iterato
             homes.join(db, settings.home)
         roles.ensure_default(db, names.role_arn(settings.account_id, names.DEFAULT_ROLE_NAME))
         store = objects.open_objects(settings)
+        _warn_of_silent_store(settings)
         seal = Seal.open(settings.seal)
         _warn_of_lost_secrets(db, seal, settings)
         yield House(
@@ -186,6 +188,11 @@ def _house(settings: Settings, listener: socket.socket | None = None) -> Iterato
         )
     finally:
         db.close()
+
+
+def _warn_of_silent_store(settings: Settings) -> None:
+    if settings.s3_endpoint and (why := remote_objects.trouble(settings.s3_endpoint)):
+        logger.warning("nothing answers at %s, the setting s3_endpoint: %s", settings.s3_endpoint, why)
 
 
 def _warn_of_lost_secrets(db: Database, seal: Seal, settings: Settings) -> None:
@@ -254,14 +261,23 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
         try:
             listener.bind((settings.host, settings.port))
         except OSError as error:
-            raise InvalidRequest(
-                where="setting port",
-                found=settings.port,
-                problem=f"cannot be listened on: {error.strerror}",
-                fix="another service may hold it; choose one with --port, or 0 for a free one",
-            ) from error
+            raise _not_listening(settings, error) from error
         listener.listen(128)
         yield listener
+
+
+def _not_listening(settings: Settings, error: OSError) -> InvalidRequest:
+    problem, fix = f"cannot be listened on: {error.strerror}", "another service may hold it"
+    own = (one for one in notes.newest_first(settings) if one["url"].endswith(f":{settings.port}"))
+    if error.errno == errno.EADDRINUSE and (note := next(own, None)) and service.answers(note["url"]):
+        problem = f"is held by the service that runs on this home (process {note.get('pid', 'unknown')})"
+        fix = "use that one, or stop it"
+    return InvalidRequest(
+        where="setting port",
+        found=settings.port,
+        problem=problem,
+        fix=f"{fix}; choose one with --port, or 0 for a free one",
+    )
 
 
 def _cores(settings: Settings) -> int:

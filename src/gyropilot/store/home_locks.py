@@ -80,6 +80,20 @@ def join_crew(home: Path, *, when_first: Callable[[], object]) -> HomeLock:
     return HomeLock(descriptor)
 
 
+def has_crew(home: Path) -> bool:
+    """Say whether any process works on the jobs of this home, on whichever machine; makes nothing."""
+    try:
+        descriptor = os.open(home / "crew", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        # Held for a moment: a first worker that joins in it waits and takes itself for the second, so that the leases
+        # of dead ones run out instead of being freed at once.
+        return not _took(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(descriptor)
+
+
 def _opened(home: Path, name: str) -> int:
     make_private_folder(home)
     return os.open(home / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -113,7 +113,7 @@ def first_of_a_repeated_call(
     if is_repeated and there.principal == principal and there.request == request:
         return there
     raise AlreadyExists(
-        f"An AutoML job named {there.name!r} already exists; names differ by more than letter case, choose another."
+        f"An AutoML job named {there.name!r} already exists (letter case does not count); choose another name."
     )
 
 

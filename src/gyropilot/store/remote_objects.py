@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError
 
@@ -19,6 +21,7 @@ from gyropilot.store.object_info import DEFAULT_CONTENT_TYPE, ObjectInfo
 
 _PART_BYTES = 16 << 20
 _MAX_PARTS = 10_000
+_ANSWER_SECONDS = 3.0
 
 _Parts = list[dict[str, object]]
 
@@ -169,6 +172,17 @@ class RemoteObjects:
         with _told_apart(f"s3://{bucket}/{arguments.get('Key', '')}"):
             answer: Mapping[str, Any] = self._files.call_s3(operation, Bucket=bucket, **arguments)
             return answer
+
+
+def trouble(url: str) -> str:
+    """Give why nothing can be reached at a store's endpoint; empty where something listens. Asks it nothing."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        with socket.create_connection((parts.hostname or "", port), timeout=_ANSWER_SECONDS):
+            return ""
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "strerror", None) or error)
 
 
 class _Precondition(Exception):

@@ -12,6 +12,7 @@ from gyropilot.base_models import records
 from gyropilot.base_models.store import BaseModelStore
 from gyropilot.cli import texts
 from gyropilot.cli.checkups.finding import Finding, fail, ok, warn
+from gyropilot.cli.service import home_option
 from gyropilot.errors import Fault, InvalidData, InvalidRequest
 from gyropilot.settings import Settings
 from gyropilot.store import database_look, sealed_rows
@@ -97,17 +98,18 @@ def _secrets(settings: Settings) -> Iterator[Finding]:
 
 
 def _base_models(settings: Settings, depth: Depth) -> Iterator[Finding]:
+    of_home = home_option(settings)
     store = BaseModelStore(settings.base_models, settings.allow_downloads)
     folders = sorted(path for path in settings.base_models.glob("[!.]*") if path.is_dir())
     if not folders:
-        mend = f"gyropilot models pull {_SMALLEST}"
+        mend = f"gyropilot models pull {_SMALLEST}{of_home}"
         yield warn("base models", "none is installed, so no fine-tuning job can run", mend)
     damaged = set()
     for folder in folders:
         faults = _faults(store, folder, depth)
         if faults:
             damaged.add(folder.name)
-            mend = f"gyropilot models remove {folder.name}, then install it again"
+            mend = f"gyropilot models remove {folder.name}{of_home}, then install it again"
             yield fail("base models", "; ".join(f"{one.where}: {one.problem}" for one in faults), mend)
     whole = [one for one in store.installed() if one.name not in damaged]
     for one in whole:
@@ -117,7 +119,7 @@ def _base_models(settings: Settings, depth: Depth) -> Iterator[Finding]:
         if any(one.name == made.loaded for one in whole):
             yield ok("stand-ins", f"{made.loaded} stands in for {made.name}")
         else:
-            mend = f"install {made.loaded} again, or: gyropilot models stand-in --remove {made.name}"
+            mend = f"install {made.loaded} again, or: gyropilot models stand-in --remove {made.name}{of_home}"
             yield fail("stand-ins", f"{made.loaded}, which stands in for {made.name}, cannot be used", mend)
 
 

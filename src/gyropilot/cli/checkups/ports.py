@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from gyropilot.cli import notes, service
 from gyropilot.cli.checkups.finding import Finding, fail, ok, warn
 from gyropilot.settings import Settings
+from gyropilot.store import home_locks, remote_objects
 
 _PROC = Path("/proc")
 _LISTENS = "0A"
-_ANSWER_SECONDS = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,15 +38,18 @@ class Listener:
 
 
 def check(settings: Settings) -> Iterator[Finding]:
-    """Give who answers for this home, what its processes listen on, and who holds the port if nobody answers."""
+    """Give who answers for this home and works, what its processes listen on; who holds the port if nobody answers."""
     alive = [one for one in notes.newest_first(settings) if service.answers(one["url"])]
     for note in alive:
         yield ok("service", f"answers on {note['url']}, process {note.get('pid', 'unknown')}")
         yield from _open_ports(note.get("pid"))
     if not alive:
         yield _port(settings)
-    if settings.s3_endpoint:
-        yield _s3_endpoint(settings.s3_endpoint)
+    elif settings.database_url:
+        yield _workers(settings)
+    # The running service may have been given another by its command line.
+    endpoints = {settings.s3_endpoint, *(str(one.get("s3_endpoint", "")) for one in alive)} - {""}
+    yield from map(_s3_endpoint, sorted(endpoints))
 
 
 def listeners() -> list[Listener]:
@@ -99,19 +100,23 @@ def _port(settings: Settings) -> Finding:
     holder = holder_of(settings.port)
     if holder:
         said = f"no service answers for this home, and port {settings.port} is held by {holder}"
-        return fail("service", said, "end that program, or take another port: gyropilot up --port N")
+        mend = f"end that program, or take another port: gyropilot up{service.home_option(settings)} --port N"
+        return fail("service", said, mend)
     return ok("service", f"not running; port {settings.port} is free")
 
 
+def _workers(settings: Settings) -> Finding:
+    if home_locks.has_crew(settings.home):
+        return ok("workers", "at least one takes jobs")
+    mend = f"start one: gyropilot worker{service.home_option(settings)}"
+    return warn("workers", "no worker runs on this home, so that jobs wait for their turn", mend)
+
+
 def _s3_endpoint(url: str) -> Finding:
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    try:
-        with socket.create_connection((parts.hostname or "", port), timeout=_ANSWER_SECONDS):
-            return ok("s3 endpoint", f"{parts.hostname}:{port} answers")
-    except OSError as error:
-        said = f"{parts.hostname}:{port} does not answer: {error.strerror or error}"
+    if why := remote_objects.trouble(url):
+        said = f"nothing answers at {url}, where jobs read and write: {why}"
         return fail("s3 endpoint", said, "start that store, or mend the setting s3_endpoint")
+    return ok("s3 endpoint", f"{url} answers")
 
 
 def _sockets(process: Path) -> set[str]:
