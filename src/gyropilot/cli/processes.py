@@ -268,8 +268,9 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
 
 def _not_listening(settings: Settings, error: OSError) -> InvalidRequest:
     problem, fix = f"cannot be listened on: {error.strerror}", "another service may hold it"
-    own = (one for one in notes.newest_first(settings) if one["url"].endswith(f":{settings.port}"))
-    if error.errno == errno.EADDRINUSE and (note := next(own, None)) and service.answers(note["url"]):
+    here = (one for one in notes.newest_first(settings) if one["url"].endswith(f":{settings.port}"))
+    note = next((one for one in here if notes.is_running(one) and service.answers(one["url"])), None)
+    if error.errno == errno.EADDRINUSE and note is not None:
         problem = f"is held by the service that runs on this home (process {note.get('pid', 'unknown')})"
         fix = "use that one, or stop it"
     return InvalidRequest(

@@ -102,6 +102,7 @@ def opening_error(url: URL, error: DBAPIError) -> GyropilotError:
     state = getattr(error.orig, "sqlstate", None)
     for pattern, problem, fix in _OPENING_FAULTS:
         if re.search(pattern, f"{state} {said}"):
+            fix = fix.format(database=_quoted(url.database or url.username), user=_quoted(url.username))
             return InvalidRequest(where=_SETTING, found=_described(url), problem=problem, fix=fix)
     return Unavailable(f"{_SETTING}: {_described(url)} cannot be used: {said}")
 
@@ -126,18 +127,28 @@ def _described(url: URL) -> str:
     return f"database {url.database or url.username} of user {url.username} at {host}:{url.port or 5432}"
 
 
+def _quoted(name: str | None) -> str:
+    """Give a name as SQL takes it."""
+    name = name or "..."
+    return name if re.fullmatch(r"[a-z_][a-z0-9_]*|\.\.\.", name) else '"' + name.replace('"', '""') + '"'
+
+
 _SETTING = "setting database_url"
 _PASSING_STATES = {"25006", "25P03", "40001", "40P01", "53100", "53200", "53300", "53400", "55P03", "57014"}
 _CONNECTION_FIX = "is the server running, does it listen there, does a firewall let us through? Try: psql or pg_isready"
 _OPENING_FAULTS = (
     ("password authentication failed|no password supplied", "the server refuses user and password", "mend the URL"),
     (
-        "no pg_hba.conf entry|28000",
+        "pg_hba.conf|28000|(Peer|Ident|GSSAPI|SSPI|PAM|LDAP|RADIUS|certificate|peer|ident) authentication failed",
         "the server does not let this user in from here",
-        "add a line to its pg_hba.conf, or ask for encryption with ?sslmode=require",
+        "let it in by the server's pg_hba.conf, and reload that; or ask for encryption with ?sslmode=require",
     ),
-    ('role ".*" does not exist', "the server has no such user", "create it: CREATE ROLE ... LOGIN PASSWORD ..."),
-    ('database ".*" does not exist', "the server has no such database", "create it: CREATE DATABASE gyropilot"),
+    ('role ".*" does not exist', "the server has no such user", "create it: CREATE ROLE {user} LOGIN PASSWORD '...'"),
+    (
+        'database ".*" does not exist',
+        "the server has no such database",
+        "create it: CREATE DATABASE {database} OWNER {user}",
+    ),
     (
         "42501",
         "the user may not create tables there",
@@ -148,4 +159,4 @@ _OPENING_FAULTS = (
     ("invalid connection option|invalid .* value", "the URL has an option that is none", "mend what follows its ?"),
     ("Connection refused|timeout|timed out|No such file|No route|unreachable", "no server answers", _CONNECTION_FIX),
 )
-"""Pattern of SQLSTATE and message, what is wrong, what mends it. Messages, since libpq gives no state at connecting."""
+"""Pattern of SQLSTATE and message, what is wrong, what mends it, with the database and the user of the URL. Messages, since libpq gives no state at connecting."""
