@@ -84,7 +84,7 @@ class Children:
             if ending.is_out_of_memory:
                 return Ending(outcome="failure", error="TrainingFailed", message=ending.message)
             if deaths >= self._deaths_allowed:
-                message = f"The child died {deaths} times in a row without getting further. Last: {ending.message}"
+                message = f"The child died {times(deaths)} in a row without getting further. Last: {ending.message}"
                 return Ending(outcome="failure", error="TrainingFailed", message=message)
 
     def _tell_bounds(self) -> None:
@@ -104,6 +104,11 @@ class Children:
             memory_bytes=self.share.memory_bytes,
             python=sys.executable,
         )
+
+
+def times(count: int) -> str:
+    """Give in words how often something happened."""
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 class _Relay:

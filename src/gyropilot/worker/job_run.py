@@ -29,7 +29,7 @@ from gyropilot.store.role_objects import RoleObjects
 from gyropilot.store.statuses import Status
 from gyropilot.worker import outcomes, publishing, ranking, scratch, staging
 from gyropilot.worker.candidate_runs import CandidateRuns, EndedBy, failure_reason
-from gyropilot.worker.children import Call, Children, Share, Trouble
+from gyropilot.worker.children import Call, Children, Share, Trouble, times
 from gyropilot.worker.job_book import JobBook
 from gyropilot.worker.lease_keeper import LeaseKeeper
 from gyropilot.worker.patience import Patience
@@ -134,14 +134,15 @@ class JobRun:
         if not lost:
             return
         place = self._book.place()
+        again = "" if lost == 1 else f", {times(lost)} in a row without getting further"
         self._book.event(
             "lost",
-            f"The service died while it worked on this job ({place}); {lost} times in a row, {allowed} end the job.",
+            f"The worker died while it worked on this job ({place}){again}; {times(allowed)} in a row end the job.",
             {"lost_attempts": lost},
         )
         if lost >= allowed:
             raise TrainingFailed(
-                f"The service died {lost} times in a row while it worked on this job without getting further, last in"
+                f"The worker died {times(lost)} in a row while it worked on this job without getting further, last in"
                 f" {place}. The service's log, or the kernel's if memory ran out, says why; create the job again once"
                 " that is mended."
             )

@@ -1,4 +1,5 @@
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -112,6 +113,22 @@ def test_the_loss_is_divided_by_the_labels_of_the_whole_step(tiny, tmp_path):
     assert heard[0].loss == pytest.approx(expected.mean, rel=1e-5)
     assert heard[0].labels == expected.label_count
     assert heard[0].tokens == sum(one.length for one in examples)
+
+
+def test_an_attempt_says_where_it_goes_on(tiny, tmp_path):
+    first, cut, again = (tiny.listener(stop_after=stop_after) for stop_after in (None, 2, None))
+    run(tiny, tmp_path / "straight", listener=first)
+    assert "resumed" not in [kind for kind, _ in first.events]
+    run(tiny, tmp_path / "cut", listener=cut)
+    run(tiny, tmp_path / "cut", listener=again)
+    assert ("resumed", "went on from step 2 of 6") in again.events
+    assert again.progressed[0]["done"] == 2
+    for kept in (tmp_path / "cut").glob("step-*"):
+        shutil.rmtree(kept)
+    anew = tiny.listener()
+    run(tiny, tmp_path / "cut", listener=anew)
+    assert ("resumed", "went on from its beginning: no checkpoint had been written yet") in anew.events
+    assert (anew.progressed[0]["done"], anew.progressed[0]["total"]) == (0, 6)
 
 
 @pytest.mark.parametrize(("dropout", "way"), [(0.1, "plain"), (0.0, "fastest")])

@@ -30,6 +30,8 @@ from gyropilot.problems.text_generation.forward import Forward
 from gyropilot.problems.text_generation.models import DtypeName, trainable_parameters
 
 PHASE = "training"
+_BEGUN_FILE = "begun"
+"""Lies beside the checkpoints once an attempt trained: the next that finds no checkpoint says that it begins anew."""
 _LEAST_WORK_PER_SAVE = 10.0
 """Times as long as a checkpoint took that training goes on before the next: whole models take long to write."""
 Ending = Literal["finished", "time limit", "stop"]
@@ -315,6 +317,7 @@ class _Run:
     def _restore(self) -> None:
         found = checkpoints.find_latest(self._folder)
         if found is None:
+            self._begin_anew()
             return
         checkpoints.refuse_mismatch(found, expected=self._identity)
         for name, parameter in self._parameters.items():
@@ -327,7 +330,20 @@ class _Run:
         self.step = self.saved_step = self.resumed_at = found.step
         self.records = [StepRecord(**record) for record in found.state["records"]]
         self._max_pack_tokens = int(found.state.get("max_pack_tokens", self._max_pack_tokens))
-        self._reporter.event("resumed", f"went on from step {found.step}", detail={"step": found.step})
+        self._reporter.event(
+            "resumed", f"went on from step {found.step} of {self.total_steps}", detail={"step": found.step}
+        )
+        self._report()
+
+    def _begin_anew(self) -> None:
+        begun = self._folder / _BEGUN_FILE
+        if not begun.exists():
+            begun.touch()
+            return
+        self._reporter.event(
+            "resumed", "went on from its beginning: no checkpoint had been written yet", detail={"step": 0}
+        )
+        self._reporter.progress(PHASE, done=0, total=self.total_steps, unit="steps")
 
     def _gradients(self, examples: Sequence[Example]) -> float:
         """Add up the gradients of the summed loss; give the sum. Where memory runs out, halve the packs and go on."""
