@@ -16,7 +16,7 @@ import click
 from gyropilot.api import catalog as operations_catalog
 from gyropilot.base_models.catalog import CATALOG
 from gyropilot.cli.main import gyropilot
-from gyropilot.problems.text_generation.findings import KINDS
+from gyropilot.problems.text_generation.findings import KINDS, told
 from gyropilot.problems.text_generation.hyperparameters import (
     DEFAULT_TUNING,
     HYPERPARAMETERS,
@@ -93,7 +93,7 @@ def base_models() -> str:
 
 def findings() -> str:
     """Give what looking at the rows can bring up."""
-    rows = [(f"`{kind}`", severity, text.format(count="N")) for kind, (severity, text) in KINDS.items()]
+    rows = [(f"`{kind}`", severity, told(kind, "N")) for kind, (severity, _) in KINDS.items()]
     return _table(("kind", "weight", "what is told"), rows)
 
 
@@ -137,7 +137,9 @@ def _part(found: re.Match[str]) -> str:
 
 
 def _help(command: click.Command, path: str) -> Iterator[tuple[str, str]]:
-    context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
+    context = click.Context(
+        command, info_name=path, max_content_width=100, terminal_width=100, **gyropilot.context_settings
+    )
     yield path, command.get_help(context)
     if isinstance(command, click.Group):
         for name in command.list_commands(context):

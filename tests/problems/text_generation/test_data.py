@@ -13,7 +13,7 @@ import tuning_jobs
 from gyropilot.data.frames import PARQUET
 from gyropilot.errors import InvalidData
 from gyropilot.problems.contract import LocalChannel, LocalFile
-from gyropilot.problems.text_generation import data
+from gyropilot.problems.text_generation import data, findings
 from gyropilot.problems.text_generation.batches import TokenCache
 
 ROWS = [(f"q{number}", f"a{number}") for number in range(10)]
@@ -90,7 +90,7 @@ def test_rows_without_output_are_dropped_and_named(job):
 
 
 def test_when_no_output_is_left_the_data_is_refused(job):
-    with pytest.raises(InvalidData, match="10 rows, 10 of them with a blank output"):
+    with pytest.raises(InvalidData, match="10 rows, 10 with a blank output"):
         job.profile(job.stage([(text, " ") for text, _ in ROWS]))
 
 
@@ -292,3 +292,15 @@ def test_anything_else_is_prepared_again(job, counted, change):
     assert len(counted) == 2
     assert (second == first) == (change in {"a byte of the cache", "a cut profile", "cut rows"})
     assert TokenCache.open(prepared / "training").digest == second["cache"]["training"]
+
+
+def test_what_is_told_of_one_is_in_the_singular():
+    assert findings.told("blank_output", 1).startswith("1 row has a blank output and was left out")
+    assert findings.told("blank_output", 2).startswith("2 rows have a blank output and were left out")
+    for kind in findings.KINDS:
+        assert not set("[]|{}") & set(findings.told(kind, 1) + findings.told(kind, "N")), kind
+
+
+def test_places_in_one_object_name_it_once():
+    places = ["s3://x/a.csv: row 1", "s3://x/a.csv: row 7", "s3://x/b.csv: row 2"]
+    assert findings.joined(places) == "s3://x/a.csv: rows 1, 7; s3://x/b.csv: row 2"

@@ -85,9 +85,10 @@ def test_a_stop_shortens_the_measuring_to_what_was_begun(job, tiny, model, monke
 def test_progress_counts_rows_up_to_all(job, tiny, model):
     listener = tuning_jobs.Listener()
     measure(make(job, tiny, listener), model)
-    done = [one["done"] for one in listener.progressed]
-    assert done == sorted(done)
-    assert listener.progressed[-1]["done"] == listener.progressed[-1]["total"] == 100 + evaluate.MAX_SAMPLE_ROWS
+    for unit, total in (("rows", 100), ("answers", evaluate.MAX_SAMPLE_ROWS)):
+        heard = [one for one in listener.progressed if one["unit"] == unit]
+        assert [one["done"] for one in heard] == sorted(one["done"] for one in heard)
+        assert heard[-1]["done"] == heard[-1]["total"] == total
 
 
 def test_an_evaluation_survives_json(evaluator, model):

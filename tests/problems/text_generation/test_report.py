@@ -213,7 +213,7 @@ def test_a_base_measured_on_fewer_rows_is_compared_on_those(summarise):
     loss = next(one for one in summary.evaluation()["metrics"] if one["name"] == "ValidationLoss")
     assert (loss["tuned"], loss["base"], loss["tuned_on_rows_of_base"]) == (0.8, 3.0, 2.0)
     text = Page(report.html(summary)).text
-    assert "on more than 10 rows and 5 answered ones" in text
+    assert "on more than 10 rows and 5 answered rows" in text
     assert "-1.0000" in text
     assert "2.000 against 3.000 of the base model on 10 of the 40 validation rows" in summary.verdict()
 

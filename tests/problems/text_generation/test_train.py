@@ -50,7 +50,7 @@ def test_the_tuned_model_beats_the_base_on_data_with_a_known_answer(straight):
     assert measured["tuned"]["ValidationLoss"] < 0.3 * measured["base"]["ValidationLoss"]
     assert measured["tuned"]["RougeL"] > measured["base"]["RougeL"] + 0.3
     assert measured["tuned"]["ended_share"] > 0.9
-    assert evaluation(task)["verdict"].startswith("Use the tuned model:")
+    assert evaluation(task)["verdict"].startswith("Too few rows to say")
     assert result.ended_by == "finished"
 
 
@@ -81,7 +81,7 @@ def test_phases_come_in_order_with_loss_and_speed(straight):
 
 @pytest.mark.parametrize(
     ("phase", "done"),
-    [("training", 1), ("training", 17), ("evaluating tuned", 12), ("saving", 2), ("evaluating base", 12)],
+    [("training", 1), ("training", 17), ("evaluating tuned", 6), ("saving", 2), ("evaluating base", 6)],
 )
 def test_a_killed_training_goes_on_to_the_same_bits(prepared, straight, phase, done):
     job, profile = prepared

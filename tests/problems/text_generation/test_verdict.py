@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from gyropilot.problems.text_generation.evaluate import Evaluation, LossPart, Sample
-from gyropilot.problems.text_generation.verdict import margin_of_loss, verdict
+from gyropilot.problems.text_generation.verdict import LEAST_ROWS, margin_of_loss, verdict
 
 PARTS = 8
 
@@ -105,7 +106,22 @@ def test_rows_in_both_splits_call_for_care():
     assert said(measured(3.0), measured(1.0), leaked=20).startswith("Use the tuned model:")
 
 
-@pytest.mark.parametrize(("rows", "words"), [(29, "on only 29 rows"), (1, "on only 1 row,")])
+@pytest.mark.parametrize("rows", [1, 3, LEAST_ROWS - 1])
+@pytest.mark.parametrize("tuned", [0.5, 1.0, 1.5])
+def test_so_few_rows_that_they_tell_nothing_are_told_first(rows, tuned):
+    sentence = said(measured(1.0, 0.0, rows=rows, losses=[1.0]), measured(tuned, 0.0, rows=rows, losses=[tuned]))
+    assert sentence.startswith("Too few rows to say whether to use the tuned model:")
+    assert f"on only {rows} row{'' if rows == 1 else 's'}," in sentence
+
+
+def test_only_few_of_many_rows_measured_tell_nothing_either():
+    base, tuned = (measured(loss, rows=LEAST_ROWS - 1, losses=[loss]) for loss in (3.0, 1.0))
+    sentence = said(replace(base, rows=400), replace(tuned, rows=400))
+    assert sentence.startswith("Too few rows to say")
+    assert "on 19 of the 400 validation rows" in sentence
+
+
+@pytest.mark.parametrize(("rows", "words"), [(29, "on only 29 rows"), (20, "on only 20 rows")])
 def test_few_rows_are_told(rows, words):
     sentence = said(
         measured(3.0, rows=rows, answered=1, losses=[3.0]), measured(1.0, rows=rows, answered=1, losses=[1.0])

@@ -151,6 +151,7 @@ class _Reading:
         self._most_characters = _TOKEN_CHARACTERS * base.context_tokens
         self._channel_ends: dict[str, int] = {}
         self._bytes_read = 0
+        self._is_all_read = False
 
     def prepare(self, spec: TextGenerationSpec) -> tuple[TokenCache, TokenCache]:
         """Read everything, split it, and write the caches of training and validation rows."""
@@ -196,6 +197,7 @@ class _Reading:
             if len(chunk) == _CHUNK_ROWS or characters > _CHUNK_CHARACTERS:
                 yield chunk
                 chunk, characters = [], 0
+        self._is_all_read = True
         if chunk:
             yield chunk
 
@@ -259,9 +261,10 @@ class _Reading:
         self.found.add("long_row", count=len(numbers) - len(first))
 
     def _report(self) -> None:
-        size = sum(file.size_bytes for channel in self._task.channels for file in channel.files)
-        estimate = self.rows_read * size / max(1, self._bytes_read)
-        total = max(self.rows_read, round(estimate))
+        total = self.rows_read
+        if not self._is_all_read:
+            size = sum(file.size_bytes for channel in self._task.channels for file in channel.files)
+            total = max(total, round(self.rows_read * size / max(1, self._bytes_read)))
         self._reporter.progress("reading data", done=self.rows_read, total=total, unit="rows")
 
     def _check_counts(self, cache: TokenCache) -> None:
@@ -285,15 +288,15 @@ class _Reading:
         if len(cache) == 0:
             raise InvalidData(
                 where=f"{channels} channel",
-                found=f"{self.rows_read} rows, {self.found.count('blank_output')} of them with a blank output",
+                found=f"{findings.rows_of(self.rows_read)}, {self.found.count('blank_output')} with a blank output",
                 problem="no row is left to learn from",
                 fix="fill the column output",
             )
         share = self.found.count("cut_row") / len(cache)
         if share > MAX_TRUNCATED_SHARE:
             raise InvalidData(
-                where=f"{channels} channel, rows as {', '.join(self.found.rows('cut_row')[:3])}",
-                found=f"{self.found.count('cut_row')} of {len(cache)} rows ({share:.1%}) are longer",
+                where=f"{channels} channel, {findings.joined(self.found.rows('cut_row')[:3])}",
+                found=f"{self.found.count('cut_row')} of {findings.rows_of(len(cache))} ({share:.1%}) longer than that",
                 problem=f"more than {MAX_TRUNCATED_SHARE:.0%} of the rows exceed the {self._base.context_tokens} tokens"
                 f" that {self._base.name} takes for an input, and for an output",
                 fix="shorten the rows or choose a base model with a longer context",
@@ -310,7 +313,7 @@ class _Reading:
             if not numbers.get(name):
                 raise InvalidData(
                     where=f"{name} channel",
-                    found=f"{self.found.count('blank_output')} rows with a blank output in both channels",
+                    found=f"{findings.rows_of(self.found.count('blank_output'))} with a blank output in both channels",
                     problem="no usable row is left in it",
                     fix="fill the column output",
                 )

@@ -34,6 +34,8 @@ from gyropilot.problems.text_generation.templates import Encoder
 MAX_SAMPLE_ROWS = 64
 """Most rows that are answered; the loss is taken over all."""
 MAX_NEW_TOKENS = 512
+_LEAST_NEW_TOKENS = 32
+"""Room to answer in where all given answers are short: a model that says more is then seen to, not cut in a word."""
 BATCH_ROWS = 32
 LATE_SECONDS = 10.0
 """What each part of an evaluation may still take once the job was asked to stop."""
@@ -176,7 +178,7 @@ class Evaluator:
         self._rows = read_prepared_rows(prepared, (one.row for one in self._examples(0, MAX_SAMPLE_ROWS)))
         self._mode = rouge.choose_mode(row.output for row in self._rows.values())
         longest = int(np.percentile(validation.answer_lengths, _LENGTH_PERCENTILE, method="higher"))
-        self.max_new_tokens = min(MAX_NEW_TOKENS, longest)
+        self.max_new_tokens = min(MAX_NEW_TOKENS, max(_LEAST_NEW_TOKENS, longest))
         self._stop_seen_at: float | None = None
 
     @property
@@ -197,10 +199,9 @@ class Evaluator:
     def evaluate(self, model: torch.nn.Module, budget: Budget, *, phase: str) -> Evaluation:
         """Measure `model`, in evaluation mode, on its device; once a stop is asked for, within LATE_SECONDS a part.
 
-        `phase` is what progress calls it, as "evaluating base".
+        `phase` is what progress calls it, as "evaluating base": first the rows of the loss, then the answers.
         """
         started = clock.monotonic()
-        total = budget.loss_rows + budget.answer_rows
         size = max(1, min(_LOSS_ROWS, len(self._validation) // _LEAST_PARTS))
         parts: list[LossPart] = []
         way = None
@@ -209,11 +210,12 @@ class Evaluator:
             way = way or way_to_evaluate(model, self._examples(0, _LOSS_ROWS), self._plan)
             loss = evaluate_loss(model, part, self._plan, way=way)
             parts.append(LossPart(rows=len(part), loss_sum=loss.loss_sum, labels=loss.label_count))
-            self._reporter.progress(phase, done=sum(one.rows for one in parts), total=total, unit="rows")
+            done = sum(one.rows for one in parts)
+            self._reporter.progress(phase, done=done, total=budget.loss_rows, unit="rows")
         samples: list[Sample] = []
         for part in self._parts(budget.answer_rows, BATCH_ROWS, budget.answer_seconds, firsts):
             samples += self._answered(model, part)
-            self._reporter.progress(phase, done=budget.loss_rows + len(samples), total=total, unit="rows")
+            self._reporter.progress(phase, done=len(samples), total=budget.answer_rows, unit="answers")
         labels = sum(one.labels for one in parts)
         return Evaluation(
             loss=metrics.cross_entropy(math.fsum(one.loss_sum for one in parts), labels),

@@ -20,43 +20,54 @@ LONG_FACTOR = 8
 """A row that is this many times as long as the middle one counts as very long."""
 NAMED_ROWS = 20
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_FORMS = re.compile(r"\[([^|\]]*)\|([^\]]*)\]")
 
 Severity = Literal["dropped", "warning", "note"]
 
 KINDS: dict[str, tuple[Severity, str]] = {
-    "blank_output": ("dropped", "{count} rows have a blank output and were left out: there is nothing to learn"),
-    "blank_input": ("warning", "{count} rows have a blank input: the model learns to answer to nothing"),
-    "cut_row": ("warning", "{count} rows are longer than the base model takes and were cut"),
-    "cut_input": ("note", "{count} inputs lost their beginning"),
-    "cut_output": ("warning", "{count} outputs lost their end: the model learns to stop in the middle"),
+    "blank_output": (
+        "dropped",
+        "{count} [row has|rows have] a blank output and [was|were] left out: there is nothing to learn",
+    ),
+    "blank_input": ("warning", "{count} [row has|rows have] a blank input: the model learns to answer to nothing"),
+    "cut_row": ("warning", "{count} [row is|rows are] longer than the base model takes and [was|were] cut"),
+    "cut_input": ("note", "{count} [input lost its|inputs lost their] beginning"),
+    "cut_output": (
+        "warning",
+        "{count} [output lost its|outputs lost their] end: the model learns to stop in the middle",
+    ),
     "long_row": (
         "note",
-        f"{{count}} rows are more than {LONG_FACTOR} times as long as the middle one; each takes as much time as many",
+        f"{{count}} [row is|rows are] over {LONG_FACTOR} times as long as the middle one and [takes|take] much time",
     ),
-    "control_text": ("note", "{count} rows hold the text of a control token; it is learnt as plain text"),
-    "control_character": ("note", "{count} rows hold control characters; they are learnt as they stand"),
-    "lost_character": ("warning", "{count} rows hold U+FFFD: text was lost when it was converted to UTF-8"),
+    "control_text": ("note", "{count} [row holds|rows hold] the text of a control token; it is learnt as plain text"),
+    "control_character": ("note", "{count} [row holds|rows hold] control characters; they are learnt as they stand"),
+    "lost_character": ("warning", "{count} [row holds|rows hold] U+FFFD: text was lost when it was converted to UTF-8"),
     "secret": (
         "warning",
-        "{count} rows seem to hold a secret (a key, a token), which the model would learn by heart; withdraw it",
+        "{count} [row seems|rows seem] to hold a secret (key, token) that the model would learn by heart; withdraw it",
     ),
-    "card_number": ("warning", "{count} rows seem to hold a payment card number, which the model would learn by heart"),
+    "card_number": (
+        "warning",
+        "{count} [row seems|rows seem] to hold a payment card number, which the model would learn by heart",
+    ),
     "duplicate": (
         "warning",
-        "{count} rows repeat an earlier row but for spaces and Unicode form; they count as often as they stand there",
+        "{count} [row repeats|rows repeat] an earlier row but for spaces and Unicode form; every copy counts",
     ),
-    "same_input": ("note", "{count} rows repeat an earlier row's input with another output"),
+    "same_input": ("note", "{count} [row repeats|rows repeat] an earlier row's input with another output"),
     "in_both_splits": (
         "warning",
-        "{count} validation rows stand in the training rows too: the measured quality is too good by them",
+        "{count} validation [row stands|rows stand] in the training rows too: the measured quality is too good by that",
     ),
     "input_in_both_splits": (
         "note",
-        "{count} validation rows share their input, not their output, with a training row",
+        "{count} validation [row shares|rows share] the input, not the output, with a training row",
     ),
     "zero_learning_rate": ("warning", "learningRate is 0: nothing will be learned, the tuned model equals its base"),
-    "few_rows": ("note", f"{{count}} training rows; {RECOMMENDED_ROWS} or more are recommended"),
+    "few_rows": ("note", f"{{count}} training [row|rows]; {RECOMMENDED_ROWS} or more are recommended"),
 }
+"""What is told of each kind; `[one|many]` is the word for one and for more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,12 +115,32 @@ class Findings:
                 kind=kind,
                 severity=severity,
                 count=self._counts[kind],
-                message=words.format(count=self._counts[kind]),
+                message=told(kind, self._counts[kind]),
                 rows=tuple(self.rows(kind)),
             )
-            for kind, (severity, words) in KINDS.items()
+            for kind, (severity, _) in KINDS.items()
             if self._counts.get(kind)
         )
+
+
+def told(kind: str, count: int | Literal["N"]) -> str:
+    """Give in words that there are `count` of `kind`; "N" stands for a number that is not told."""
+    _, words = KINDS[kind]
+    return _FORMS.sub(r"\1" if count == 1 else r"\2", words).format(count=count)
+
+
+def rows_of(count: int, kind: str = "") -> str:
+    """Give `1 row`, `3 rows`; `kind` says which, as `answered`."""
+    return f"{count} {kind}{' ' if kind else ''}row{'' if count == 1 else 's'}"
+
+
+def joined(places: Iterable[str]) -> str:
+    """Give places such as `s3://bucket/key: row 7` in one text that names each object once."""
+    rows_by_uri: dict[str, list[str]] = {}
+    for place in places:
+        uri, _, row = place.rpartition(": row ")
+        rows_by_uri.setdefault(uri, []).append(row)
+    return "; ".join(f"{uri}: row{'s' if len(rows) > 1 else ''} {', '.join(rows)}" for uri, rows in rows_by_uri.items())
 
 
 def note_text(found: Findings, place: str, columns: Iterable[tuple[str, str]]) -> None:

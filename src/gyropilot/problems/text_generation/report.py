@@ -8,6 +8,7 @@ from html import escape
 from gyropilot.log import printable
 from gyropilot.problems.contract import Json
 from gyropilot.problems.text_generation import curves
+from gyropilot.problems.text_generation.findings import rows_of
 from gyropilot.problems.text_generation.request import hyperparameters_of
 from gyropilot.problems.text_generation.summary import SCORES, TrainingSummary
 
@@ -92,7 +93,7 @@ def _metrics(summary: TrainingSummary) -> str:
         )
     tuned = summary.tuned
     note = (
-        f"Losses in nats per answer token over {tuned.loss_rows} of {tuned.rows} validation rows. ROUGE"
+        f"Losses in nats per answer token over {tuned.loss_rows} of {rows_of(tuned.rows, 'validation')}. ROUGE"
         f" ({tuned.mode} words, F-measure, 0 to 1) over {len(tuned.samples)} of them, answered greedily with at most"
         f" {tuned.max_new_tokens} tokens; ± is the 95 % interval of that sample. The tuned model ended"
         f" {tuned.ended_share:.0%} of its answers by itself{_of_base(summary)}"
@@ -109,8 +110,8 @@ def _of_base(summary: TrainingSummary) -> str:
     if (base.loss_rows, len(base.samples)) == (tuned.loss_rows, len(tuned.samples)):
         return said
     return said + (
-        f" The time was too short to measure the base model on more than {base.loss_rows} rows and {len(base.samples)}"
-        " answered ones; Change compares both models on those."
+        f" The time was too short to measure the base model on more than {rows_of(base.loss_rows)} and"
+        f" {rows_of(len(base.samples), 'answered')}; Change compares both models on those."
     )
 
 
@@ -156,7 +157,7 @@ def _data(profile: Mapping[str, Json]) -> str:
         else f"{split['fraction']:g} held out at random, seed {split['seed']}"
     )
     summary = (
-        f"{rows['read']} rows read, {rows['dropped']} left out, {rows['training']} to train on and"
+        f"{rows_of(rows['read'])} read, {rows['dropped']} left out, {rows['training']} to train on and"
         f" {rows['validation']} to validate on ({how})."
     )
     lengths = [
@@ -202,9 +203,9 @@ def _training(summary: TrainingSummary) -> str:
 
 def _rounding(summary: TrainingSummary) -> str:
     return (
-        f"loss {summary.merge.loss_before:.4f} before, {summary.merge.loss_after:.4f} after, on {summary.merge.rows}"
-        f" rows ({summary.merge.labels} tokens of answers): the saved model is one of {summary.hardware.dtype}, and"
-        " ValidationLoss describes it"
+        f"loss {summary.merge.loss_before:.4f} before, {summary.merge.loss_after:.4f} after, on"
+        f" {rows_of(summary.merge.rows)} ({summary.merge.labels} tokens of answers): the saved model is one of"
+        f" {summary.hardware.dtype}, and ValidationLoss describes it"
     )
 
 

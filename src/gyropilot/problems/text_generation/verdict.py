@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 
 from gyropilot.problems.text_generation.evaluate import Evaluation
+from gyropilot.problems.text_generation.findings import rows_of
 
 LEAK_SHARE = 0.05
 """Share of validation rows standing in the training rows above which the verdict speaks of it."""
+LEAST_ROWS = 20
+"""Validation rows below which the verdict is that nothing can be said, whatever the numbers."""
 FEW_ROWS = 30
 """Validation rows below which the verdict says how few they are."""
 _LEAST_PARTS = 3
@@ -52,7 +55,7 @@ def margin_of_loss(base: Evaluation, tuned: Evaluation) -> float | None:
 def _alone(tuned: Evaluation) -> str:
     return (
         f"Whether to use the tuned model is not known: its validation loss is {tuned.loss:.3f} and its RougeL"
-        f" {tuned.score('rougeL'):.3f} on {_rows(len(tuned.samples), 'answered ')}, but the time was too short to"
+        f" {tuned.score('rougeL'):.3f} on {rows_of(len(tuned.samples), 'answered')}, but the time was too short to"
         " measure the base model"
     )
 
@@ -60,11 +63,14 @@ def _alone(tuned: Evaluation) -> str:
 def _compared(base: Evaluation, tuned: Evaluation, leaked: int) -> str:
     loss = f"its validation loss is {tuned.loss:.3f} against {base.loss:.3f} of the base model"
     if tuned.rows < FEW_ROWS:
-        loss += f" on only {_rows(tuned.rows)}"
+        loss += f" on only {rows_of(tuned.rows)}"
     elif tuned.loss_rows < tuned.rows:
-        loss += f" on {tuned.loss_rows} of the {tuned.rows} validation rows"
+        loss += f" on {tuned.loss_rows} of the {rows_of(tuned.rows, 'validation')}"
     before, after = base.score("rougeL"), tuned.score("rougeL")
-    rouge = f"RougeL {after:.3f} against {before:.3f} on {_rows(len(tuned.samples), 'answered ')}"
+    rouge = f"RougeL {after:.3f} against {before:.3f} on {rows_of(len(tuned.samples), 'answered')}"
+    if tuned.loss_rows < LEAST_ROWS:
+        told = f"Too few rows to say whether to use the tuned model: {loss}, and {rouge}"
+        return f"{told}; {LEAST_ROWS} validation rows or more, better hundreds, would tell"
     margin = margin_of_loss(base, tuned)
     if margin is not None and abs(tuned.loss - base.loss) <= margin:
         noise = f"a difference within the noise of these rows (± {margin:.3f}), so nothing shows that tuning helped"
@@ -78,7 +84,3 @@ def _compared(base: Evaluation, tuned: Evaluation, leaked: int) -> str:
         known = f"{leaked} of the {tuned.rows} validation rows stand in the training rows too"
         return f"Use the tuned model with care: {loss}, and {rouge}, but {known}, so these numbers flatter it"
     return f"Use the tuned model: {loss}, and {rouge}"
-
-
-def _rows(count: int, kind: str = "") -> str:
-    return f"{count} {kind}row{'' if count == 1 else 's'}"
