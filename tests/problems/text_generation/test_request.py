@@ -67,7 +67,7 @@ def test_an_empty_configuration_gets_every_default():
 
 def test_the_default_model_says_that_it_is_the_default(monkeypatch):
     monkeypatch.setattr(request, "DEFAULT_BASE_MODEL", "Falcon40B")
-    assert fault_of().problem == "Falcon40B, the default where no BaseModelName is given, cannot be used"
+    assert fault_of().problem == "cannot be used; Falcon40B is the default, since BaseModelName is not given"
 
 
 def test_given_values_hold_and_are_not_called_defaults():

@@ -127,9 +127,16 @@ def _base_model_faults(name: str, context: RequestContext, *, accept_eula: bool,
     except InvalidRequest as error:
         if not is_default:
             return error.faults
-        told = f"{name}, the default where no BaseModelName is given,"
-        return tuple(replace(fault, problem=f"{told} {fault.problem}") for fault in error.faults)
+        return tuple(_of_default(name, fault) for fault in error.faults)
     return ()
+
+
+def _of_default(name: str, fault: Fault) -> Fault:
+    """Give the fault of a model that the request did not name, so that who reads it knows where the name is from."""
+    if fault.where == f"{_CONFIG}.BaseModelName":
+        told = f"no base model is given, so the default holds, {name}: {fault.problem}"
+        return replace(fault, found=None, problem=told)
+    return replace(fault, problem=f"{fault.problem}; {name} is the default, since BaseModelName is not given")
 
 
 def _read_limits(criteria: Mapping[str, Json], faults: list[Fault]) -> Limits:
