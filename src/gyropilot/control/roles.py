@@ -35,7 +35,7 @@ def objects_of_job(house: House, arn: str) -> RoleObjects:
     role = roles.find(house.db, arn)
     if role is None:
         raise NotAllowed(
-            f"RoleArn: the role {arn} was removed while the job ran; add it again (`gyropilot roles add`), "
+            f"RoleArn: the role {arn} was removed since the job was created; add it again (`gyropilot roles add`), "
             "then create the job anew"
         )
     return house.objects_of(role)
@@ -73,7 +73,9 @@ def create(house: House, principal: Principal, request: Mapping[str, Json]) -> d
     if request.get("Replace"):
         roles.add(house.db, role)
     elif not roles.add_new(house.db, role):
-        raise AlreadyExists(f"There is a role named {request['RoleName']!r} already; ask to replace it, or remove it.")
+        raise AlreadyExists(
+            f"There is a role named {request['RoleName']!r} already; `gyropilot roles add --replace` takes its place."
+        )
     return {"RoleArn": arn}
 
 
