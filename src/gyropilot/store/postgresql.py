@@ -159,4 +159,6 @@ _OPENING_FAULTS = (
     ("invalid connection option|invalid .* value", "the URL has an option that is none", "mend what follows its ?"),
     ("Connection refused|timeout|timed out|No such file|No route|unreachable", "no server answers", _CONNECTION_FIX),
 )
-"""Pattern of SQLSTATE and message, what is wrong, what mends it, with the database and the user of the URL. Messages, since libpq gives no state at connecting."""
+"""Pattern of SQLSTATE and message, what is wrong, what mends it, with database and user of the URL.
+
+Messages, since libpq gives no state at connecting."""
