@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import urllib.error
 import urllib.request
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +41,8 @@ def find(settings: Settings) -> Service:
     Raises:
         ServiceIsDown: none does, or it does not answer.
     """
-    start = f"start it: gyropilot up{home_option(settings)}"
     noted = notes.newest_first(settings)
+    start = f"start it: gyropilot up{home_option(settings)}{_port_option(settings, noted)}"
     if not noted:
         raise ServiceIsDown(f"no service runs on {settings.home}; {start}")
     note = next((one for one in noted if answers(one["url"])), None)
@@ -62,6 +63,12 @@ def find(settings: Settings) -> Service:
 def home_option(settings: Settings) -> str:
     """Give what a printed command needs to mean this home; empty for the usual one."""
     return "" if settings.home == Path.home() / ".gyropilot" else f" --home {shlex.quote(str(settings.home))}"
+
+
+def _port_option(settings: Settings, noted: Sequence[Mapping[str, object]]) -> str:
+    """Give what a start needs to answer where the newest one did; empty where it would anyway."""
+    port = str(noted[0]["url"]).rpartition(":")[2] if noted else ""
+    return f" --port {port}" if port.isdigit() and int(port) != settings.port else ""
 
 
 def answers(url: str) -> bool:
