@@ -43,7 +43,8 @@ def test_a_stand_in_gives_the_installed_model_with_the_narrower_limits(store):
 def test_nothing_is_a_stand_in_until_it_is_said_so(store):
     said = told(lambda: store.check_available("Falcon7BInstruct", accept_eula=False))
     assert "the weights of this model are not here" in said
-    assert "gyropilot models stand-in Falcon7BInstruct MODEL" in said
+    assert "name a model that is installed, as small; or" in said
+    assert "gyropilot models stand-in Falcon7BInstruct small;" in said
 
 
 def test_the_licence_of_the_requested_name_still_has_to_be_accepted(store):

@@ -126,7 +126,7 @@ def test_a_refused_folder_leaves_nothing_behind(store, source, root):
     ("name", "accept_eula", "expected"),
     [
         ("falcon7binstruct", False, ["BaseModelName", "no known", "did you mean Falcon7BInstruct?"]),
-        ("Lama2-7B", True, ["BaseModelName", "no known", "did you mean Llama2-7B?"]),
+        ("Lama2-7B", True, ["BaseModelName", "no known", "did you mean Llama2-7B or Llama2-7BChat?"]),
         ("xyz", False, ["BaseModelName", "no known", "models list", "models add"]),
         ("Falcon7BInstruct", False, ["BaseModelName", "not here", "models add Falcon7BInstruct FOLDER"]),
         ("SmolLM2-135M-Instruct", False, ["BaseModelName", "not here", "models pull SmolLM2-135M-Instruct"]),

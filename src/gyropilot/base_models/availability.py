@@ -58,7 +58,7 @@ def nearest(name: str, installed: Installed) -> list[str]:
     known = [model.name for model in catalog.CATALOG] + [model.name for model in installed()]
     by_folded = {one.casefold(): one for one in known}
     folded = name.casefold()
-    near = [one for one in by_folded if folded and folded in one]
+    near = [folded] if folded in by_folded else [one for one in by_folded if folded and folded in one]
     near = near or difflib.get_close_matches(folded, by_folded, cutoff=0.6)[:1]
     return [by_folded[one] for one in near[:_NEAR_NAMES]]
 
