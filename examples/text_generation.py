@@ -64,7 +64,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--base-model", default="SmolLM2-135M-Instruct")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--bucket", default="gyropilot-example")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not arguments.data.is_file():
+        parser.error(f"{arguments.data} is no file; give a CSV with the columns input and output")
+    if "GYROPILOT_ROLE_ARN" not in os.environ:
+        parser.error('GYROPILOT_ROLE_ARN is not set; run: eval "$(gyropilot env)"')
+    return arguments
 
 
 def _wait(sagemaker: Any, name: str) -> dict[str, Any]:  # noqa: ANN401 - boto3 makes its clients' classes at run time
