@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gyropilot.errors import Fault, InvalidRequest
-from gyropilot.names import ACCOUNT_ID
+from gyropilot.names import ACCOUNT_ID, is_access_key_id
 
 _DAY = 86_400
 _PASSWORD = re.compile(r"//[^:/]*:[^@]*@|password=")
@@ -187,6 +187,45 @@ def read(overrides: Mapping[str, object] | None = None, environment: Mapping[str
     if faults:
         raise InvalidRequest.of(faults)
     return Settings(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShellKey:
+    """The access key of this service that the AWS variables of a shell hold, and the service that they name."""
+
+    access_key: str
+    secret: str = field(repr=False)
+    url: str
+    """Empty where AWS_ENDPOINT_URL names none."""
+    region: str
+    s3_endpoint: str
+    """URL of the external S3 store; empty when the service is its own."""
+
+
+def shell_key(environment: Mapping[str, str] | None = None) -> ShellKey | None:
+    """Give the shell's key; None where it holds none, or one that is not ours, such as AWS's own.
+
+    Raises:
+        InvalidRequest: the key is ours, and its secret is not there.
+    """
+    environment = os.environ if environment is None else environment
+    access_key = environment.get("AWS_ACCESS_KEY_ID", "")
+    if not is_access_key_id(access_key):
+        return None
+    if not environment.get("AWS_SECRET_ACCESS_KEY"):
+        raise InvalidRequest(
+            where="AWS_ACCESS_KEY_ID in the environment",
+            found=access_key,
+            problem="is a key without its secret",
+            fix='set AWS_SECRET_ACCESS_KEY beside it, or: eval "$(gyropilot env)"',
+        )
+    return ShellKey(
+        access_key=access_key,
+        secret=environment["AWS_SECRET_ACCESS_KEY"],
+        url=environment.get("AWS_ENDPOINT_URL", "").rstrip("/"),
+        region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or Settings.region,
+        s3_endpoint=environment.get("AWS_ENDPOINT_URL_S3", ""),
+    )
 
 
 _PASSED_ON = (

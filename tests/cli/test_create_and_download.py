@@ -113,6 +113,8 @@ def test_what_is_wrong_with_the_options_is_one_line(service, rows, tmp_path):
         ([], "Give --data with the rows to train on, or --request"),
         (["--request", tmp_path / "request.json", "--epochs", "1"], "--request holds the whole request"),
         (["--data", tmp_path / "nowhere.csv"], "does not exist"),
+        (["--data", ""], "an empty text is no place"),
+        (["--data", rows, "--home", ""], "an empty text is no folder"),
         (["--data", rows, "--validation", rows, "--validation-fraction", "0.5"], "not both"),
         (["--data", rows, "--epochs", "1", "--set", "epochCount=2"], "say the same"),
         (["--data", rows, "--set", "epochCount"], "is not KEY=VALUE"),

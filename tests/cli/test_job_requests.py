@@ -1,4 +1,5 @@
 import json
+import os
 
 import click
 import pytest
@@ -123,15 +124,31 @@ def test_a_file_of_another_name_is_taken_when_its_format_is_said(tmp_path):
         plan(tmp_path / "nowhere.csv")
 
 
-@pytest.mark.parametrize(("text", "wanted"), [("90", 90), ("90s", 90), ("15m", 900), ("2H", 7200), ("1d", 86400)])
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("90", 90), ("90s", 90), ("15m", 900), ("1h30m", 5400), ("1D12h", 129_600), ("31d", 2_678_400)]
+)
 def test_a_time_is_read_with_its_unit(text, wanted):
     assert job_requests.seconds(text, "--time-limit") == wanted
 
 
-@pytest.mark.parametrize("text", ["", "0", "-5", "2w", "1.5h", "h", "9" * 20])
+@pytest.mark.parametrize("text", ["", "0", "0h", "-5", "2w", "1.5h", "h", "1h30", "30m1h", "²", "9" * 20])
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(click.BadParameter, match="is no time"):
         job_requests.seconds(text, "--time-limit")
+
+
+def test_an_empty_place_and_one_that_cannot_be_read_are_refused(tmp_path):
+    with pytest.raises(click.BadParameter, match="an empty text is no place"):
+        plan("")
+    with pytest.raises(click.BadParameter, match="File name too long"):
+        plan(tmp_path / ("a" * 300 + ".csv"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+def test_a_folder_with_a_part_that_may_not_be_read_is_refused(rows):
+    (rows.parent / "closed").mkdir(mode=0)
+    with pytest.raises(click.BadParameter, match="closed: Permission denied"):
+        plan(rows.parent)
 
 
 @pytest.mark.parametrize("data", ["---.csv", "数据.csv", "s3://bucket/prefix/", "a" * 99 + ".csv", "/"])

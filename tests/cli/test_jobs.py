@@ -4,11 +4,12 @@ import pty
 import select
 import signal
 import subprocess
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 import services
-from gyropilot.cli import jobs, watch
+from gyropilot.cli import job_page, jobs, watch
 from gyropilot.sdk.values import LogPart, Progress
 
 
@@ -135,6 +136,16 @@ def test_a_job_that_is_not_there_is_named(service, command):
     assert ran.returncode == 1
     assert ran.stdout == ""
     assert "nobody" in ran.stderr
+
+
+def test_a_listed_job_that_nothing_came_of_yet_waits_and_has_taken_no_time():
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    queued = {"AutoMLJobStatus": "InProgress", "AutoMLJobSecondaryStatus": "Starting"}
+    queued |= {"CreationTime": at, "LastModifiedTime": at}
+    assert (job_page.phase(queued), job_page.took(queued)) == ("waiting", "")
+    begun = queued | {"LastModifiedTime": at + timedelta(seconds=1)}
+    assert job_page.phase(begun) == "Starting"
+    assert job_page.took(begun) != ""
 
 
 def test_a_followed_log_goes_on_after_the_service_was_silent(monkeypatch, capsys):

@@ -20,14 +20,16 @@ def env(home: Path | None, as_json: bool) -> None:
     \b
     eval "$(gyropilot env)"
 
-    After it boto3, the AWS CLI and every other AWS client in this shell talk to the service, with its first admin key.
+    After it boto3, the AWS CLI, every other AWS client and the commands of gyropilot in this shell talk to the service
+    with its first admin key.
     Other keys cannot be printed: their secrets are shown once, by `gyropilot keys create` (which has --exports).
     GYROPILOT_ROLE_ARN is the default role, for RoleArn in requests.
     """
     settings = settings_file.read({"home": home})
-    found = service.find(settings)
-    variables = exports.variables(found, access_key=found.access_key, secret=found.secret)
-    variables |= {"GYROPILOT_ROLE_ARN": found.role_arn, "GYROPILOT_HOME": str(settings.home)}
+    found = service.of_home(settings)
+    variables = exports.variables(found, access_key=found.access_key, secret=found.secret, role_arn=found.role_arn) | {
+        "GYROPILOT_HOME": str(settings.home)
+    }
     if as_json:
         click.echo(json.dumps(variables, indent=2))
     else:

@@ -15,12 +15,13 @@ _UNSET = (
     "AWS_ENDPOINT_URL_S3",
     "AWS_ENDPOINT_URL_SAGEMAKER",
     "AWS_ENDPOINT_URL_STS",
+    "GYROPILOT_ROLE_ARN",
 )
-"""Left over from another account, each of these would send calls or signatures elsewhere."""
+"""Left over from another account, each of these would send calls or signatures elsewhere, or name what is not ours."""
 
 
-def variables(found: Service, *, access_key: str, secret: str) -> dict[str, str]:
-    """Give what AWS clients need to call the service with a key."""
+def variables(found: Service, *, access_key: str, secret: str, role_arn: str | None) -> dict[str, str]:
+    """Give what AWS clients need to call the service with a key, and a role for its jobs if there is one."""
     needed = {
         "AWS_ENDPOINT_URL": found.url,
         "AWS_ACCESS_KEY_ID": access_key,
@@ -28,11 +29,13 @@ def variables(found: Service, *, access_key: str, secret: str) -> dict[str, str]
         "AWS_DEFAULT_REGION": found.region,
         "AWS_REGION": found.region,
     }
-    return needed | ({"AWS_ENDPOINT_URL_S3": found.s3_endpoint} if found.s3_endpoint else {})
+    if found.s3_endpoint:
+        needed["AWS_ENDPOINT_URL_S3"] = found.s3_endpoint
+    return needed if role_arn is None else needed | {"GYROPILOT_ROLE_ARN": role_arn}
 
 
 def print_exports(values: Mapping[str, str]) -> None:
     """Print the lines that a shell takes by eval."""
-    click.echo(f"unset {' '.join(_UNSET)}")
+    click.echo(f"unset {' '.join(name for name in _UNSET if name not in values)}")
     for name, value in values.items():
         click.echo(f"export {name}={shlex.quote(value)}")

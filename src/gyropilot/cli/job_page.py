@@ -32,7 +32,7 @@ def print_job(job: Mapping[str, Json], progress: Progress) -> None:
         ("ARN", job["AutoMLJobArn"]),
         ("Status", f"{job['AutoMLJobStatus']} ({phase})"),
         ("Problem", job.get("AutoMLProblemTypeConfigName", "")),
-        ("Created", f"{texts.moment(job['CreationTime'])}, took {took(job)}"),
+        ("Created", texts.moment(job["CreationTime"]) + ("" if progress.is_queued else f", took {took(job)}")),
         *((("Reason", job["FailureReason"]),) if "FailureReason" in job else ()),
         *(("In part", one["PartialFailureMessage"]) for one in job.get("PartialFailureReasons", ())),
         *(("Resolved", text) for text in _flattened(job.get("ResolvedAttributes", {}))),
@@ -50,10 +50,21 @@ def print_job(job: Mapping[str, Json], progress: Progress) -> None:
         click.echo("\n" + texts.columns(rows, headings=("METRIC", "SET", "VALUE")))
 
 
+def phase(job: Mapping[str, Json]) -> str:
+    """Give what a job of a listing does; a listing does not tell that it waits, but that nothing came of it yet."""
+    return "waiting" if _is_untouched(job) else str(job["AutoMLJobSecondaryStatus"])
+
+
 def took(job: Mapping[str, Json]) -> str:
-    """Give how long a job took, or takes by now."""
+    """Give how long a job took, or takes by now; empty for one that waits for its turn."""
+    if _is_untouched(job):
+        return ""
     ended_at: datetime = job.get("EndTime") or clock.now()
     return texts.duration((ended_at - job["CreationTime"]).total_seconds())
+
+
+def _is_untouched(job: Mapping[str, Json]) -> bool:
+    return bool(job["AutoMLJobStatus"] == "InProgress" and job["LastModifiedTime"] == job["CreationTime"])
 
 
 def _stand_in(spec: Mapping[str, Json]) -> list[tuple[str, str]]:

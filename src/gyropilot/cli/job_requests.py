@@ -7,23 +7,27 @@ however often they are used, and the request is known before anything is sent.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from gyropilot import clock
+from gyropilot import clock, names
 from gyropilot.files import sha256_of
 
 Json = Any
 
 CONTENT_TYPES = {"csv": "text/csv;header=present", "parquet": "x-application/vnd.amazon+parquet"}
 _MAX_NAME, _STEM = 32, 14
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_TIME = re.compile(r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?", re.ASCII)
+_SECONDS = (86_400, 3600, 60, 1)
+_ROLE_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]+")
+_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/\S+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +100,9 @@ def plan(wishes: Wishes) -> Planned:
     request: dict[str, Json] = {
         "AutoMLJobName": wishes.name or _generated_name(wishes.data),
         "AutoMLJobInputDataConfig": channels,
-        "OutputDataConfig": {"S3OutputPath": wishes.output or f"s3://{wishes.bucket}/output"},
+        "OutputDataConfig": {
+            "S3OutputPath": f"s3://{wishes.bucket}/output" if wishes.output is None else wishes.output
+        },
         "AutoMLProblemTypeConfig": {"TextGenerationJobConfig": config},
         "RoleArn": wishes.role_arn,
     }
@@ -105,13 +111,29 @@ def plan(wishes: Wishes) -> Planned:
     if wishes.tags:
         request["Tags"] = [{"Key": key, "Value": value} for key, value in wishes.tags.items()]
     uploads = training.uploads + (() if validation is None else validation.uploads)
-    bucket = "" if wishes.output and not uploads else wishes.bucket
+    bucket = "" if wishes.output is not None and not uploads else wishes.bucket
     return Planned(request=request, uploads=uploads, bucket=bucket)
 
 
-def default_bucket(role_arn: str) -> str:
+def default_bucket(account_id: str) -> str:
     """Give the bucket that uploads and output go to where none is named: one for each account."""
-    return f"gyropilot-{role_arn.split(':')[4]}"
+    return f"gyropilot-{account_id}"
+
+
+def role_arn(given: str | None, account_id: str, option: str) -> str:
+    """Give the ARN of a role by its name in the account, or as it is; of none the account's default role.
+
+    Raises:
+        click.BadParameter: it is neither a role's name nor its ARN.
+    """
+    if given is None:
+        return names.role_arn(account_id, names.DEFAULT_ROLE_NAME)
+    if _ROLE_NAME.fullmatch(given):
+        return names.role_arn(account_id, given)
+    if not _ROLE_ARN.fullmatch(given):
+        example = names.role_arn(account_id, "NAME")
+        raise click.BadParameter(f"{given!r} is neither a role's name nor its ARN, {example}.", param_hint=option)
+    return given
 
 
 def pairs(given: Sequence[str], option: str) -> dict[str, str]:
@@ -132,21 +154,34 @@ def pairs(given: Sequence[str], option: str) -> dict[str, str]:
 
 
 def seconds(text: str, option: str) -> int:
-    """Read a time: seconds, or a number with s, m, h or d.
+    """Read a time: seconds, or days, hours, minutes and seconds as 1d12h or 90m.
 
     Raises:
         click.BadParameter: it is none, or not positive.
     """
-    found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text.strip().lower())
-    if found is None or int(found[1]) == 0:
-        raise click.BadParameter(f"{text!r} is no time; write 90m, 2h or seconds.", param_hint=option)
-    return int(found[1]) * _SECONDS[found[2]]
+    plain = text.strip().lower()
+    found = _TIME.fullmatch(f"{plain}s" if plain.isdecimal() else plain)
+    total = (
+        0 if found is None else sum(int(one or 0) * unit for one, unit in zip(found.groups(), _SECONDS, strict=True))
+    )
+    if total == 0:
+        raise click.BadParameter(f"{text!r} is no time; write 90m, 1h30m, 2d or seconds.", param_hint=option)
+    return total
 
 
 def _channel(wishes: Wishes, place: str, option: str) -> Channel:
     if place.startswith("s3://"):
         suffix = PurePosixPath(place).suffix.lower().removeprefix(".")
         return Channel(uri=place, format=wishes.format or ("parquet" if suffix == "parquet" else "csv"))
+    if not place:
+        raise click.BadParameter("an empty text is no place; write . for the current folder.", param_hint=option)
+    try:
+        return _local_channel(wishes, place, option)
+    except OSError as error:
+        raise click.BadParameter(f"{error.filename or place}: {error.strerror or error}", param_hint=option) from error
+
+
+def _local_channel(wishes: Wishes, place: str, option: str) -> Channel:
     path = Path(place)
     if not path.exists():
         raise click.BadParameter(f"{place} does not exist; give a file, a folder or an s3:// URI.", param_hint=option)
@@ -167,11 +202,21 @@ def _channel(wishes: Wishes, place: str, option: str) -> Channel:
 def _files(path: Path, option: str) -> list[Path]:
     if path.is_file():
         return [path]
-    shown = [one for one in sorted(path.rglob("*")) if one.is_file()]
-    files = [one for one in shown if not any(part.startswith(".") for part in one.relative_to(path).parts)]
+    files = [one for one in sorted(_below(path)) if one.is_file()]
     if not files:
         raise click.BadParameter(f"{path} holds no files.", param_hint=option)
     return files
+
+
+def _below(path: Path) -> Iterator[Path]:
+    """Give what lies below a folder, without what is hidden; a folder that may not be read is an error, not empty."""
+    for folder, folders, files in os.walk(path, onerror=_refuse):
+        folders[:] = [one for one in folders if not one.startswith(".")]
+        yield from (Path(folder) / one for one in files if not one.startswith("."))
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise error
 
 
 def _format(file: Path, given: str | None, option: str) -> str:

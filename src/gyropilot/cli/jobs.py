@@ -15,11 +15,13 @@ import click
 
 from gyropilot.cli import completing, job_page, job_requests, options, texts
 from gyropilot.cli import watch as watching
-from gyropilot.cli.job_requests import Planned, Wishes
+from gyropilot.cli.job_requests import Planned, Upload, Wishes
 from gyropilot.cli.progress_line import ProgressLine
 from gyropilot.log import printable
+from gyropilot.names import DEFAULT_ROLE_NAME
 from gyropilot.sdk.client import Client
 from gyropilot.sdk.errors import Unreachable
+from gyropilot.sdk.objects import OnBytes
 
 Json = Any
 
@@ -168,12 +170,12 @@ def stop(name: str, wait: bool, home: Path | None) -> None:
 @click.option(
     "--time-limit",
     metavar="TIME",
-    help="Most time that the job may take, as 90m or 2h; what is trained by then is kept.",
+    help="Most time that the job may take, as 90m, 1h30m, 2d or seconds; what is trained by then is kept.",
 )
 @click.option(
     "--output", metavar="S3_URI", help="Where the job's folder goes.  [default: s3://gyropilot-ACCOUNT/output]"
 )
-@click.option("--role", metavar="ARN", help="Role of the job.  [default: the service's]")
+@click.option("--role", metavar="NAME|ARN", help=f"Role of the job.  [default: {DEFAULT_ROLE_NAME}, of your account]")
 @click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="Tag of the job; may be given again.")
 @click.option("--dry-run", is_flag=True, help="Print the request and send nothing.")
 @click.option("--watch", "is_watched", is_flag=True, help="Follow the job until it has ended, as `jobs watch` does.")
@@ -215,7 +217,7 @@ def create(
 
 @jobs.command()
 @click.argument("name", shell_complete=completing.jobs)
-@click.argument("folder", metavar="[FOLDER]", required=False, type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", metavar="[FOLDER]", required=False, type=options.Folder())
 @click.option(
     "--only", metavar="PATTERN", multiple=True, help="Only artifacts of this name, as report.html or 'model/*'."
 )
@@ -252,13 +254,14 @@ def _planned(request_file: TextIO | None, wishes: Mapping[str, Json], home: Path
         raise click.UsageError("Give --data with the rows to train on, or --request with a whole request.")
     if wishes["validation"] and wishes["validation_fraction"]:
         raise click.UsageError("Give --validation or --validation-fraction, not both.")
-    role = wishes["role"] or watching.role_arn(home)
     limit = wishes["time_limit"]
+    job_seconds = None if limit is None else job_requests.seconds(limit, "--time-limit")
+    account_id = watching.connect(home).account_id()
     return job_requests.plan(
         Wishes(
             data=wishes["data"],
-            bucket=job_requests.default_bucket(role),
-            role_arn=role,
+            bucket=job_requests.default_bucket(account_id),
+            role_arn=job_requests.role_arn(wishes["role"], account_id, "--role"),
             validation=wishes["validation"],
             validation_fraction=wishes["validation_fraction"],
             format=wishes["data_format"],
@@ -266,7 +269,7 @@ def _planned(request_file: TextIO | None, wishes: Mapping[str, Json], home: Path
             base_model=wishes["base_model"],
             accepts_eula=wishes["accepts_eula"],
             hyperparameters=_hyperparameters(wishes),
-            job_seconds=None if limit is None else job_requests.seconds(limit, "--time-limit"),
+            job_seconds=job_seconds,
             output=wishes["output"],
             tags=job_requests.pairs(wishes["tags"], "--tag"),
         )
@@ -290,8 +293,15 @@ def _upload(client: Client, planned: Planned) -> None:
     line = ProgressLine()
     for one in planned.uploads:
         if client.size_of(one.uri) != one.size_bytes:
-            client.upload(one.path, one.uri, partial(line, f"uploading {one.path.name}"))
+            _upload_one(client, one, partial(line, f"uploading {one.path.name}"))
     line.close()
+
+
+def _upload_one(client: Client, one: Upload, on_bytes: OnBytes) -> None:
+    try:
+        client.upload(one.path, one.uri, on_bytes)
+    except OSError as error:
+        raise click.ClickException(f"{one.path}: {error.strerror or error}; it could not be uploaded whole") from error
 
 
 def _watch_and_print(name: str, home: Path | None) -> None:
@@ -316,7 +326,7 @@ def _listed(job: Mapping[str, Json]) -> tuple[str, ...]:
     return (
         job["AutoMLJobName"],
         job["AutoMLJobStatus"],
-        job["AutoMLJobSecondaryStatus"],
+        job_page.phase(job),
         texts.moment(job["CreationTime"]),
         job_page.took(job),
     )

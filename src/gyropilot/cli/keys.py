@@ -1,4 +1,4 @@
-"""`gyropilot keys`: who may call the service; everything goes through the sdk, with the first admin key."""
+"""`gyropilot keys`: who may call the service; everything goes through the sdk, with an admin's key."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any, cast, get_args
 
 import click
 
-from gyropilot import settings as settings_file
 from gyropilot.cli import exports as shell_exports
 from gyropilot.cli import options, service, texts
+from gyropilot.names import DEFAULT_ROLE_NAME
 from gyropilot.sdk.access import Access
+from gyropilot.sdk.errors import Refused
 from gyropilot.store.principals import Kind
 
 Json = Any
@@ -20,8 +21,8 @@ account = click.option("--account", metavar="12DIGITS", help="Whose it is.  [def
 
 
 def connect(home: Path | None) -> Access:
-    """Give the keys and roles of the service that runs on `home`, as its first admin sees them."""
-    return _access(service.find(settings_file.read({"home": home})))
+    """Give the keys and roles of the service, by the key of the shell or of the home; see `service.find`."""
+    return _access(service.find(home))
 
 
 @click.group()
@@ -46,14 +47,13 @@ def create(kind: str, name: str, account: str | None, exports: bool, home: Path 
     """
     if exports and as_json:
         raise click.UsageError("--exports and --json do not go together.")
-    found = service.find(settings_file.read({"home": home}))
-    made = _access(found).create_key(kind=cast("Kind", kind), name=name, account_id=account)
+    found = service.find(home)
+    access = _access(found)
+    made = access.create_key(kind=cast("Kind", kind), name=name, account_id=account)
     if as_json:
         click.echo(texts.as_json(made))
     elif exports:
-        shell_exports.print_exports(
-            shell_exports.variables(found, access_key=made["AccessKeyId"], secret=made["SecretAccessKey"])
-        )
+        _print_exports(found, made, _default_role(access, made["AccountId"]))
     else:
         shown = [("access key", "AccessKeyId"), ("secret", "SecretAccessKey"), ("kind", "Kind"), ("name", "Name")]
         click.echo(texts.facts([*((label, made[member]) for label, member in shown), ("account", made["AccountId"])]))
@@ -87,7 +87,37 @@ def revoke(access_key: str, home: Path | None) -> None:
 
 
 def _access(found: service.Service) -> Access:
-    return Access(url=found.url, access_key=found.access_key, secret=found.secret, region=found.region)
+    return Access(
+        url=found.url,
+        access_key=found.access_key,
+        secret=found.secret,
+        region=found.region,
+        key_from=found.key_from,
+    )
+
+
+def _default_role(access: Access, account_id: str) -> str | None:
+    """Give the ARN of the account's default role; None where it has none, as a further account at first."""
+    try:
+        return str(access.role(DEFAULT_ROLE_NAME, account_id=account_id)["RoleArn"])
+    except Refused as error:
+        if error.code != "ResourceNotFound":
+            raise
+        return None
+
+
+def _print_exports(found: service.Service, made: Mapping[str, Json], role_arn: str | None) -> None:
+    shell_exports.print_exports(
+        shell_exports.variables(
+            found, access_key=made["AccessKeyId"], secret=made["SecretAccessKey"], role_arn=role_arn
+        )
+    )
+    if role_arn is None:
+        account_id = made["AccountId"]
+        click.echo(
+            f"# account {account_id} has no role {DEFAULT_ROLE_NAME} for its jobs; an admin makes one:"
+            f" gyropilot roles add {DEFAULT_ROLE_NAME} --account {account_id} --read 's3://*' --write 's3://*'"
+        )
 
 
 def _row(key: Mapping[str, Json]) -> list[str]:

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from os import PathLike
 from pathlib import Path
 
 import click
 
+
+class Folder(click.Path):
+    """A folder, there or not; an empty text, which would be the current one, is none."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(
+        self, value: str | PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | PathLike[str]:
+        """Give the path; refuse what no folder can be."""
+        if str(value) == "":
+            self.fail("an empty text is no folder; write . for the current one", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 home = click.option(
     "--home",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Folder(),
     metavar="DIR",
     help="Folder of the service's state.  [default: GYROPILOT_HOME, else ~/.gyropilot]",
 )

@@ -1,4 +1,8 @@
-"""The running service as commands find it: the notes that its processes leave in the home, and the keys beside them."""
+"""The running service as commands find it, and the key that they use: of the shell, or of the home.
+
+A shell whose AWS variables hold a key of this service means that key, and the service that AWS_ENDPOINT_URL names.
+Otherwise the notes that processes leave in the home tell where the service is, and the file beside them its first key.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,22 @@ import shlex
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 
+from gyropilot import settings as settings_file
 from gyropilot.cli import notes
-from gyropilot.settings import Settings
+from gyropilot.errors import GyropilotError
+from gyropilot.settings import Settings, ShellKey
 from gyropilot.store.principals import Credentials
 
+Json = Any
+
 _ANSWER_SECONDS = 3.0
+_SHELL = "of AWS_ACCESS_KEY_ID in the environment"
 
 
 class ServiceIsDown(click.ClickException):
@@ -24,40 +34,48 @@ class ServiceIsDown(click.ClickException):
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """Where a service answers, and the keys that open it."""
+    """Where a service answers, and the key that opens it."""
 
     url: str
     region: str
-    role_arn: str
     s3_endpoint: str
     """URL of the external S3 store; empty when the service is its own."""
     access_key: str
-    secret: str
+    secret: str = field(repr=False)
+    key_from: str
+    """Where the key was found, as a refusal tells it."""
+    role_arn: str = ""
+    """Default role of the home's account; empty where no home was asked."""
 
 
-def find(settings: Settings) -> Service:
-    """Give the service that runs on this home; of several processes that answer, the newest.
+def find(home: Path | None) -> Service:
+    """Give the service and the key that a command in this shell means; `home` is what --home says.
+
+    The shell's key goes to the service that AWS_ENDPOINT_URL names, and to the home's where that is the same or none
+    is named; a home that --home names and that is another service's keeps to its own first admin.
+
+    Raises:
+        ServiceIsDown: no service answers for the home.
+        InvalidRequest: the shell's key lacks its secret, or the home cannot be read.
+    """
+    shell = settings_file.shell_key()
+    if shell is not None and shell.url and home is None and not _is_of_home(shell):
+        return _named_by(shell)
+    settings = settings_file.read({"home": home})
+    if shell is None or _is_of_home(shell, home) or not _means(shell, settings):
+        return of_home(settings)
+    return _noted(_answering(settings), access_key=shell.access_key, secret=shell.secret, key_from=_SHELL)
+
+
+def of_home(settings: Settings) -> Service:
+    """Give the service that runs on this home, opened by its first admin; of several processes the newest.
 
     Raises:
         ServiceIsDown: none does, or it does not answer.
     """
-    noted = notes.newest_first(settings)
-    start = f"start it: gyropilot up{home_option(settings)}{_port_option(settings, noted)}"
-    if not noted:
-        raise ServiceIsDown(f"no service runs on {settings.home}; {start}")
-    note = next((one for one in noted if answers(one["url"])), None)
-    if note is None:
-        tried = ", ".join(one["url"] for one in noted)
-        raise ServiceIsDown(f"the service noted in {settings.addresses} does not answer at {tried}; {start}")
+    note = _answering(settings)
     access_key, secret = Credentials.open(settings.credentials, note["account_id"]).first_admin()
-    return Service(
-        url=note["url"],
-        region=note["region"],
-        role_arn=note["role_arn"],
-        s3_endpoint=note.get("s3_endpoint", ""),
-        access_key=access_key,
-        secret=secret,
-    )
+    return _noted(note, access_key=access_key, secret=secret, key_from=f"the first admin of {settings.home}")
 
 
 def home_option(settings: Settings) -> str:
@@ -80,3 +98,62 @@ def answers(url: str) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError, ValueError):
         return False
+
+
+def _answering(settings: Settings) -> Mapping[str, Json]:
+    noted = notes.newest_first(settings)
+    start = f"start it: gyropilot up{home_option(settings)}{_port_option(settings, noted)}"
+    if not noted:
+        raise ServiceIsDown(f"no service runs on {settings.home}; {start}")
+    note = next((one for one in noted if answers(one["url"])), None)
+    if note is None:
+        tried = ", ".join(one["url"] for one in noted)
+        raise ServiceIsDown(f"the service noted in {settings.addresses} does not answer at {tried}; {start}")
+    return note
+
+
+def _noted(note: Mapping[str, Json], *, access_key: str, secret: str, key_from: str) -> Service:
+    return Service(
+        url=note["url"],
+        region=note["region"],
+        role_arn=note["role_arn"],
+        s3_endpoint=note.get("s3_endpoint", ""),
+        access_key=access_key,
+        secret=secret,
+        key_from=key_from,
+    )
+
+
+def _named_by(shell: ShellKey) -> Service:
+    return Service(
+        url=shell.url,
+        region=shell.region,
+        s3_endpoint=shell.s3_endpoint,
+        access_key=shell.access_key,
+        secret=shell.secret,
+        key_from=_SHELL,
+    )
+
+
+def _is_of_home(shell: ShellKey, home: Path | None = None) -> bool:
+    """Say whether the key is the home's own, as `gyropilot env` exports it: the notes tell then where the service is.
+
+    A service that starts again may answer at another port, which the shell does not know.
+    """
+    try:
+        settings = settings_file.read({"home": home})
+        if not settings.credentials.exists():
+            return False
+        return Credentials.open(settings.credentials, settings.account_id).find_secret(shell.access_key) == shell.secret
+    except (GyropilotError, OSError):
+        return False
+
+
+def _means(shell: ShellKey, settings: Settings) -> bool:
+    """Say whether the shell's variables are about the service of this home."""
+    places = {_place(note["url"]) for note in notes.newest_first(settings)}
+    return not shell.url or _place(shell.url) in places
+
+
+def _place(url: str) -> str:
+    return url.rstrip("/").replace("//localhost", "//127.0.0.1")

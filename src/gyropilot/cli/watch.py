@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 
 from gyropilot import clock
-from gyropilot import settings as settings_file
 from gyropilot.cli import service, texts
 from gyropilot.log import printable
 from gyropilot.sdk.client import Client
@@ -31,20 +30,16 @@ _PIPE_SECONDS = 10.0
 
 
 def connect(home: Path | None) -> Client:
-    """Give a client of the service that runs on `home`."""
-    found = service.find(settings_file.read({"home": home}))
+    """Give a client of the service, by the key of the shell or of the home; see `service.find`."""
+    found = service.find(home)
     return Client(
         url=found.url,
         access_key=found.access_key,
         secret=found.secret,
         region=found.region,
         s3_url=found.s3_endpoint,
+        key_from=found.key_from,
     )
-
-
-def role_arn(home: Path | None) -> str:
-    """Give the default role of the service that runs on `home`."""
-    return service.find(settings_file.read({"home": home})).role_arn
 
 
 def watch(home: Path | None, name: str) -> int:

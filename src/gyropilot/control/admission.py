@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from gyropilot import names
 from gyropilot.control import roles, tags
 from gyropilot.control.house import House
 from gyropilot.data import channels
@@ -111,7 +112,7 @@ def _location_faults(house: House, principal: Principal, request: Mapping[str, J
             where="RoleArn",
             found=request["RoleArn"],
             problem="no such role, or it may not be passed by this access key",
-            fix="`gyropilot roles list` shows what there is; `gyropilot env` prints the default role",
+            fix=_role_fix(house, principal),
         )
     places = None
     if role is not None:
@@ -128,6 +129,13 @@ def _location_faults(house: House, principal: Principal, request: Mapping[str, J
             yield Fault(where=where, problem="is missing", fix="name the channel's objects by its S3DataSource")
     output = request["OutputDataConfig"]["S3OutputPath"]
     yield from _uri_faults(places, "OutputDataConfig.S3OutputPath", output, "write")
+
+
+def _role_fix(house: House, principal: Principal) -> str:
+    default = names.role_arn(principal.account_id, names.DEFAULT_ROLE_NAME)
+    if roles.find_passable(house, principal, default) is not None:
+        return f"name {default}, or another role of your account; an admin sees them by `gyropilot roles list`"
+    return f"ask an admin for a role of account {principal.account_id}, made by `gyropilot roles add`"
 
 
 def source_of(channel: Mapping[str, Json]) -> S3Source:

@@ -18,8 +18,8 @@ Json = Any
 class Access:
     """One service, seen by one admin. Every method may raise `sdk.errors.Refused` and `sdk.errors.Unreachable`."""
 
-    def __init__(self, *, url: str, access_key: str, secret: str, region: str) -> None:
-        self._connection = Connection(url=url, access_key=access_key, secret=secret, region=region)
+    def __init__(self, *, url: str, access_key: str, secret: str, region: str, key_from: str = "") -> None:
+        self._connection = Connection(url=url, access_key=access_key, secret=secret, region=region, key_from=key_from)
 
     def create_key(
         self, *, kind: Literal["admin", "operator", "invoker"], name: str, account_id: str | None = None

@@ -27,8 +27,12 @@ Json = Any
 class Client:
     """One service, seen by one principal. Every method may raise `sdk.errors.Refused` and `sdk.errors.Unreachable`."""
 
-    def __init__(self, *, url: str, access_key: str, secret: str, region: str, s3_url: str = "") -> None:
-        self._connection = Connection(url=url, access_key=access_key, secret=secret, region=region, s3_url=s3_url)
+    def __init__(
+        self, *, url: str, access_key: str, secret: str, region: str, s3_url: str = "", key_from: str = ""
+    ) -> None:
+        self._connection = Connection(
+            url=url, access_key=access_key, secret=secret, region=region, s3_url=s3_url, key_from=key_from
+        )
 
     @classmethod
     def from_environment(cls) -> Client:
@@ -36,6 +40,10 @@ class Client:
         client = cls.__new__(cls)
         client._connection = Connection.from_environment()
         return client
+
+    def account_id(self) -> str:
+        """Give the account of the key: what it makes belongs to that."""
+        return str(self._connection.call("sts", "get_caller_identity", {})["Account"])
 
     def create_job(self, request: Mapping[str, Json]) -> str:
         """Create a job from a CreateAutoMLJobV2 request; give its ARN."""

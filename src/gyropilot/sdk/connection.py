@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 import botocore.config
+import botocore.configprovider
 import botocore.credentials
 import botocore.exceptions
 import botocore.loaders
@@ -17,7 +18,7 @@ import botocore.session
 from gyropilot.sdk.errors import NotConfigured, Refused, ServiceError, Unreachable
 
 Json = Any
-Dialect = Literal["sagemaker", "gyropilot", "s3"]
+Dialect = Literal["sagemaker", "gyropilot", "s3", "sts"]
 
 _CONFIG = {"connect_timeout": 5, "read_timeout": 60, "retries": {"mode": "standard", "total_max_attempts": 3}}
 
@@ -25,11 +26,18 @@ _CONFIG = {"connect_timeout": 5, "read_timeout": 60, "retries": {"mode": "standa
 class Connection:
     """One service, one key pair; safe to use from several threads.
 
+    `key_from` says where the key was found; a refusal that another key might not have met tells the key and that.
     Where `s3_url` names another store than the service's own, the machine's AWS credentials open that.
     """
 
-    def __init__(self, *, url: str, access_key: str, secret: str, region: str, s3_url: str = "") -> None:
+    def __init__(
+        self, *, url: str, access_key: str, secret: str, region: str, s3_url: str = "", key_from: str = ""
+    ) -> None:
+        self._caller = f"signed with {access_key}, {key_from}" if key_from else ""
         self._session = _session()
+        # AWS_PROFILE is about other keys; botocore would stop at a profile that is not there.
+        no_profile = botocore.configprovider.ConstantProvider(value=None)
+        self._session.get_component("config_store").set_config_provider("profile", no_profile)
         self._session.set_credentials(access_key, secret)
         self.url = url
         self._region, self._s3_url = region, s3_url or url
@@ -66,7 +74,7 @@ class Connection:
         try:
             answer: dict[str, Json] = getattr(self._client(dialect), operation)(**request)
         except botocore.exceptions.ClientError as error:
-            raise _refused(error) from error
+            raise _refused(error, self._caller if self._url_of(dialect) == self.url else "") from error
         except botocore.exceptions.ParamValidationError as error:
             raise Refused(code="ParamValidation", message=str(error), status=0) from error
         except (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError) as error:
@@ -127,7 +135,10 @@ def _endpoint_url(session: Json, region: str | None, *, service: str = "sagemake
     return None if url.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")) else url
 
 
-def _refused(error: Json) -> Refused:
+def _refused(error: Json, caller: str) -> Refused:
     body = error.response.get("Error", {})
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return Refused(code=body.get("Code", "Unknown"), message=body.get("Message", ""), status=status)
+    code = body.get("Code", "Unknown")
+    # What belongs to another account is answered as if it were missing.
+    is_of_key = status == 403 or code == "ResourceNotFound"
+    return Refused(code=code, message=body.get("Message", ""), status=status, caller=caller if is_of_key else "")

@@ -17,11 +17,14 @@ class ServiceError(Exception):
 class Refused(ServiceError):
     """The service answered with an error."""
 
-    def __init__(self, *, code: str, message: str, status: int) -> None:
+    def __init__(self, *, code: str, message: str, status: int, caller: str = "") -> None:
         self.code = code
         self.message = message
         self.status = status
-        super().__init__(f"{code}: {message}" if message else code)
+        self.caller = caller
+        """The key that was used, where another might have been let in."""
+        said = f"{code}: {message}" if message else code
+        super().__init__(f"{said} ({caller})" if caller else said)
 
 
 class Unreachable(ServiceError):

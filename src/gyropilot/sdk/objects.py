@@ -51,7 +51,7 @@ class Objects:
                 told = (
                     f"s3://{bucket}: this key may not use the bucket, which may be another account's; use one of yours"
                 )
-                raise Refused(code="AccessDenied", message=told, status=403) from error
+                raise Refused(code="AccessDenied", message=told, status=403, caller=error.caller) from error
             if error.status != 404:
                 raise
             return False
