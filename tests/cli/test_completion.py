@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -42,12 +43,36 @@ def test_names_are_completed_from_what_there_is(service, tmp_path):
     for words, wanted, home in (
         ("gyropilot jobs show completed-by", "completed-by-tab", service.home),
         ("gyropilot models show Tin", "Tiny", service.home),
+        ("gyropilot roles show gyro", "gyropilot", service.home),
+        ("gyropilot roles remove gyro", "gyropilot", service.home),
+        ("gyropilot jobs create --set tuningT", "tuningType=", tmp_path / "none"),
         ("gyropilot models stand-in Falcon7BI", "Falcon7BInstruct", tmp_path / "none"),
         ("gyropilot jobs create --base-model Smol", "SmolLM2-135M-Instruct", tmp_path / "none"),
     ):
         variables = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1), "GYROPILOT_HOME": str(home)}
         ran = _gyropilot(_GYROPILOT_COMPLETE="bash_complete", **variables)
         assert ran.stdout.split() == [f"plain,{wanted}"], ran.stdout + ran.stderr
+
+
+def test_the_shell_completes_files_and_folders(tmp_path):
+    for words, wanted in (
+        ("gyropilot jobs create --data ro", "file,ro"),
+        ("gyropilot jobs create --validation ro", "file,ro"),
+        ("gyropilot jobs create --request ro", "file,ro"),
+        ("gyropilot models add Mine wei", "dir,wei"),
+    ):
+        variables = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1), "GYROPILOT_HOME": str(tmp_path)}
+        ran = _gyropilot(_GYROPILOT_COMPLETE="bash_complete", **variables)
+        assert ran.stdout.split() == [wanted], ran.stdout + ran.stderr
+
+
+def test_access_keys_are_completed_until_they_are_revoked(service):
+    made = json.loads(service.gyropilot("keys", "create", "--kind", "operator", "--name", "tab", "--json").stdout)
+    key = made["AccessKeyId"]
+    words = {"COMP_WORDS": f"gyropilot keys revoke {key[:-1]}", "COMP_CWORD": "3", "GYROPILOT_HOME": str(service.home)}
+    assert _gyropilot(_GYROPILOT_COMPLETE="bash_complete", **words).stdout.split() == [f"plain,{key}"]
+    assert service.gyropilot("keys", "revoke", key).returncode == 0
+    assert _gyropilot(_GYROPILOT_COMPLETE="bash_complete", **words).stdout.split() == []
 
 
 def test_where_no_service_runs_nothing_is_completed_and_nothing_said(tmp_path):

@@ -15,7 +15,7 @@ def test_a_role_is_added_listed_shown_replaced_and_removed(service):
     assert shown["PassableBy"] == ["*"]
     taken = service.gyropilot("roles", "add", "team", "--read", "s3://data")
     assert taken.returncode == 1
-    assert "already" in taken.stderr
+    assert "already; `gyropilot roles add --replace`" in taken.stderr
     key = service.variables["AWS_ACCESS_KEY_ID"]
     replaced = service.gyropilot("roles", "add", "team", "--read", "s3://data", "--pass", key, "--replace")
     assert replaced.returncode == 0, replaced.stderr
@@ -50,9 +50,14 @@ def test_a_role_with_a_store_of_its_own_keeps_its_secret(service, tmp_path):
 
 
 def test_a_store_needs_endpoint_key_and_secret(service):
-    assert service.gyropilot("roles", "add", "x", "--s3-access-key", "A", input="secret").returncode == 2
-    assert service.gyropilot("roles", "add", "x", "--s3-endpoint", "http://a", input="secret").returncode == 2
-    nothing = service.gyropilot("roles", "add", "x", *STORE, input="")
+    assert (
+        service.gyropilot("roles", "add", "x", "--read=s3://a", "--s3-access-key", "A", input="secret").returncode == 2
+    )
+    assert (
+        service.gyropilot("roles", "add", "x", "--read=s3://a", "--s3-endpoint", "http://a", input="secret").returncode
+        == 2
+    )
+    nothing = service.gyropilot("roles", "add", "x", "--read", "s3://a", *STORE, input="")
     assert nothing.returncode == 2
     assert "No secret" in nothing.stderr
 
@@ -61,6 +66,25 @@ def test_no_option_takes_a_secret(service):
     for command in ("add", "list", "show", "remove"):
         assert "--s3-secret " not in service.gyropilot("roles", command, "--help").stdout
     assert service.gyropilot("roles", "add", "x", "--s3-secret", "y").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "give --read and --write"),
+        (("--read", "data/team"), "prefixes begin with s3://"),
+        (("--write", "/data/team"), "prefixes begin with s3://"),
+        (("--read", "s3://a", "--s3-endpoint", "notaurl", "--s3-access-key", "A"), "begins with https:// or http://"),
+    ],
+)
+def test_what_makes_no_role_is_told_in_one_line_without_asking_the_service(tmp_path, arguments, said):
+    ran = services.run(
+        [services.SCRIPTS / "gyropilot", "roles", "add", "x", *arguments, "--home", tmp_path],
+        env=services.clean_environment(),
+    )
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
+    assert said in line
 
 
 def test_the_default_role_is_narrowed_not_removed(service):

@@ -1,17 +1,20 @@
-"""Names that a shell completes: jobs of the running service, base models; nothing where they cannot be had."""
+"""What a shell completes: names of the running service, base models, files; nothing where they cannot be had."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from gyropilot import settings as settings_file
 from gyropilot.base_models import catalog
 from gyropilot.base_models.store import BaseModelStore
 from gyropilot.cli import watch
 from gyropilot.errors import GyropilotError
+from gyropilot.problems.text_generation.hyperparameters import HYPERPARAMETERS, TUNING_TYPE
 from gyropilot.sdk.errors import ServiceError
 
 _MOST = 100
@@ -37,6 +40,34 @@ def base_models(context: click.Context, parameter: click.Parameter, incomplete: 
     except (GyropilotError, OSError):
         pass
     return [name for name in dict.fromkeys(known) if name.startswith(incomplete)]
+
+
+def told_by(names: Callable[[Path | None], Iterable[str]]) -> Callable[..., list[str]]:
+    """Give what completes by those of `names`, asked with the home, that begin so."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+        try:
+            return [name for name in names(_home(context)) if name.startswith(incomplete)]
+        except (click.ClickException, GyropilotError, ServiceError, OSError):
+            return []
+
+    return complete
+
+
+def hyperparameters(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Give the keys of TextGenerationHyperParameters that begin so, each with its `=`."""
+    keys = [*(one.key for one in HYPERPARAMETERS), TUNING_TYPE]
+    return [f"{key}=" for key in keys if key.startswith(incomplete)]
+
+
+def files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Let the shell complete a file or folder."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def folders(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Let the shell complete a folder."""
+    return [CompletionItem(incomplete, type="dir")]
 
 
 def _home(context: click.Context) -> Path | None:

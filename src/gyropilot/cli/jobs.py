@@ -140,10 +140,16 @@ def stop(name: str, wait: bool, home: Path | None) -> None:
     " No option of the request's content goes with it.",
 )
 @click.option(
-    "--data", metavar="PATH|S3_URI", help="Rows to train on: a CSV or Parquet file, a folder of such, or s3://."
+    "--data",
+    metavar="PATH|S3_URI",
+    shell_complete=completing.files,
+    help="Rows to train on: a CSV or Parquet file, a folder of such, or s3://.",
 )
 @click.option(
-    "--validation", metavar="PATH|S3_URI", help="Rows to validate on; without it some of --data are held out."
+    "--validation",
+    metavar="PATH|S3_URI",
+    shell_complete=completing.files,
+    help="Rows to validate on; without it some of --data are held out.",
 )
 @click.option(
     "--validation-fraction",
@@ -164,7 +170,12 @@ def stop(name: str, wait: bool, home: Path | None) -> None:
 @click.option("--batch-size", metavar="N", help="Rows per optimizer step.")
 @click.option("--learning-rate", metavar="X")
 @click.option(
-    "--set", "settings", metavar="KEY=VALUE", multiple=True, help="Any other key of TextGenerationHyperParameters."
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    shell_complete=completing.hyperparameters,
+    help="Any other key of TextGenerationHyperParameters.",
 )
 @click.option("--name", metavar="NAME", help="Name of the job.  [default: made from the data's name]")
 @click.option(

