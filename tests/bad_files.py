@@ -267,7 +267,7 @@ TEXTS = (
     ),
     accepted("spaces kept", HEAD + b"  a ,\tb\nq2,a2\n", rows=(("  a ", "\tb"), ("q2", "a2"))),
     accepted("blank outputs among others", HEAD + PLAIN + b"q4,\nq5,  \n", found=("blank_output",)),
-    refused("blank outputs alone", HEAD + b"q1,\nq2,\n", told=("2 rows, 2 of them with a blank output",)),
+    refused("blank outputs alone", HEAD + b"q1,\nq2,\n", told=("2 rows, 2 with a blank output",)),
     refused("a single row", HEAD + b"q1,a1\n", told=("1 usable rows", "too few to hold out")),
     refused("copies of one row", HEAD + b"q1,a1\n" * 9, told=("all of them alike", "nothing to hold out")),
     accepted(

@@ -92,5 +92,5 @@ def test_a_gated_name_wants_its_licence_accepted_though_another_model_stands_in(
 
 
 def test_without_a_stand_in_the_big_model_is_refused(service):
-    with pytest.raises(botocore.exceptions.ClientError, match="models stand-in Falcon7B MODEL"):
+    with pytest.raises(botocore.exceptions.ClientError, match=f"models stand-in Falcon7B {services.TINY}"):
         service.boto3("sagemaker").create_auto_ml_job_v2(**_request(service, "big", BaseModelName="Falcon7B"))

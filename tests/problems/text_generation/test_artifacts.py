@@ -99,7 +99,7 @@ def test_the_evaluation_shows_base_and_tuned_with_formulas_and_answers(trained, 
     assert {"place", "input", "reference", "base", "tuned"} <= first.keys()
     assert {"answer", "is_ended", "scores"} == first["tuned"].keys()
     assert found["rouge"]["mode"] == "reference"
-    assert found["merge"]["rows"] == 4
+    assert found["merge"]["rows"] == found["models"]["tuned"]["loss_rows"]  # too few for a part of them
 
 
 def test_the_lineage_can_be_reproduced_from(trained, output):
