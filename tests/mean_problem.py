@@ -140,6 +140,7 @@ MEAN = Problem(
     open_search=MeanSearch,
     profile="mean_problem:profile",
     train="mean_problem:train",
-    predict="mean_problem:load",
+    open_server="mean_problem:open_server",
+    image="gyropilot/mean",
     profile_status="AnalyzingData",
 )

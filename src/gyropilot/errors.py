@@ -15,6 +15,8 @@ GyropilotError
 ├── UnknownOperation      no such call here
 ├── Unavailable           a part that the service needs does not answer; worth a retry
 ├── SealBroken            a sealed secret does not open
+├── ModelFailed           a loaded model refused a payload, or broke on it
+├── ModelNotReady         an endpoint has no replica that can answer just now; worth a retry
 ├── LeaseLost             another worker owns the job; stop quietly
 ├── MissingExtra          an optional dependency is not installed
 └── TrainingFailed        training could not give a model; the message says what to mend
@@ -128,6 +130,20 @@ class Unavailable(GyropilotError):
 
 class SealBroken(GyropilotError):
     """A sealed secret does not open: it was sealed under another key, or changed."""
+
+
+class ModelFailed(GyropilotError):
+    """A loaded model refused a payload, or broke on it: what its container answered, with its status."""
+
+    def __init__(self, message: str, *, status: int, answer: str, log_stream_arn: str) -> None:
+        self.status = status
+        self.answer = answer
+        self.log_stream_arn = log_stream_arn
+        super().__init__(message)
+
+
+class ModelNotReady(GyropilotError):
+    """An endpoint has no replica that can answer just now; worth a retry."""
 
 
 class LeaseLost(GyropilotError):

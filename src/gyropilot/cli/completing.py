@@ -47,7 +47,8 @@ def told_by(names: Callable[[Path | None], Iterable[str]]) -> Callable[..., list
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
         try:
-            return [name for name in names(_home(context)) if name.startswith(incomplete)]
+            # Two accounts may each have one of a name.
+            return [name for name in dict.fromkeys(names(_home(context))) if name.startswith(incomplete)]
         except (click.ClickException, GyropilotError, ServiceError, OSError):
             return []
 

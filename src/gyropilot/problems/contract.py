@@ -7,12 +7,13 @@ child processes. It knows no queue, database, HTTP or Ray.
     worker  --ProfileTask--> [child] profile -> JSON findings        (reads and checks the data, once a job)
     worker  <--ask-- Search --tell--> worker
     worker  --TrainTask--> [child] train -> TrainResult              (once a candidate)
-    serve   --folder--> [replica] predict                            (one loaded model)
+    serve   --ServeTask--> [replica] open_server -> ModelServer      (one process, the models loaded into it)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -143,6 +144,8 @@ class Container:
     image: str
     model_path: str
     environment: Mapping[str, str]
+    shares: str = ""
+    """Models with the same text, not empty, may be loaded into one process, where they share memory: a base model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +165,85 @@ class TrainResult:
     def to_json(self) -> dict[str, Json]:
         """Give the result as JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeTask:
+    """What `open_server` receives: what one replica process may use."""
+
+    base_models: Path
+    cores: int
+    memory_bytes: int
+
+
+Style = Literal["invoke", "chat", "completion"]
+"""How a call is written: as the problem type's own payload, or as OpenAI's chat or text completion."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One request to a loaded model."""
+
+    body: bytes
+    content_type: str
+    """Without parameters, in lower case; empty where the caller named none."""
+    accept: str
+    """As the caller wrote it; empty or */* where anything will do."""
+    style: Style = "invoke"
+    model_name: str = ""
+    """What the caller calls the model: the endpoint's name, for answers that repeat it."""
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    """Set when nobody waits for the answer any more; work for it should end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """One whole answer."""
+
+    body: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamedReply:
+    """An answer part by part; `parts` may raise after the first, which breaks the stream off."""
+
+    content_type: str
+    parts: Iterator[bytes]
+
+
+class ModelServer(Protocol):
+    """The models that one replica process has loaded; its functions are called from many threads at once."""
+
+    @property
+    def calls_at_once(self) -> int:
+        """Give how many calls may be inside `answer` and `stream` together; more wait outside."""
+
+    def load(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
+        """Load the model that lies unpacked in `folder`; a process gets several only where they share.
+
+        Raises:
+            TrainingFailed: the folder is not whole, or does not fit this version.
+            InvalidRequest: the environment holds what cannot be honoured.
+            LimitExceeded: there is no room for it.
+        """
+
+    def unload(self, name: str) -> None:
+        """Let go of a model; calls on it have ended."""
+
+    def answer(self, name: str, call: Call) -> Reply:
+        """Answer a call.
+
+        Raises:
+            InvalidRequest: the payload does not fit: the caller's fault.
+            LimitExceeded: more than can be taken now.
+        """
+
+    def stream(self, name: str, call: Call) -> StreamedReply:
+        """Answer a call part by part; raises as `answer` does, before the first part."""
+
+    def close(self) -> None:
+        """End what works in the background."""
 
 
 class HandBack(Exception):
@@ -219,8 +301,13 @@ class Problem:
     """Takes the spec and what profile returned."""
     profile: str
     train: str
-    predict: str
+    open_server: str
+    """Called in a replica with a ServeTask; gives a ModelServer."""
+    image: str
+    """Name of its inference image, without a tag: gyropilot/text-generation."""
     profile_status: str = "PreTraining"
     train_status: str = "TrainingModels"
+    styles: tuple[Style, ...] = ("invoke",)
+    """The ways of writing a call that its models understand."""
     modules: tuple[str, ...] = ()
     """The top-level modules of those dependencies; a job is taken only where all of them are installed."""

@@ -5,6 +5,8 @@
     jobs ──< events        append-only, gap-free sequence per job
       │ ──< candidates
       └─── progress        one row a job, overwritten
+    model_data             what jobs published that may be served, by digest and by place
+    models, endpoint_configs, endpoints ──< replicas, async_invocations        transform_jobs
     tags (by ARN)   roles   principals   turnstiles (what must pass one at a time)   house (one row: whose database)
 """
 
@@ -30,7 +32,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision in migrations/versions; stated here so that an up-to-date database opens without alembic."""
 
 Json = Any
@@ -74,7 +76,22 @@ class JsonText(TypeDecorator[Json]):
 _BYTEWISE = String(256).with_variant(String(256, collation="C"), "postgresql")
 """Text that sorts by bytes whatever the database's locale."""
 
+_BYTEWISE_LONG = String(2048).with_variant(String(2048, collation="C"), "postgresql")
+
 metadata = MetaData()
+
+
+def _named() -> list[Column[Any]]:
+    """Give the first columns of what a caller makes under a name of his account and region."""
+    return [
+        Column("id", String(32), primary_key=True),
+        Column("account_id", String(12), nullable=False),
+        Column("region", String(64), nullable=False),
+        Column("name", String(256), nullable=False),
+        Column("folded_name", _BYTEWISE, nullable=False),
+        Column("arn", String(512), nullable=False),
+    ]
+
 
 jobs = Table(
     "jobs",
@@ -184,6 +201,113 @@ principals = Table(
     Column("sealed_secret", Text, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("revoked_at", Moment),
+)
+
+model_data = Table(
+    "model_data",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("account_id", String(12), nullable=False),
+    Column("uri", _BYTEWISE_LONG, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("image", String(255), nullable=False),
+    Column("problem", String(64), nullable=False),
+    Column("shares", String(256), nullable=False),
+    Column("job_id", String(32), ForeignKey("jobs.id"), nullable=False),
+    Column("candidate", String(256), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Index("model_data_place", "account_id", "uri", unique=True),
+    Index("model_data_size", "account_id", "size_bytes"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    *_named(),
+    Column("request", JsonText, nullable=False),
+    Column("containers", JsonText, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Index("models_name", "account_id", "region", "folded_name", unique=True),
+    Index("models_created", "account_id", "region", "created_at", "id"),
+)
+
+endpoint_configs = Table(
+    "endpoint_configs",
+    metadata,
+    *_named(),
+    Column("request", JsonText, nullable=False),
+    Column("variants", JsonText, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Index("endpoint_configs_name", "account_id", "region", "folded_name", unique=True),
+    Index("endpoint_configs_created", "account_id", "region", "created_at", "id"),
+)
+
+endpoints = Table(
+    "endpoints",
+    metadata,
+    *_named(),
+    Column("principal", String(128), nullable=False),
+    Column("status", _BYTEWISE, nullable=False),
+    Column("failure_reason", Text),
+    Column("wanted", JsonText, nullable=False),
+    Column("serving", JsonText),
+    Column("generation", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("modified_at", Moment, nullable=False),
+    Index("endpoints_name", "account_id", "region", "folded_name", unique=True),
+    Index("endpoints_created", "account_id", "region", "created_at", "id"),
+    Index("endpoints_status", "account_id", "region", "status", "id"),
+)
+
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("endpoint_id", String(32), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("variant", String(63), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("socket", String(256), nullable=False),
+    Column("model", String(128), nullable=False),
+    Column("restarts", Integer, nullable=False),
+    Column("reason", Text),
+    Column("modified_at", Moment, nullable=False),
+    Index("replicas_endpoint", "endpoint_id"),
+)
+
+async_invocations = Table(
+    "async_invocations",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("endpoint_id", String(32), nullable=False),
+    Column("request", JsonText, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("ended_at", Moment),
+    Index("async_invocations_waiting", "status", "created_at"),
+)
+
+transform_jobs = Table(
+    "transform_jobs",
+    metadata,
+    *_named(),
+    Column("principal", String(128), nullable=False),
+    Column("request", JsonText, nullable=False),
+    Column("model", JsonText, nullable=False),
+    Column("status", _BYTEWISE, nullable=False),
+    Column("failure_reason", Text),
+    Column("state", JsonText, nullable=False),
+    Column("stop_requested_at", Moment),
+    Column("created_at", Moment, nullable=False),
+    Column("modified_at", Moment, nullable=False),
+    Column("started_at", Moment),
+    Column("ended_at", Moment),
+    Index("transform_jobs_name", "account_id", "region", "folded_name", unique=True),
+    Index("transform_jobs_created", "account_id", "region", "created_at", "id"),
+    Index("transform_jobs_status", "account_id", "region", "status", "id"),
 )
 
 house = Table("house", metadata, Column("home_id", String(32), primary_key=True))

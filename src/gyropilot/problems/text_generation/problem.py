@@ -16,5 +16,7 @@ TEXT_GENERATION = Problem(
     open_search=search.open_search,
     profile="gyropilot.problems.text_generation.data:profile",
     train="gyropilot.problems.text_generation.train:train",
-    predict="gyropilot.problems.text_generation.inference:load",
+    open_server="gyropilot.problems.text_generation.inference:open_server",
+    image="gyropilot/text-generation",
+    styles=("invoke", "chat", "completion"),
 )

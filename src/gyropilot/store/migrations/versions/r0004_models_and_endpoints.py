@@ -1,0 +1,134 @@
+"""Models, endpoint configurations, endpoints with their replicas, asynchronous invocations, transform jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make the tables."""
+    bytewise = sa.String(256).with_variant(sa.String(256, collation="C"), "postgresql")
+    _make_model_data()
+    _make_named("models", bytewise, sa.Column("request", sa.Text, nullable=False), _text("containers"))
+    _make_named("endpoint_configs", bytewise, sa.Column("request", sa.Text, nullable=False), _text("variants"))
+    _make_endpoints(bytewise)
+    _make_replicas()
+    _make_async_invocations()
+    _make_transform_jobs(bytewise)
+
+
+def _text(name: str) -> sa.Column[Any]:
+    return sa.Column(name, sa.Text, nullable=False)
+
+
+def _made_at() -> sa.Column[Any]:
+    return sa.Column("created_at", sa.BigInteger, nullable=False)
+
+
+def _make_named(table: str, bytewise: sa.types.TypeEngine[str], *columns: sa.Column[Any]) -> None:
+    op.create_table(
+        table,
+        sa.Column("id", sa.String(32), primary_key=True),
+        sa.Column("account_id", sa.String(12), nullable=False),
+        sa.Column("region", sa.String(64), nullable=False),
+        sa.Column("name", sa.String(256), nullable=False),
+        sa.Column("folded_name", bytewise, nullable=False),
+        sa.Column("arn", sa.String(512), nullable=False),
+        *columns,
+        _made_at(),
+    )
+    op.create_index(f"{table}_name", table, ["account_id", "region", "folded_name"], unique=True)
+    op.create_index(f"{table}_created", table, ["account_id", "region", "created_at", "id"])
+
+
+def _make_model_data() -> None:
+    place = sa.String(2048).with_variant(sa.String(2048, collation="C"), "postgresql")
+    op.create_table(
+        "model_data",
+        sa.Column("id", sa.String(32), primary_key=True),
+        sa.Column("account_id", sa.String(12), nullable=False),
+        sa.Column("uri", place, nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger, nullable=False),
+        sa.Column("image", sa.String(255), nullable=False),
+        sa.Column("problem", sa.String(64), nullable=False),
+        sa.Column("shares", sa.String(256), nullable=False),
+        sa.Column("job_id", sa.String(32), sa.ForeignKey("jobs.id"), nullable=False),
+        sa.Column("candidate", sa.String(256), nullable=False),
+        _made_at(),
+    )
+    op.create_index("model_data_place", "model_data", ["account_id", "uri"], unique=True)
+    op.create_index("model_data_size", "model_data", ["account_id", "size_bytes"])
+
+
+def _make_endpoints(bytewise: sa.types.TypeEngine[str]) -> None:
+    _make_named(
+        "endpoints",
+        bytewise,
+        sa.Column("principal", sa.String(128), nullable=False),
+        sa.Column("status", bytewise, nullable=False),
+        sa.Column("failure_reason", sa.Text),
+        _text("wanted"),
+        sa.Column("serving", sa.Text),
+        sa.Column("generation", sa.Integer, nullable=False),
+        sa.Column("modified_at", sa.BigInteger, nullable=False),
+    )
+    op.create_index("endpoints_status", "endpoints", ["account_id", "region", "status", "id"])
+
+
+def _make_replicas() -> None:
+    op.create_table(
+        "replicas",
+        sa.Column("id", sa.String(32), primary_key=True),
+        sa.Column("endpoint_id", sa.String(32), nullable=False),
+        sa.Column("generation", sa.Integer, nullable=False),
+        sa.Column("variant", sa.String(63), nullable=False),
+        sa.Column("number", sa.Integer, nullable=False),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("socket", sa.String(256), nullable=False),
+        sa.Column("model", sa.String(128), nullable=False),
+        sa.Column("restarts", sa.Integer, nullable=False),
+        sa.Column("reason", sa.Text),
+        sa.Column("modified_at", sa.BigInteger, nullable=False),
+    )
+    op.create_index("replicas_endpoint", "replicas", ["endpoint_id"])
+
+
+def _make_async_invocations() -> None:
+    op.create_table(
+        "async_invocations",
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("endpoint_id", sa.String(32), nullable=False),
+        _text("request"),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        _made_at(),
+        sa.Column("ended_at", sa.BigInteger),
+    )
+    op.create_index("async_invocations_waiting", "async_invocations", ["status", "created_at"])
+
+
+def _make_transform_jobs(bytewise: sa.types.TypeEngine[str]) -> None:
+    _make_named(
+        "transform_jobs",
+        bytewise,
+        sa.Column("principal", sa.String(128), nullable=False),
+        _text("request"),
+        _text("model"),
+        sa.Column("status", bytewise, nullable=False),
+        sa.Column("failure_reason", sa.Text),
+        _text("state"),
+        sa.Column("stop_requested_at", sa.BigInteger),
+        sa.Column("modified_at", sa.BigInteger, nullable=False),
+        sa.Column("started_at", sa.BigInteger),
+        sa.Column("ended_at", sa.BigInteger),
+    )
+    op.create_index("transform_jobs_status", "transform_jobs", ["account_id", "region", "status", "id"])
