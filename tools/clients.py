@@ -1,6 +1,8 @@
 """Installs the client programs of other makers that tests drive: each in a folder of its own below .venv/clients.
 
-    python tools/clients.py [javascript] [sagemaker-core]     prints each one's folder; without a name: all
+    python tools/clients.py [javascript] [sagemaker-core] [sagemaker-sdk]
+
+prints each one's folder; without a name: all.
 
 What is installed is pinned beside the tests that use it; a folder is made anew when those pins change.
 """
@@ -29,8 +31,16 @@ def javascript(folder: Path) -> None:
 
 def sagemaker_core(folder: Path) -> None:
     """Install sagemaker-core, whose pins are not ours, into an environment of its own."""
+    _environment(folder, PINS / "sagemaker_core" / "requirements.txt")
+
+
+def sagemaker_sdk(folder: Path) -> None:
+    """Install the last SageMaker Python SDK of version 2, the one with AutoMLV2, into an environment of its own."""
+    _environment(folder, PINS / "sagemaker_sdk" / "requirements.txt")
+
+
+def _environment(folder: Path, pinned: Path) -> None:
     venv.create(folder, with_pip=True)
-    pinned = PINS / "sagemaker_core" / "requirements.txt"
     pip = (
         str(folder / "bin" / "python"),
         "-m",
@@ -46,6 +56,7 @@ def sagemaker_core(folder: Path) -> None:
 _CLIENTS: dict[str, tuple[Callable[[Path], None], Path]] = {
     "javascript": (javascript, PINS / "javascript" / "package-lock.json"),
     "sagemaker-core": (sagemaker_core, PINS / "sagemaker_core" / "requirements.txt"),
+    "sagemaker-sdk": (sagemaker_sdk, PINS / "sagemaker_sdk" / "requirements.txt"),
 }
 
 
