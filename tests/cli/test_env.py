@@ -1,4 +1,7 @@
 import json
+from pathlib import Path
+
+import yaml
 
 import services
 
@@ -19,6 +22,13 @@ def test_json_has_the_same_variables(service):
     assert printed.keys() >= {"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "GYROPILOT_ROLE_ARN"}
     for name, value in printed.items():
         assert f"export {name}={value}\n" in exported
+
+
+def test_the_sagemaker_sdk_is_told_its_default_bucket(service):
+    printed = json.loads(service.gyropilot("env", "--json").stdout)
+    defaults = yaml.safe_load(Path(printed["SAGEMAKER_USER_CONFIG_OVERRIDE"]).read_text())
+    session = defaults["SageMaker"]["PythonSDK"]["Modules"]["Session"]
+    assert session == {"DefaultS3Bucket": "sagemaker-us-east-1-000000000000"}
 
 
 def test_a_home_with_a_quote_in_its_name_is_quoted(tmp_path):
