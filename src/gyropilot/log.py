@@ -14,6 +14,7 @@ _TALKATIVE = ("alembic", "uvicorn", "botocore", "aiobotocore", "s3fs", "sqlalche
 _SECRETS = re.compile(
     r"(?i)(authorization['\"]?\s*[:=]\s*)[^\r\n]+|(signature=)[0-9a-f]+|(x-amz-security-token['\"]?\s*[:=]\s*)\S+"
     r"|((?:secret|password|token)[a-z_]*['\"]?\s*[:=]\s*)\S+"
+    r"|(sk-gyro-\w+-)[0-9a-f]+"
     r"|(postgres(?:ql)?(?:\+\w+)?://[^\s:/@]*:)\S*(?=@)|(://[^\s:/@]*:)[^\s:/@]+(?=@)"
 )
 

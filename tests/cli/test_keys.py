@@ -90,3 +90,29 @@ def test_a_name_that_could_forge_a_line_is_refused(service):
     assert refused.returncode == 1
     assert "pattern" in refused.stderr
     assert "\x1b" not in refused.stderr
+
+
+def test_a_key_comes_with_its_token_which_its_user_can_print_again(service):
+    made = json.loads(create(service, "invoker", "chats", "--json").stdout)
+    shell = services.clean_environment() | {
+        "AWS_ENDPOINT_URL": service.variables["AWS_ENDPOINT_URL"],
+        "AWS_REGION": service.variables["AWS_REGION"],
+        "AWS_ACCESS_KEY_ID": made["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"],
+    }
+    again = services.run([*services.GYROPILOT, "keys", "token", made["AccessKeyId"]], env=shell)
+    assert again.stdout.strip() == made["BearerToken"]
+    assert made["SecretAccessKey"] not in made["BearerToken"]
+    exported = services.run([*services.GYROPILOT, "env", "--openai", "--json"], env=shell)
+    assert json.loads(exported.stdout) == {
+        "OPENAI_BASE_URL": f"{service.variables['AWS_ENDPOINT_URL']}/v1",
+        "OPENAI_API_KEY": made["BearerToken"],
+    }
+
+
+def test_the_token_of_another_key_is_only_its_users_to_print(service):
+    made = json.loads(create(service, "invoker", "other", "--json").stdout)
+    refused = service.gyropilot("keys", "token", made["AccessKeyId"])
+    assert refused.returncode == 1
+    assert "only its user has it" in refused.stderr
+    assert service.variables["AWS_ACCESS_KEY_ID"] in refused.stderr

@@ -1,4 +1,4 @@
-"""The variables that make the AWS clients of a shell use the service; printed by `env` and `keys create`."""
+"""The variables that make a shell's AWS clients, or OpenAI's, use the service; printed by `env` and `keys create`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Mapping
 import click
 
 from gyropilot.cli.service import Service
+from gyropilot.sdk import bearer
 
-_UNSET = (
+_UNSET_OPENAI = ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID")
+_UNSET_AWS = (
     "AWS_SESSION_TOKEN",
     "AWS_PROFILE",
     "AWS_ENDPOINT_URL_S3",
@@ -34,8 +36,14 @@ def variables(found: Service, *, access_key: str, secret: str, role_arn: str | N
     return needed if role_arn is None else needed | {"GYROPILOT_ROLE_ARN": role_arn}
 
 
+def openai_variables(found: Service) -> dict[str, str]:
+    """Give what programs that speak OpenAI's API need to call the service with a key."""
+    return {"OPENAI_BASE_URL": f"{found.url}/v1", "OPENAI_API_KEY": bearer.token(found.access_key, found.secret)}
+
+
 def print_exports(values: Mapping[str, str]) -> None:
     """Print the lines that a shell takes by eval."""
-    click.echo(f"unset {' '.join(name for name in _UNSET if name not in values)}")
+    left_over = _UNSET_OPENAI if "OPENAI_BASE_URL" in values else _UNSET_AWS
+    click.echo(f"unset {' '.join(name for name in left_over if name not in values)}")
     for name, value in values.items():
         click.echo(f"export {name}={shlex.quote(value)}")

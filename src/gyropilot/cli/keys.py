@@ -11,11 +11,21 @@ import click
 from gyropilot.cli import completing, options, service, texts
 from gyropilot.cli import exports as shell_exports
 from gyropilot.names import DEFAULT_ROLE_NAME
+from gyropilot.sdk import bearer
 from gyropilot.sdk.access import Access
 from gyropilot.sdk.errors import Refused
 from gyropilot.store.principals import Kind
 
 Json = Any
+
+_SHOWN = (
+    ("access key", "AccessKeyId"),
+    ("secret", "SecretAccessKey"),
+    ("token", "BearerToken"),
+    ("kind", "Kind"),
+    ("name", "Name"),
+    ("account", "AccountId"),
+)
 
 account = click.option("--account", metavar="12DIGITS", help="Whose it is.  [default: the service's own account]")
 
@@ -27,7 +37,7 @@ def connect(home: Path | None) -> Access:
 
 @click.group()
 def keys() -> None:
-    """Make, list and revoke access keys.
+    """Make, list and revoke access keys, and print the bearer token of one.
 
     An admin may do everything, an operator everything but keys and roles, an invoker only ask endpoints for answers.
     """
@@ -41,22 +51,23 @@ def keys() -> None:
 @options.home
 @options.as_json
 def create(kind: str, name: str, account: str | None, exports: bool, home: Path | None, as_json: bool) -> None:
-    """Make an access key and print its secret, once.
+    """Make an access key and print its secret, once, and its bearer token.
 
     The service keeps the secret sealed and tells it to nobody again; `gyropilot env` prints the first admin key alone.
+    The token is for programs that speak OpenAI's API: it opens that and nothing else, and ends with the key.
     """
     if exports and as_json:
         raise click.UsageError("--exports and --json do not go together.")
     found = service.find(home)
     access = _access(found)
     made = access.create_key(kind=cast("Kind", kind), name=name, account_id=account)
+    made["BearerToken"] = bearer.token(made["AccessKeyId"], made["SecretAccessKey"])
     if as_json:
         click.echo(texts.as_json(made))
     elif exports:
         _print_exports(found, made, _default_role(access, made["AccountId"]))
     else:
-        shown = [("access key", "AccessKeyId"), ("secret", "SecretAccessKey"), ("kind", "Kind"), ("name", "Name")]
-        click.echo(texts.facts([*((label, made[member]) for label, member in shown), ("account", made["AccountId"])]))
+        click.echo(texts.facts([(label, made[member]) for label, member in _SHOWN]))
         click.echo("The secret is shown this once; keep it where only its user can read it.", err=True)
 
 
@@ -90,6 +101,24 @@ def revoke(access_key: str, home: Path | None) -> None:
     """
     connect(home).revoke_key(access_key)
     click.echo(f"revoked {access_key}")
+
+
+@keys.command()
+@click.argument("access_key", metavar="[ACCESS_KEY]", required=False)
+@options.home
+def token(access_key: str | None, home: Path | None) -> None:
+    """Print the bearer token of the key that this shell uses, for programs that speak OpenAI's API.
+
+    It is worked out from the key's secret, so it is that of the key in AWS_ACCESS_KEY_ID, else of the home's first
+    admin. Such a token opens the OpenAI-compatible API and nothing else, and ends with its key.
+    """
+    found = service.find(home)
+    if access_key not in (None, found.access_key):
+        raise click.ClickException(
+            f"the secret of {access_key} is not here, only its user has it; this shell uses {found.access_key},"
+            f" {found.key_from}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to the other key and run this again"
+        )
+    click.echo(bearer.token(found.access_key, found.secret))
 
 
 def _access(found: service.Service) -> Access:
