@@ -20,7 +20,7 @@ from gyropilot.api import catalog as catalog_room
 from gyropilot.api.catalog import Catalog
 from gyropilot.api.chain import Chain, ClientGone
 from gyropilot.api.exchange import Exchange, Receive, Scope, Send
-from gyropilot.api.rates import Rates
+from gyropilot.control.entrance import Entrance
 from gyropilot.control.house import House
 from gyropilot.errors import Unavailable
 from gyropilot.wire.errors import wire_error
@@ -36,17 +36,19 @@ or a disk leave room for the others."""
 logger = logging.getLogger(__name__)
 
 
-def make_app(house: House, catalog: Catalog | None = None) -> App:
+def make_app(house: House, catalog: Catalog | None = None, entrance: Entrance | None = None) -> App:
     """Give the app that answers the JSON API for a house.
 
     Args:
         house: what the operations work on.
         catalog: the operations; by default all in `api/operations`.
+        entrance: what the doors of the process share; by default one of this door's own.
 
     Raises:
         RuntimeError: an operation is not in the service model or cannot be granted.
     """
-    chain = Chain(house, catalog or catalog_room.read(), Rates(clock.monotonic, house.settings.calls_per_second))
+    entrance = entrance or Entrance(house.credentials, house.settings)
+    chain = Chain(house, catalog or catalog_room.read(), entrance)
     steps: list[Step] = [
         chain.verify_signature,
         chain.check_rate,

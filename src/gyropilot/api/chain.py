@@ -7,26 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from typing import Any
 
-from gyropilot import clock
-from gyropilot.api.caller import Caller
 from gyropilot.api.catalog import Catalog
 from gyropilot.api.exchange import Exchange
-from gyropilot.api.rates import Rates
+from gyropilot.control.entrance import BODY_SECONDS, Entrance
 from gyropilot.control.house import House
 from gyropilot.errors import MalformedRequest, NotAllowed, NotAuthentic, RequestTooLarge, UnknownOperation
-from gyropilot.wire import parse, signature, validate
-from gyropilot.wire.hosts import check_source
+from gyropilot.wire import parse, validate
 from gyropilot.wire.signature import SignedRequest
 
 Json = Any
-
-MAX_HEADER_BYTES = 16 * 1024
-BODY_SECONDS = 10.0
-
-_INVOCATION_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 
 class ClientGone(Exception):
@@ -36,17 +27,14 @@ class ClientGone(Exception):
 class Chain:
     """The steps, with the parts of the process that they use."""
 
-    def __init__(self, house: House, catalog: Catalog, rates: Rates) -> None:
+    def __init__(self, house: House, catalog: Catalog, entrance: Entrance) -> None:
         self._house = house
         self._catalog = catalog
-        self._rates = rates
+        self._entrance = entrance
 
     async def check_source(self, exchange: Exchange) -> None:
         """Refuse requests under a foreign name or from a foreign page, and header floods."""
-        if sum(len(name) + len(value) for name, value in exchange.headers) > MAX_HEADER_BYTES:
-            raise RequestTooLarge(f"The headers are longer than {MAX_HEADER_BYTES} bytes.")
-        server = exchange.scope.get("server") or ("", self._house.settings.port)
-        check_source(exchange.headers, listening_host=self._house.settings.host, port=server[1])
+        self._entrance.check_source(exchange.headers, exchange.scope.get("server"))
 
     async def answer_health(self, exchange: Exchange) -> None:
         """Say that the service lives; the only answer without a signature."""
@@ -70,7 +58,6 @@ class Chain:
     def verify_signature(self, exchange: Exchange) -> None:
         """Prove who calls."""
         service = self._named_service(exchange)
-        credentials = self._house.credentials
         request = SignedRequest(
             method=exchange.method,
             path=exchange.path,
@@ -78,20 +65,8 @@ class Chain:
             headers=exchange.headers,
             body_sha256=hashlib.sha256(exchange.body).hexdigest(),
         )
-        verified = signature.verify(request, credentials.find_secret, now=clock.now(), service=service)
-        region = self._house.settings.region
-        if verified.region != region:
-            raise NotAuthentic("wrong", f"Credential should be scoped to the region '{region}'.")
-        found = credentials.find(verified.access_key_id)
-        if found is None:
-            raise NotAuthentic("wrong", "The key was withdrawn.")
-        invocation_id = exchange.header("amz-sdk-invocation-id") or ""
-        exchange.caller = Caller(
-            principal=found[0],
-            invocation_id=invocation_id if _INVOCATION_ID.fullmatch(invocation_id) else None,
-            region=verified.region,
-        )
-        exchange.service = verified.service
+        exchange.caller = self._entrance.prove(request, service)
+        exchange.service = service
 
     def _named_service(self, exchange: Exchange) -> str:
         """Give the service that the signature has to prove: the one it names, if that is answered here."""
@@ -106,7 +81,7 @@ class Chain:
 
     def check_rate(self, exchange: Exchange) -> None:
         """Hold back who calls too often."""
-        self._rates.check(exchange.caller.principal.access_key_id)
+        self._entrance.check_rate(exchange.caller)
 
     def name_operation(self, exchange: Exchange) -> None:
         """Find the operation that is called."""

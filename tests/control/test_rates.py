@@ -1,6 +1,6 @@
 import pytest
 
-from gyropilot.api.rates import Rates
+from gyropilot.control.rates import Rates
 from gyropilot.errors import Throttled
 
 
