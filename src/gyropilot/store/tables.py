@@ -295,6 +295,7 @@ transform_jobs = Table(
     metadata,
     *_named(),
     Column("principal", String(128), nullable=False),
+    Column("invocation_id", String(256)),
     Column("request", JsonText, nullable=False),
     Column("model", JsonText, nullable=False),
     Column("status", _BYTEWISE, nullable=False),
@@ -308,6 +309,7 @@ transform_jobs = Table(
     Index("transform_jobs_name", "account_id", "region", "folded_name", unique=True),
     Index("transform_jobs_created", "account_id", "region", "created_at", "id"),
     Index("transform_jobs_status", "account_id", "region", "status", "id"),
+    Index("transform_jobs_open", "created_at", "id", sqlite_where=text("status IN ('InProgress', 'Stopping')")),
 )
 
 house = Table("house", metadata, Column("home_id", String(32), primary_key=True))

@@ -121,6 +121,7 @@ def _make_transform_jobs(bytewise: sa.types.TypeEngine[str]) -> None:
         "transform_jobs",
         bytewise,
         sa.Column("principal", sa.String(128), nullable=False),
+        sa.Column("invocation_id", sa.String(256)),
         _text("request"),
         _text("model"),
         sa.Column("status", bytewise, nullable=False),
@@ -132,3 +133,7 @@ def _make_transform_jobs(bytewise: sa.types.TypeEngine[str]) -> None:
         sa.Column("ended_at", sa.BigInteger),
     )
     op.create_index("transform_jobs_status", "transform_jobs", ["account_id", "region", "status", "id"])
+    is_open = sa.text("status IN ('InProgress', 'Stopping')")
+    op.create_index(
+        "transform_jobs_open", "transform_jobs", ["created_at", "id"], sqlite_where=is_open, postgresql_where=is_open
+    )
