@@ -23,7 +23,7 @@ from gyropilot.problems.catalog import PROBLEMS
 from gyropilot.wire import service_model
 from raw_requests import Key, Line
 
-COUNT = int(os.environ.get("GYROPILOT_REQUESTS", 1000))
+COUNT = int(os.environ.get("GYROPILOT_REQUESTS", 600))
 """On each database."""
 SEED = os.environ.get("GYROPILOT_SEED", str(random.SystemRandom().randrange(2**32)))
 COMMON_ERRORS = {

@@ -11,7 +11,7 @@ import pytest
 import services
 import storms
 
-KILLS = int(os.environ.get("GYROPILOT_KILLS", "6"))
+KILLS = int(os.environ.get("GYROPILOT_KILLS", "4"))
 
 
 @pytest.mark.slow

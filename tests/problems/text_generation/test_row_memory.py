@@ -11,7 +11,7 @@ import pytest
 import row_memory
 import services
 
-FEW, MANY = 2_000, 20_000
+FEW, MANY = 1_000, 10_000
 BYTES_A_ROW = 1000
 """What a further row may add to preparing: keys, lengths, its place in the split; a process never shrinks."""
 TRAINING_BYTES = 96 * 2**20
