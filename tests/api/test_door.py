@@ -172,7 +172,7 @@ def test_a_signature_for_one_service_calls_no_operation_of_another(server):
 
 @pytest.mark.parametrize(
     ("service", "call", "error_code"),
-    [("iam", "list_users", "SignatureDoesNotMatch"), ("dynamodb", "list_tables", "InvalidSignatureException")],
+    [("sns", "list_topics", "SignatureDoesNotMatch"), ("dynamodb", "list_tables", "InvalidSignatureException")],
 )
 def test_a_client_of_another_service_reads_that_it_is_not_built_here(server, service, call, error_code):
     with pytest.raises(ClientError) as caught:
@@ -181,7 +181,7 @@ def test_a_client_of_another_service_reads_that_it_is_not_built_here(server, ser
     assert error["ResponseMetadata"]["HTTPStatusCode"] == 403
     assert error["Error"]["Code"] == error_code
     assert error["Error"]["Message"] == (
-        f"The service {service} is not answered here; this address answers sagemaker, sts, s3."
+        f"The service {service} is not answered here; this address answers sagemaker, sts, iam, logs, s3."
     )
 
 

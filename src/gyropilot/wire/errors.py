@@ -29,7 +29,7 @@ class WireError:
     def in_query_protocol(self) -> WireError:
         """Give the error under the code and status that clients of the query protocol know it by."""
         code = _QUERY_CODES.get(self.code, self.code)
-        return replace(self, code=code, status=400 if code == "InvalidAction" else self.status)
+        return replace(self, code=code, status=_QUERY_STATUSES.get(code, self.status))
 
     def xml_body(self, request_id: str) -> bytes:
         """Give the body for clients of the query protocol, such as those of sts and iam."""
@@ -45,20 +45,31 @@ class _Row:
     status: int
     unmodelled_code: str = ""
     """What stands in for the code where an operation's model does not name it."""
+    elsewhere: tuple[str, ...] = ()
+    """The names that the models of other services have for it."""
+
+    def code_in(self, modelled: Container[str]) -> str:
+        """Give the code that an operation with these modelled ones knows the error by."""
+        named = next((code for code in (self.code, *self.elsewhere) if code in modelled), None)
+        return named or self.unmodelled_code or self.code
 
 
+_INVALID = ("InvalidParameterException",)
+_NOT_FOUND = ("ResourceNotFoundException", "NoSuchEntityException")
 _TABLE: Mapping[type, _Row] = {
-    errors.InvalidRequest: _Row(code="ValidationException", status=400),
-    errors.InvalidShape: _Row(code="ValidationException", status=400),
+    errors.InvalidRequest: _Row(code="ValidationException", status=400, elsewhere=_INVALID),
+    errors.InvalidShape: _Row(code="ValidationException", status=400, elsewhere=_INVALID),
     errors.InvalidData: _Row(code="ValidationException", status=400),
     errors.MissingExtra: _Row(code="ValidationException", status=400),
     errors.MalformedRequest: _Row(code="SerializationException", status=400),
     errors.RequestTooLarge: _Row(code="RequestEntityTooLargeException", status=413),
-    errors.NotFound: _Row(code="ResourceNotFound", status=400, unmodelled_code="ValidationException"),
+    errors.NotFound: _Row(
+        code="ResourceNotFound", status=400, unmodelled_code="ValidationException", elsewhere=_NOT_FOUND
+    ),
     errors.AlreadyExists: _Row(code="ResourceInUse", status=400, unmodelled_code="ValidationException"),
     errors.LimitExceeded: _Row(code="ResourceLimitExceeded", status=400, unmodelled_code="ResourceLimitExceeded"),
     errors.Throttled: _Row(code="ThrottlingException", status=400),
-    errors.Unavailable: _Row(code="ServiceUnavailable", status=503),
+    errors.Unavailable: _Row(code="ServiceUnavailable", status=503, elsewhere=("ServiceUnavailableException",)),
     errors.SealBroken: _Row(code="ValidationException", status=400),
     errors.NotAllowed: _Row(code="AccessDeniedException", status=403),
     errors.UnknownOperation: _Row(code="UnknownOperationException", status=404),
@@ -80,7 +91,9 @@ _QUERY_CODES: Mapping[str, str] = {
     "MissingAuthenticationTokenException": "MissingAuthenticationToken",
     "IncompleteSignatureException": "IncompleteSignature",
     "InvalidSignatureException": "SignatureDoesNotMatch",
+    "NoSuchEntityException": "NoSuchEntity",
 }
+_QUERY_STATUSES: Mapping[str, int] = {"InvalidAction": 400, "NoSuchEntity": 404}
 
 
 def wire_error(error: BaseException, *, request_id: str, modelled: Container[str] = ()) -> WireError:
@@ -100,5 +113,5 @@ def wire_error(error: BaseException, *, request_id: str, modelled: Container[str
             status=500,
             message=f"The request failed for a reason inside the service; its log has it under {request_id}.",
         )
-    code = row.unmodelled_code if row.unmodelled_code and row.code not in modelled else row.code
+    code = row.code_in(modelled)
     return WireError(code=code, status=row.status, message=printable(str(error)), is_modelled=code in modelled)

@@ -1,6 +1,6 @@
 """The service model: operations and shapes as botocore ships them, the only schema of the wire.
 
-    botocore's service-2.json (sagemaker, sts) and our gyropilot-service-2.json, in the same format
+    botocore's service-2.json (sagemaker, sts, iam, logs) and our gyropilot-service-2.json, in the same format
         --load--> ServiceModel --operations--> Operation --input, output--> Shape --members--> Shape ...
 
 Only the operations asked for are kept, without their documentation: the whole model is 2,000,000 characters.
@@ -19,10 +19,23 @@ from botocore import xform_name
 from botocore.loaders import JSONFileLoader, Loader
 
 Kind = Literal[
-    "structure", "list", "map", "string", "integer", "long", "float", "double", "boolean", "timestamp", "document"
+    "structure",
+    "list",
+    "map",
+    "string",
+    "integer",
+    "long",
+    "float",
+    "double",
+    "boolean",
+    "timestamp",
+    "document",
+    "blob",
 ]
-ServiceName = Literal["sagemaker", "gyropilot", "sts"]
-Protocol = Literal["json", "query"]
+ServiceName = Literal["sagemaker", "gyropilot", "sts", "iam", "logs"]
+RestServiceName = Literal["sagemaker-runtime"]
+"""Services whose operations are told by method and path; `rest.py` reads and writes their messages."""
+Protocol = Literal["json", "query", "rest-json"]
 
 _OUR_MODEL = Path(__file__).with_name("gyropilot-service-2.json")
 
@@ -45,6 +58,28 @@ class Shape:
     enum: tuple[str, ...]
     is_union: bool
     is_sensitive: bool
+    places: Mapping[str, Place] = field(default_factory=dict, repr=False)
+    """Where REST messages carry the members that are not in their body."""
+    payload: str = ""
+    """The member that is the whole body of a REST message; empty: the body is JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a REST message carries a member, and under which name."""
+
+    kind: Literal["uri", "header"]
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Http:
+    """How a REST operation is asked for and answered."""
+
+    method: str
+    path: str
+    """As in the model, with labels in braces: /endpoints/{EndpointName}/invocations."""
+    status: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,7 +87,7 @@ class Operation:
     """One operation; `errors` are the codes that its model names."""
 
     name: str
-    service: ServiceName
+    service: ServiceName | RestServiceName
     signing_name: str
     protocol: Protocol
     input: Shape | None
@@ -62,13 +97,15 @@ class Operation:
     """The element that the query protocol puts around an output; empty in other protocols."""
     access: str = ""
     """What our own model says a caller needs, as `admin`; empty: what the operation's verb says."""
+    http: Http | None = None
+    """Of REST operations."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ServiceModel:
     """One service: the operations kept, and the names of all that its model has."""
 
-    name: ServiceName
+    name: ServiceName | RestServiceName
     target_prefix: str
     """What stands before an operation's name in a target; of a query service, which has none, its signing name."""
     signing_name: str
@@ -85,7 +122,7 @@ def function_name(operation: str) -> str:
     return name
 
 
-def load(service: ServiceName, keep: Callable[[str], bool]) -> ServiceModel:
+def load(service: ServiceName | RestServiceName, keep: Callable[[str], bool]) -> ServiceModel:
     """Give the model of a service with the operations whose names `keep` accepts."""
     raw = _read(service)
     metadata = raw["metadata"]
@@ -102,6 +139,7 @@ def load(service: ServiceName, keep: Callable[[str], bool]) -> ServiceModel:
             errors=frozenset(error["shape"] for error in operation.get("errors", ())),
             access=operation.get("access", ""),
             result_wrapper=(operation.get("output") or {}).get("resultWrapper", ""),
+            http=_http(operation) if metadata["protocol"] == "rest-json" else None,
         )
         for name, operation in raw["operations"].items()
         if keep(name)
@@ -136,6 +174,11 @@ def shapes_below(roots: Iterable[Shape]) -> dict[str, Shape]:
     return found
 
 
+def _http(operation: Mapping[str, Any]) -> Http:
+    said = operation["http"]
+    return Http(method=said["method"], path=said["requestUri"], status=said.get("responseCode", 200))
+
+
 class _Shapes:
     """Makes shapes out of a model's raw ones, each once."""
 
@@ -164,13 +207,23 @@ class _Shapes:
             enum=tuple(raw.get("enum", ())),
             is_union=bool(raw.get("union")),
             is_sensitive=bool(raw.get("sensitive")),
+            places=_places(raw.get("members", {})),
+            payload=raw.get("payload", ""),
         )
         members |= {member: self._make(to["shape"]) for member, to in raw.get("members", {}).items()}
         parts |= {part: self._make(raw[part]["shape"]) for part in ("member", "key", "value") if part in raw}
         return shape
 
 
-def _read(service: ServiceName) -> dict[str, Any]:
+def _places(members: Mapping[str, Mapping[str, Any]]) -> dict[str, Place]:
+    return {
+        name: Place(kind=to["location"], name=to["locationName"])
+        for name, to in members.items()
+        if to.get("location") in ("uri", "header")
+    }
+
+
+def _read(service: ServiceName | RestServiceName) -> dict[str, Any]:
     if service == "gyropilot":
         model: dict[str, Any] = json.loads(_OUR_MODEL.read_bytes())
         return model
