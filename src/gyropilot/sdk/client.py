@@ -1,10 +1,12 @@
-"""The Python client for those who do not want AWS habits: create a job, follow it, fetch what it made, stop it.
+"""The Python client for those who do not want AWS habits: create a job, follow it, fetch or deploy what it made.
 
 client = Client.from_environment()
 client.create_job(request)
 for progress in client.watch("my-job"):
     print(progress.phase, progress.done, progress.total)
 client.download("my-job", Path("my-job"))
+client.endpoints.wait(client.endpoints.deploy("my-job"))
+print(client.invoke("my-job", b'{"inputs": "Hello"}').body)
 """
 
 from __future__ import annotations
@@ -14,9 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gyropilot.sdk.chat import Chat
 from gyropilot.sdk.connection import Connection
 from gyropilot.sdk.downloads import Download, OnFile, picked, read_manifest
+from gyropilot.sdk.endpoints import Endpoints
 from gyropilot.sdk.errors import NotDownloaded
+from gyropilot.sdk.invocations import JSON_TYPE, Answer, Invocations, StreamedAnswer
 from gyropilot.sdk.objects import Objects, OnBytes
 from gyropilot.sdk.values import ENDED, Event, LogPart, Progress
 from gyropilot.sdk.watching import follow
@@ -40,6 +45,29 @@ class Client:
         client = cls.__new__(cls)
         client._connection = Connection.from_environment()
         return client
+
+    @property
+    def endpoints(self) -> Endpoints:
+        """Give the endpoints of the service, and what they are made of."""
+        return Endpoints(self._connection)
+
+    def invoke(self, endpoint: str, body: bytes, *, content_type: str = JSON_TYPE, accept: str = "") -> Answer:
+        """Give an endpoint's answer to `body`."""
+        return Invocations(self._connection).invoke(endpoint, body, content_type=content_type, accept=accept)
+
+    def invoke_stream(
+        self, endpoint: str, body: bytes, *, content_type: str = JSON_TYPE, accept: str = ""
+    ) -> StreamedAnswer:
+        """Give an endpoint's answer to `body` part by part, as it comes."""
+        return Invocations(self._connection).stream(endpoint, body, content_type=content_type, accept=accept)
+
+    def chat(self, endpoint: str, *, system: str = "", options: Mapping[str, Json] | None = None) -> Chat:
+        """Give a conversation with a text endpoint; `options` are members of a request, as temperature, max_tokens."""
+        return Chat(self._connection, endpoint, system=system, options=options)
+
+    def bearer_token(self) -> str:
+        """Give the token of the key, for programs that speak OpenAI's API."""
+        return self._connection.bearer_token()
 
     def account_id(self) -> str:
         """Give the account of the key: what it makes belongs to that."""

@@ -15,11 +15,14 @@ import botocore.exceptions
 import botocore.loaders
 import botocore.session
 
+from gyropilot.sdk import bearer
 from gyropilot.sdk.errors import NotConfigured, Refused, ServiceError, Unreachable
 
 Json = Any
-Dialect = Literal["sagemaker", "gyropilot", "s3", "sts"]
+Dialect = Literal["sagemaker", "sagemaker-runtime", "logs", "gyropilot", "s3", "sts"]
 
+_RUNTIME_SECONDS = 600
+"""An answer of a model may take as long as the service lets it, which is the service's to bound."""
 _CONFIG = {"connect_timeout": 5, "read_timeout": 60, "retries": {"mode": "standard", "total_max_attempts": 3}}
 
 
@@ -33,6 +36,7 @@ class Connection:
     def __init__(
         self, *, url: str, access_key: str, secret: str, region: str, s3_url: str = "", key_from: str = ""
     ) -> None:
+        self.access_key, self._secret = access_key, secret
         self._caller = f"signed with {access_key}, {key_from}" if key_from else ""
         self._session = _session()
         # AWS_PROFILE is about other keys; botocore would stop at a profile that is not there.
@@ -90,6 +94,10 @@ class Connection:
             raise ServiceError(str(error)) from error
         return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
 
+    def bearer_token(self) -> str:
+        """Give the token of the key, for the service's OpenAI-compatible API."""
+        return bearer.token(self.access_key, self._secret)
+
     def _client(self, dialect: Dialect) -> Json:
         """Give the client of a dialect, made when it is first needed: each costs the reading of its service model."""
         with self._making:
@@ -99,6 +107,8 @@ class Connection:
                 config = botocore.config.Config(
                     **_CONFIG, proxies={}, parameter_validation=True, s3={"addressing_style": "path"}
                 )
+                if dialect == "sagemaker-runtime":
+                    config = config.merge(botocore.config.Config(read_timeout=_RUNTIME_SECONDS))
                 session = self._session if self._url_of(dialect) == self.url else _session()
                 self._clients[dialect] = session.create_client(
                     dialect, region_name=self._region, endpoint_url=self._url_of(dialect), config=config

@@ -3,6 +3,8 @@
 ServiceError
 ├── Refused          the service answered with an error; `code` is the wire's, as ValidationException
 ├── Unreachable      no answer came
+├── NotDeployed      a job has no model to deploy, or what is to be made is there already
+├── BrokenOff        an answer that came part by part ended before its end
 ├── NotDownloaded    artifacts cannot be fetched, or are not what the job's manifest says
 └── NotConfigured    the environment names no service
 """
@@ -29,6 +31,14 @@ class Refused(ServiceError):
 
 class Unreachable(ServiceError):
     """No answer came from the service."""
+
+
+class NotDeployed(ServiceError):
+    """A job has no model to deploy, or something else has the endpoint's name."""
+
+
+class BrokenOff(ServiceError):
+    """An answer that came part by part ended before its end; what came of it is right."""
 
 
 class NotDownloaded(ServiceError):
