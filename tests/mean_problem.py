@@ -13,9 +13,18 @@ import signal
 import threading
 from dataclasses import asdict, dataclass
 
-from gyropilot.errors import InvalidData, InvalidRequest
+from gyropilot.errors import InvalidData, InvalidRequest, LimitExceeded, TrainingFailed
 from gyropilot.problems import tasks
-from gyropilot.problems.contract import Container, HandBack, Limits, Metric, Problem, TrainResult
+from gyropilot.problems.contract import (
+    Container,
+    HandBack,
+    Limits,
+    Metric,
+    Problem,
+    Reply,
+    StreamedReply,
+    TrainResult,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +137,93 @@ def _fail_if_asked(task, step):
     if fault == "always dies" or (fault == "dies once" and step == 1 and not marker.exists()):
         marker.write_text("")
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+class MeanServer:
+    """Answers text/csv rows with the mean that was learned, a line each; a row may be a fault to show: see _act."""
+
+    calls_at_once = 4
+
+    def __init__(self, task):
+        self._models = {}
+
+    def load(self, name, folder, environment):
+        (file,) = (one for one in folder.iterdir() if one.is_file())
+        learned = json.loads(file.read_text())
+        fault = environment.get("fault", learned.get("fault", ""))
+        if fault == "bad environment":
+            raise InvalidRequest(where="Environment.fault", found=fault, problem="is not to be had", fix="leave it out")
+        if fault == "not whole":
+            raise TrainingFailed("the folder is not whole")
+        if fault == "die at load":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "break at load":
+            raise KeyError("secret of the house")
+        if fault == "grow at load":
+            _grow()
+        if fault == "slow to load":
+            threading.Event().wait(60)
+        self._models[name] = learned["mean"]
+
+    def unload(self, name):
+        del self._models[name]
+
+    def answer(self, name, call):
+        rows = call.body.decode().splitlines()
+        if call.content_type == "application/json":
+            return Reply(body=json.dumps({"mean": self._models[name]}).encode(), content_type="application/json")
+        if call.content_type != "text/csv":
+            raise InvalidRequest(where="ContentType", found=call.content_type, problem="is none", fix="send text/csv")
+        for row in rows:
+            _act(row, call)
+        answers = [f"{self._models[name]},{row}" if row.startswith("echo ") else self._models[name] for row in rows]
+        return Reply(body="".join(f"{one}\n" for one in answers).encode(), content_type="text/csv")
+
+    def stream(self, name, call):
+        rows = call.body.decode().splitlines()
+        if not rows:
+            raise InvalidRequest(where="Body", found=0, problem="has no row", fix="send one at least")
+
+        def parts():
+            for row in rows:
+                _act(row, call)
+                yield f"{self._models[name]}\n".encode()
+
+        return StreamedReply(content_type="text/csv", parts=parts())
+
+    def close(self):
+        pass
+
+
+def _act(row, call):
+    """Show the fault that a row asks for; a number is none."""
+    fault, _, amount = row.partition(" ")
+    if fault == "sleep":
+        call.cancelled.wait(float(amount))
+    elif fault == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif fault == "break":
+        raise ZeroDivisionError("secret of the house")
+    elif fault == "leave":
+        raise SystemExit(3)
+    elif fault == "grow":
+        _grow()
+    elif fault == "refuse":
+        raise InvalidRequest(where="row", found=row, problem="is the fault asked for", fix="ask for none")
+    elif fault == "full":
+        raise LimitExceeded("more than can be taken now")
+
+
+def _grow():
+    held = []
+    while True:
+        held.append(bytearray(os.urandom(2**20)) * 64)
+
+
+def open_server(task):
+    if os.path.exists(task.base_models / "broken"):  # noqa: PTH110 -- the shortest
+        raise RuntimeError("secret of the house")
+    return MeanServer(task)
 
 
 MEAN = Problem(

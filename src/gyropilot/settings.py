@@ -111,6 +111,24 @@ class Settings:
             "range": (1, 1000),
         },
     )
+    replica_memory_gib: float = field(
+        default=0.0,
+        metadata={
+            "about": "Memory of one replica process in GiB; 0: half of what jobs may use.",
+            "range": (0, 2**20),
+        },
+    )
+    replica_cores: int = field(
+        default=0,
+        metadata={"about": "CPU cores of one replica process; 0: all of the machine.", "range": (0, 4096)},
+    )
+    invocation_seconds: float = field(
+        default=60.0,
+        metadata={"about": "A model that has not answered a call in this time has failed it.", "range": (0.1, _DAY)},
+    )
+    endpoints_per_account: int = field(
+        default=100, metadata={"about": "Endpoints that one account may have.", "range": (1, 10**9)}
+    )
     log_mib_per_job: int = field(
         default=16,
         metadata={"about": "Size a job's log may have in MiB; then its oldest part is dropped.", "range": (1, 2**20)},
@@ -144,6 +162,16 @@ class Settings:
     def logs(self) -> Path:
         """Folder of the jobs' logs."""
         return self.home / "logs"
+
+    @property
+    def replicas(self) -> Path:
+        """Folder of the replica processes: a folder for each, with its socket; a short name, since sockets' are."""
+        return self.home / "r"
+
+    @property
+    def model_files(self) -> Path:
+        """Folder of the models that are served, unpacked, a folder for each digest."""
+        return self.home / "models"
 
     @property
     def credentials(self) -> Path:

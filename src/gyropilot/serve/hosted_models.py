@@ -1,0 +1,226 @@
+"""The models that one replica process has loaded, and the threads that answer for them; on the event loop alone.
+
+A model of several containers is a serial chain: the answer of one is the payload of the next. Each place in the chain
+has a ModelServer of its own, with as many threads as calls may be inside it at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from gyropilot.errors import AlreadyExists, LimitExceeded, NotFound, Unavailable
+from gyropilot.problems.contract import Call, ModelServer, Reply, ServeTask
+
+Answer = TypeVar("Answer")
+OpenServer = Callable[[ServeTask], ModelServer]
+
+MOST_WAITING = 256
+"""Calls that may wait for a thread of one ModelServer; what comes beyond is better sent elsewhere."""
+_END = object()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerFiles:
+    """One container of a model: where its files lie, and its environment."""
+
+    folder: Path
+    environment: Mapping[str, str]
+
+
+class HostedModels:
+    """Loads, answers and unloads."""
+
+    def __init__(self, open_server: OpenServer, task: ServeTask) -> None:
+        """Open the first server, in this thread: what it imports and sets comes before everything else."""
+        self._open_server, self._task = open_server, task
+        self._places = [_Place(open_server(task))]
+        self._models: dict[str, _Model] = {}
+        self._loading = asyncio.Lock()
+        """One model at a time: what loading needs beside the model itself is needed once."""
+
+    async def load(self, name: str, containers: Sequence[ContainerFiles]) -> None:
+        """Load a model; it takes calls when this returns.
+
+        Raises:
+            AlreadyExists: one of that name is loaded.
+            GyropilotError: as ModelServer.load.
+        """
+        async with self._loading:
+            if name in self._models:
+                raise AlreadyExists(f"A model named {name} is loaded already.")
+            while len(self._places) < len(containers):
+                self._places.append(_Place(await asyncio.to_thread(self._open_server, self._task)))
+            places = self._places[: len(containers)]
+            loaded: list[_Place] = []
+            try:
+                for place, container in zip(places, containers, strict=True):
+                    await _guarded(None, place.server.load, name, container.folder, container.environment)
+                    loaded.append(place)
+            except BaseException:
+                for place in loaded:
+                    await _guarded(None, place.server.unload, name)
+                raise
+            self._models[name] = _Model(places)
+
+    async def unload(self, name: str) -> None:
+        """Take no more calls for a model, wait until those in it have ended, and let go of it.
+
+        Raises:
+            NotFound: it is not loaded.
+        """
+        model = self._models.get(name)
+        if model is None:
+            raise NotFound(f"No model named {name} is loaded.")
+        model.is_draining = True
+        await model.is_idle.wait()
+        if self._models.pop(name, None) is model:
+            for place in model.places:
+                await _guarded(None, place.server.unload, name)
+
+    async def answer(self, name: str, call: Call) -> Reply:
+        """Answer a call.
+
+        Raises:
+            Unavailable: the model takes no calls.
+            GyropilotError: as ModelServer.answer.
+        """
+        with self._counted(name) as model:
+            reply = None
+            for place in model.places:
+                call = call if reply is None else _passed_on(call, reply)
+                reply = await place.answer(name, call)
+            assert reply is not None
+            return reply
+
+    @asynccontextmanager
+    async def stream(self, name: str, call: Call) -> AsyncIterator[tuple[str, AsyncIterator[bytes]]]:
+        """Give content type and parts of an answer; the first part is there already, later ones may raise.
+
+        Raises:
+            Unavailable: the model takes no calls.
+            GyropilotError: as ModelServer.stream.
+        """
+        with self._counted(name) as model:
+            for place in model.places[:-1]:
+                call = _passed_on(call, await place.answer(name, call))
+            async with model.places[-1].streaming(name, call) as opened:
+                yield opened
+
+    def close(self) -> None:
+        """End what works in the background."""
+        for place in self._places:
+            place.server.close()
+
+    def _counted(self, name: str) -> _Counted:
+        model = self._models.get(name)
+        if model is None:
+            raise Unavailable("The model is not loaded in this replica.")
+        if model.is_draining:
+            raise Unavailable("The model is being unloaded from this replica.")
+        return _Counted(model)
+
+
+class _Model:
+    def __init__(self, places: list[_Place]) -> None:
+        self.places = places
+        self.is_draining = False
+        self.calls = 0
+        self.is_idle = asyncio.Event()
+        self.is_idle.set()
+
+
+class _Counted:
+    """One call more in a model, while the block runs."""
+
+    def __init__(self, model: _Model) -> None:
+        self._model = model
+
+    def __enter__(self) -> _Model:
+        self._model.calls += 1
+        self._model.is_idle.clear()
+        return self._model
+
+    def __exit__(self, *_: object) -> None:
+        self._model.calls -= 1
+        if self._model.calls == 0:
+            self._model.is_idle.set()
+
+
+class _Place:
+    """One ModelServer, its threads, and the calls that wait for one of them."""
+
+    def __init__(self, server: ModelServer) -> None:
+        self.server = server
+        at_once = max(1, server.calls_at_once)
+        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="call")
+        self._free = asyncio.Semaphore(at_once)
+        self._waiting = 0
+
+    async def answer(self, name: str, call: Call) -> Reply:
+        async with self._admitted(call):
+            return await _guarded(self._pool, self.server.answer, name, call)
+
+    @asynccontextmanager
+    async def streaming(self, name: str, call: Call) -> AsyncIterator[tuple[str, AsyncIterator[bytes]]]:
+        async with self._admitted(call):
+            streamed = await _guarded(self._pool, self.server.stream, name, call)
+            parts = iter(streamed.parts)
+            try:
+                first = await _guarded(self._pool, next, parts, _END)
+                yield streamed.content_type, self._following(first, parts)
+            finally:
+                close = getattr(parts, "close", None)
+                if close is not None:
+                    call.cancelled.set()
+                    await _guarded(self._pool, close)
+
+    async def _following(self, part: object, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+        while part is not _END:
+            assert isinstance(part, bytes)
+            yield part
+            part = await _guarded(self._pool, next, parts, _END)
+
+    @asynccontextmanager
+    async def _admitted(self, call: Call) -> AsyncIterator[None]:
+        if self._waiting >= MOST_WAITING:
+            raise LimitExceeded(f"{self._waiting} calls wait for this model already; try again.")
+        self._waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            if call.cancelled.is_set():
+                raise Unavailable("Nobody waits for this answer any more.")
+            yield
+        finally:
+            self._free.release()
+
+
+def _passed_on(call: Call, reply: Reply) -> Call:
+    """Give the call that the next container of a chain gets."""
+    content_type = reply.content_type.partition(";")[0].strip().lower()
+    return replace(call, body=reply.body, content_type=content_type)
+
+
+async def _guarded(pool: ThreadPoolExecutor | None, function: Callable[..., Answer], *arguments: object) -> Answer:
+    """Call it in a thread; None: one of the loop's own. What would end the loop, or hang it, becomes RuntimeError."""
+
+    def call() -> Answer:
+        try:
+            return function(*arguments)
+        except Exception as error:
+            if isinstance(error, StopIteration):
+                raise RuntimeError("StopIteration out of a model") from error
+            raise
+        except BaseException as error:
+            raise RuntimeError(f"{type(error).__name__} out of a model") from error
+
+    return await asyncio.get_running_loop().run_in_executor(pool, partial(call))
