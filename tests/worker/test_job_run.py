@@ -1,9 +1,14 @@
 """Jobs through a real worker: real children, database and folders; only the problem type is a small one."""
 
+import hashlib
 import json
 
 import houses
+from gyropilot import names
 from gyropilot.control import automl_jobs
+from gyropilot.errors import NotAllowed
+from gyropilot.store import model_data
+from gyropilot.worker import publishing
 from mean_jobs import create, ended, events_of, wait_until
 
 
@@ -68,3 +73,27 @@ def test_a_failed_job_removes_only_what_it_put(house, worker):
     create(house, tags={"fault": "training"})
     assert ended(house)["AutoMLJobStatus"] == "Failed"
     assert house.objects.read("data", "out/job/manifest.json") == b"another's"
+
+
+def test_what_a_candidate_may_be_served_by_is_recorded(house, worker):
+    create(house, tags={"candidates": "2"})
+    assert ended(house)["AutoMLJobStatus"] == "Completed"
+    data = house.objects.read("data", "out/job/model.json")
+    found = model_data.find(house.db, names.ACCOUNT_ID, "s3://data/out/job/model.json")
+    assert (found.sha256, found.size_bytes) == (hashlib.sha256(data).hexdigest(), len(data))
+    assert (found.image, found.problem, found.shares, found.candidate) == ("gyropilot/mean", "Tabular", "", "mean-1")
+
+
+def test_a_job_that_fails_after_it_published_leaves_nothing_to_be_served(house, worker, monkeypatch):
+    recorded = []
+
+    def failing(objects, uri, digests):
+        recorded.append(model_data.find(house.db, names.ACCOUNT_ID, f"{uri}/model.json"))
+        raise NotAllowed("the role may not any more")
+
+    monkeypatch.setattr(publishing, "publish_manifest", failing)
+    create(house)
+    assert ended(house)["AutoMLJobStatus"] == "Failed"
+    assert recorded[0].candidate == "mean-0"
+    assert model_data.find(house.db, names.ACCOUNT_ID, "s3://data/out/job/model.json") is None
+    assert list(house.objects.list("data", "out/")) == []

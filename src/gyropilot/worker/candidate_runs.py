@@ -120,6 +120,7 @@ class CandidateRuns:
         objects = roles.objects_of_job(self._house, self._book.job.request["RoleArn"])
         digests = publishing.publish(objects, output, self._uri, before_each=self._book.check_lease)
         self._book.note("published", {**(self._book.noted("published") or {}), **digests})
+        self._book.put_model_data(outcomes.model_data(self._book.job, name, result, self._uri, digests))
         self._book.note("results", {**(self._book.noted("results") or {}), name: result})
 
     def _job_time_is_up(self, name: str) -> bool:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from gyropilot import clock
 from gyropilot.errors import LeaseLost
 from gyropilot.log import printable
-from gyropilot.store import candidates, events, jobs, leases, progress
+from gyropilot.store import candidates, events, jobs, leases, model_data, progress
 from gyropilot.store.candidates import CandidateQuery, CandidateRecord
 from gyropilot.store.database import Database
 from gyropilot.store.job_logs import JobLog
 from gyropilot.store.jobs import JobChanges, JobRecord
 from gyropilot.store.leases import Lease
+from gyropilot.store.model_data import ModelDataRecord
 from gyropilot.worker import outcomes
 from gyropilot.worker.patience import Patience
 from gyropilot.worker.time_used import JOB, TimeUsed
@@ -134,6 +135,15 @@ class JobBook:
     def put_candidate(self, record: CandidateRecord) -> None:
         """Write a candidate's record."""
         self._patience.try_again(lambda: candidates.put(self._db, self._lease, record))
+
+    def put_model_data(self, records: Iterable[ModelDataRecord]) -> None:
+        """Record what was published and may be served."""
+        given = list(records)
+        self._patience.try_again(lambda: model_data.put(self._db, self._lease, given))
+
+    def withdraw_model_data(self) -> None:
+        """Let nothing that the job published be served."""
+        self._patience.try_again(lambda: model_data.withdraw(self._db, self._lease))
 
     def close_candidates(self, status: Literal["Failed", "Stopped"], reason: str) -> None:
         """End the candidates that are still in progress."""

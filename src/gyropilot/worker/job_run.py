@@ -227,6 +227,7 @@ class JobRun:
         raise HandedBack(what, not_for_seconds=wait)
 
     def _fail(self, reason: str) -> None:
+        self._book.withdraw_model_data()
         try:
             put = self._book.noted("put") or []
             publishing.withdraw(self._objects(), put, self._uri, before_each=self._book.check_lease)

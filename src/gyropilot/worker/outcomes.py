@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 from gyropilot import clock, names
+from gyropilot.errors import TrainingFailed
 from gyropilot.store.candidates import CandidateRecord
 from gyropilot.store.jobs import JobRecord
+from gyropilot.store.model_data import ModelDataRecord
 
 Json = Any
 
@@ -60,6 +62,40 @@ def ended_without_model(record: CandidateRecord, status: Literal["Failed", "Stop
         ended_at=now,
         failure_reason=reason[:1024],
     )
+
+
+def model_data(
+    job: JobRecord, name: str, result: Mapping[str, Json], uri: str, digests: Mapping[str, Json]
+) -> list[ModelDataRecord]:
+    """Give the record of each container's file.
+
+    Args:
+        job: the job.
+        name: the candidate's.
+        result: what `train` returned.
+        uri: where its artifacts lie.
+        digests: sha256 and size of what was published, by name relative to `uri`.
+
+    Raises:
+        TrainingFailed: a container names a file that was not published.
+    """
+    missing = [one["model_path"] for one in result["containers"] if one["model_path"] not in digests]
+    if missing:
+        raise TrainingFailed(f"Candidate {name}: training did not leave the model files it names: {', '.join(missing)}")
+    return [
+        ModelDataRecord(
+            account_id=job.account_id,
+            uri=f"{uri}/{one['model_path']}",
+            sha256=digests[one["model_path"]]["sha256"],
+            size_bytes=digests[one["model_path"]]["size_bytes"],
+            image=one["image"],
+            problem=job.problem,
+            shares=one.get("shares", ""),
+            job_id=job.id,
+            candidate=name,
+        )
+        for one in result["containers"]
+    ]
 
 
 def partial_failure_reasons(records: Iterable[CandidateRecord]) -> tuple[str, ...]:

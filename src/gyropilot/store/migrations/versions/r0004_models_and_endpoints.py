@@ -1,7 +1,13 @@
-"""Models, endpoint configurations, endpoints with their replicas, asynchronous invocations, transform jobs."""
+"""Models, endpoint configurations, endpoints with their replicas, asynchronous invocations, transform jobs.
+
+What jobs published before there was a table of model data is recorded from the notes of their workers.
+"""
 
 from __future__ import annotations
 
+import json
+import secrets
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +29,7 @@ def upgrade() -> None:
     _make_replicas()
     _make_async_invocations()
     _make_transform_jobs(bytewise)
+    _record_published()
 
 
 def _text(name: str) -> sa.Column[Any]:
@@ -137,3 +144,44 @@ def _make_transform_jobs(bytewise: sa.types.TypeEngine[str]) -> None:
     op.create_index(
         "transform_jobs_open", "transform_jobs", ["created_at", "id"], sqlite_where=is_open, postgresql_where=is_open
     )
+
+
+def _record_published() -> None:
+    """Record the containers' files of jobs that did not fail, those in work included."""
+    jobs = sa.table(
+        "jobs", *map(sa.column, ("id", "account_id", "problem", "request", "status", "state", "modified_at"))
+    )
+    columns = ("id", "account_id", "uri", "sha256", "size_bytes", "image", "problem", "shares", "job_id", "candidate")
+    model_data = sa.table("model_data", *map(sa.column, (*columns, "created_at")))
+    connection = op.get_bind()
+    by_place: dict[tuple[str, str], dict[str, Any]] = {}
+    ids = connection.execute(sa.select(jobs.c.id).where(jobs.c.status != "Failed").order_by(jobs.c.modified_at)).all()
+    for (job_id,) in ids:
+        job = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).one()
+        for row in _published_by(job._asdict()):
+            by_place[row["account_id"], row["uri"]] = row
+    if by_place:
+        connection.execute(sa.insert(model_data), list(by_place.values()))
+
+
+def _published_by(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    state, request = json.loads(job["state"]), json.loads(job["request"])
+    published = state.get("published") or {}
+    for candidate, result in (state.get("results") or {}).items():
+        for container in result["containers"]:
+            digest = published.get(container["model_path"])
+            if digest is not None:
+                output = f"{request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{request['AutoMLJobName']}"
+                yield {
+                    "id": secrets.token_hex(16),
+                    "account_id": job["account_id"],
+                    "uri": f"{output}/{container['model_path']}",
+                    "sha256": digest["sha256"],
+                    "size_bytes": digest["size_bytes"],
+                    "image": container["image"],
+                    "problem": job["problem"],
+                    "shares": container.get("shares", ""),
+                    "job_id": job["id"],
+                    "candidate": candidate,
+                    "created_at": job["modified_at"],
+                }
