@@ -40,13 +40,14 @@ def create(
     request: Mapping[str, Json],
     variants: Sequence[Mapping[str, Json]],
     tags: Mapping[str, str],
+    call: str | None = None,
 ) -> EndpointConfigRecord:
-    """Store a configuration and its tags; on disk when this returns.
+    """Store a configuration and its tags; on disk when this returns. The same `call` again gives its first one.
 
     Raises:
         AlreadyExists: a configuration of this account and region has the name, in whatever letter case.
     """
-    values = {"request": dict(request), "variants": [dict(one) for one in variants]}
+    values = {"creating_call": call, "request": dict(request), "variants": [dict(one) for one in variants]}
     taken = f'Cannot create already existing endpoint configuration "{config.arn}".'
     return _record(named_rows.create(db, endpoint_configs_table, config, values, tags, taken=taken))
 

@@ -73,14 +73,16 @@ def create(
     wanted: Mapping[str, Json],
     tags: Mapping[str, str],
     most: int | None = None,
+    call: str | None = None,
 ) -> EndpointRecord:
-    """Store an endpoint that is Creating, and its tags; on disk when this returns.
+    """Store an endpoint that is Creating, and its tags; on disk when this returns. The same `call` gives its first one.
 
     Raises:
         AlreadyExists: an endpoint of this account and region has the name, in whatever letter case.
         LimitExceeded: the account has `most` endpoints already.
     """
     values = {"principal": principal, "status": "Creating", "wanted": dict(wanted), "serving": None, "generation": 1}
+    values["creating_call"] = call
     taken = f'Cannot create already existing endpoint "{endpoint.arn}".'
     return _record(named_rows.create(db, endpoints_table, endpoint, values, tags, taken=taken, most=most))
 

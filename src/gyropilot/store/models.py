@@ -40,19 +40,16 @@ def create(
     request: Mapping[str, Json],
     containers: Sequence[Mapping[str, Json]],
     tags: Mapping[str, str],
+    call: str | None = None,
 ) -> ModelRecord:
-    """Store a model and its tags; on disk when this returns.
+    """Store a model and its tags; on disk when this returns. The same `call` again gives its first model.
 
     Raises:
         AlreadyExists: a model of this account and region has the name, in whatever letter case.
     """
-    values = {"request": dict(request), "containers": [dict(one) for one in containers]}
-    return _record(named_rows.create(db, models_table, model, values, tags, taken=taken(model.arn)))
-
-
-def taken(arn: str) -> str:
-    """Give what is told where the name of a new model is taken."""
-    return f'Cannot create already existing model "{arn}".'
+    taken = f'Cannot create already existing model "{model.arn}".'
+    values = {"creating_call": call, "request": dict(request), "containers": [dict(one) for one in containers]}
+    return _record(named_rows.create(db, models_table, model, values, tags, taken=taken))
 
 
 def find(db: Database, account_id: str, region: str, name: str) -> ModelRecord | None:

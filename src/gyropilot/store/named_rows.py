@@ -76,6 +76,8 @@ def create(
 ) -> Row[Any]:
     """Store a row and its tags, all or nothing, and give it as it is kept; on disk when this returns.
 
+    The same call again, told by an equal `creating_call` among the values, gives the row of the first.
+
     Args:
         db: the database.
         table: where to.
@@ -93,8 +95,9 @@ def create(
         # An account's creates go one after the other: none passes the limit, and none sees half of another.
         take_turn(connection, f"{table.name} of {row.account_id} in {row.region}")
         folded_name = folded(row.name)
-        if connection.execute(_of_folded_name(table, row.account_id, row.region, folded_name)).first() is not None:
-            raise AlreadyExists(taken)
+        there = connection.execute(_of_folded_name(table, row.account_id, row.region, folded_name)).first()
+        if there is not None:
+            return _first_of_a_repeated_call(there, values, taken)
         if most is not None:
             _check_count(connection, table, row, most)
         kept = vars(row) | {"id": new_id(), "folded_name": folded_name, "created_at": clock.now()} | dict(values)
@@ -172,6 +175,13 @@ def _of_folded_name(table: Table, account_id: str, region: str, folded_name: str
     return select(table).where(
         table.c.account_id == account_id, table.c.region == region, table.c.folded_name == folded_name
     )
+
+
+def _first_of_a_repeated_call(there: Row[Any], values: Mapping[str, Any], taken: str) -> Row[Any]:
+    call = values.get("creating_call")
+    if call is None or call != there.creating_call:
+        raise AlreadyExists(taken)
+    return there
 
 
 def _check_count(connection: Connection, table: Table, row: NewRow, most: int) -> None:

@@ -3,7 +3,7 @@
 `migrations/` makes them; a test compares the two. Each column type stores alike on SQLite and PostgreSQL.
 
     jobs ──< events        append-only, gap-free sequence per job
-      │ ──< candidates
+      │ ──< candidates ──< steps          which candidate names a training, processing or transform job as its step
       └─── progress        one row a job, overwritten
     model_data             what jobs published that may be served, by digest and by place
     models, endpoint_configs, endpoints ──< replicas, async_invocations        transform_jobs
@@ -170,6 +170,19 @@ candidates = Table(
     Column("failure_reason", Text),
 )
 
+steps = Table(
+    "steps",
+    metadata,
+    Column("account_id", String(12), primary_key=True),
+    Column("region", String(64), primary_key=True),
+    Column("kind", String(32), primary_key=True),
+    Column("folded_name", _BYTEWISE, primary_key=True),
+    Column("job_id", String(32), ForeignKey("jobs.id"), primary_key=True),
+    Column("name", String(256), nullable=False),
+    Column("candidate", String(256), nullable=False),
+    Column("noted_at", Moment, nullable=False),
+)
+
 tags = Table(
     "tags",
     metadata,
@@ -225,6 +238,7 @@ models = Table(
     "models",
     metadata,
     *_named(),
+    Column("creating_call", String(64)),
     Column("request", JsonText, nullable=False),
     Column("containers", JsonText, nullable=False),
     Column("created_at", Moment, nullable=False),
@@ -236,6 +250,7 @@ endpoint_configs = Table(
     "endpoint_configs",
     metadata,
     *_named(),
+    Column("creating_call", String(64)),
     Column("request", JsonText, nullable=False),
     Column("variants", JsonText, nullable=False),
     Column("created_at", Moment, nullable=False),
@@ -247,6 +262,7 @@ endpoints = Table(
     "endpoints",
     metadata,
     *_named(),
+    Column("creating_call", String(64)),
     Column("principal", String(128), nullable=False),
     Column("status", _BYTEWISE, nullable=False),
     Column("failure_reason", Text),

@@ -1,6 +1,7 @@
-"""Models, endpoint configurations, endpoints with their replicas, asynchronous invocations, transform jobs.
+"""Models, endpoint configurations, endpoints with their replicas, asynchronous invocations, transform jobs, steps.
 
-What jobs published before there was a table of model data is recorded from the notes of their workers.
+What jobs published before there was a table of model data is recorded from the notes of their workers, and the steps
+that candidates named from the candidates.
 """
 
 from __future__ import annotations
@@ -23,17 +24,23 @@ def upgrade() -> None:
     """Make the tables."""
     bytewise = sa.String(256).with_variant(sa.String(256, collation="C"), "postgresql")
     _make_model_data()
-    _make_named("models", bytewise, sa.Column("request", sa.Text, nullable=False), _text("containers"))
-    _make_named("endpoint_configs", bytewise, sa.Column("request", sa.Text, nullable=False), _text("variants"))
+    _make_named("models", bytewise, _creating_call(), _text("request"), _text("containers"))
+    _make_named("endpoint_configs", bytewise, _creating_call(), _text("request"), _text("variants"))
     _make_endpoints(bytewise)
     _make_replicas()
     _make_async_invocations()
     _make_transform_jobs(bytewise)
+    _make_steps(bytewise)
     _record_published()
+    _record_steps()
 
 
 def _text(name: str) -> sa.Column[Any]:
     return sa.Column(name, sa.Text, nullable=False)
+
+
+def _creating_call() -> sa.Column[Any]:
+    return sa.Column("creating_call", sa.String(64))
 
 
 def _made_at() -> sa.Column[Any]:
@@ -80,6 +87,7 @@ def _make_endpoints(bytewise: sa.types.TypeEngine[str]) -> None:
     _make_named(
         "endpoints",
         bytewise,
+        _creating_call(),
         sa.Column("principal", sa.String(128), nullable=False),
         sa.Column("status", bytewise, nullable=False),
         sa.Column("failure_reason", sa.Text),
@@ -146,6 +154,20 @@ def _make_transform_jobs(bytewise: sa.types.TypeEngine[str]) -> None:
     )
 
 
+def _make_steps(bytewise: sa.types.TypeEngine[str]) -> None:
+    op.create_table(
+        "steps",
+        sa.Column("account_id", sa.String(12), primary_key=True),
+        sa.Column("region", sa.String(64), primary_key=True),
+        sa.Column("kind", sa.String(32), primary_key=True),
+        sa.Column("folded_name", bytewise, primary_key=True),
+        sa.Column("job_id", sa.String(32), sa.ForeignKey("jobs.id"), primary_key=True),
+        sa.Column("name", sa.String(256), nullable=False),
+        sa.Column("candidate", sa.String(256), nullable=False),
+        sa.Column("noted_at", sa.BigInteger, nullable=False),
+    )
+
+
 def _record_published() -> None:
     """Record the containers' files of jobs that did not fail, those in work included."""
     jobs = sa.table(
@@ -185,3 +207,21 @@ def _published_by(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                     "candidate": candidate,
                     "created_at": job["modified_at"],
                 }
+
+
+def _record_steps() -> None:
+    """Record what earlier candidates named, which was one training job each."""
+    jobs = sa.table("jobs", *map(sa.column, ("id", "account_id", "region")))
+    candidates = sa.table("candidates", *map(sa.column, ("job_id", "name", "created_at")))
+    columns = ("account_id", "region", "kind", "folded_name", "job_id", "name", "candidate", "noted_at")
+    named = sa.select(
+        jobs.c.account_id,
+        jobs.c.region,
+        sa.literal("training-job"),
+        sa.func.lower(candidates.c.name),
+        candidates.c.job_id,
+        candidates.c.name,
+        candidates.c.name,
+        candidates.c.created_at,
+    ).select_from(candidates.join(jobs, jobs.c.id == candidates.c.job_id))
+    op.get_bind().execute(sa.insert(sa.table("steps", *map(sa.column, columns))).from_select(list(columns), named))
