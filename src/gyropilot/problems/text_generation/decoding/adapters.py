@@ -1,0 +1,103 @@
+"""Reads a PEFT LoRA folder without peft: which linear layers it changes, and by what; called by the decoders."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from gyropilot.errors import TrainingFailed
+
+_PREFIX = "base_model.model."
+_SETTINGS: Mapping[str, tuple[Any, ...]] = {
+    "peft_type": ("LORA",),
+    "bias": ("none",),
+    "use_dora": (False, None),
+    "fan_in_fan_out": (False, None),
+    "rank_pattern": ({}, None),
+    "alpha_pattern": ({}, None),
+    "modules_to_save": (None, []),
+    "lora_bias": (False, None),
+    "alora_invocation_tokens": (None,),
+    "trainable_token_indices": (None,),
+}
+"""Settings under which W x + scale B A x is what the adapter means, each with the values that say so."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an adapter adds to one linear layer's result: x A^T B^T."""
+
+    down: torch.Tensor
+    """A, [rank, in]."""
+    up: torch.Tensor
+    """B with the scale in it, [out, rank]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """A LoRA in memory."""
+
+    changes: Mapping[str, Change]
+    """By the linear layer's name in the model, as model.layers.0.self_attn.q_proj."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Give the memory its tensors take."""
+        return sum(one.nbytes for change in self.changes.values() for one in (change.down, change.up))
+
+
+def read_adapter(folder: Path, *, dtype: torch.dtype, device: torch.device) -> Adapter:
+    """Read adapter_config.json and adapter_model.safetensors.
+
+    Raises:
+        TrainingFailed: the folder is not whole, or holds another kind of adapter.
+    """
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        tensors = load_file(str(folder / "adapter_model.safetensors"), device=str(device))
+    except (OSError, ValueError, SafetensorError) as error:
+        raise TrainingFailed(f"the adapter in {folder.name} cannot be read: {error}") from error
+    odd = [f"{key} is {config[key]!r}" for key, good in _SETTINGS.items() if key in config and config[key] not in good]
+    if odd:
+        raise TrainingFailed(f"the adapter in {folder.name} is of a kind that is not served here: {'; '.join(odd)}")
+    rank = int(config["r"])
+    scale = float(config["lora_alpha"]) / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    return Adapter(changes=_changes(tensors, scale, dtype, folder.name))
+
+
+def check_fits(adapter: Adapter, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise TrainingFailed unless every layer that an adapter changes is one of `shapes`: [out, in] by name."""
+    faults = []
+    for name, change in adapter.changes.items():
+        found = (change.up.shape[0], change.down.shape[1])
+        if shapes.get(name) != found:
+            faults.append(f"{name} is {shapes.get(name, 'not in the model')} and the adapter's {found}")
+    if faults:
+        raise TrainingFailed(f"the adapter is of another base model: {'; '.join(faults[:3])}")
+
+
+def _changes(tensors: Mapping[str, torch.Tensor], scale: float, dtype: torch.dtype, where: str) -> dict[str, Change]:
+    downs, ups, odd = {}, {}, []
+    for key, tensor in tensors.items():
+        name = key.removeprefix(_PREFIX)
+        if name.endswith(".lora_A.weight"):
+            downs[name.removesuffix(".lora_A.weight")] = tensor
+        elif name.endswith(".lora_B.weight"):
+            ups[name.removesuffix(".lora_B.weight")] = tensor
+        else:
+            odd.append(key)
+    odd += sorted(downs.keys() ^ ups.keys())
+    if odd:
+        raise TrainingFailed(f"the adapter in {where} holds what is no LoRA: {', '.join(odd[:3])}")
+    return {
+        name: Change(down=down.to(dtype).contiguous(), up=(ups[name].float() * scale).to(dtype).contiguous())
+        for name, down in sorted(downs.items())
+    }

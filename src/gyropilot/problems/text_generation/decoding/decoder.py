@@ -1,0 +1,59 @@
+"""What computes the next tokens of many rows together: the contract between the scheduler and the ways to compute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from gyropilot.problems.text_generation.decoding.adapters import Adapter
+
+
+class Row(Protocol):
+    """One text that a decoder keeps keys and values of."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """Tokens that a row reads next."""
+
+    row: Row
+    tokens: Sequence[int]
+
+
+class Decoder(Protocol):
+    """A model in memory and the rows it computes; all but `read_adapter` called by one thread."""
+
+    name: str
+    """The way it computes, as plain."""
+    vocabulary: int
+    """Logits a row."""
+    model_tokens: int | None
+    """Most tokens of prompt and answer together, as the model's configuration says; None: it says nothing."""
+    token_bytes: int
+    """Memory for the keys and values of one token."""
+    weight_bytes: int
+    """Memory of the base's weights."""
+    reads_in_parts: bool
+    """Whether a prompt may be read part by part; else it comes whole."""
+
+    def read_adapter(self, folder: Path) -> Adapter:
+        """Load a PEFT folder; raises TrainingFailed where it does not fit the model."""
+
+    def text_before(self, prompt: Sequence[int]) -> Sequence[int]:
+        """Give the tokens that an answer continues, which a repetition penalty counts: prompt or start token."""
+
+    def begin(self, prompt: Sequence[int], adapter: Adapter | None) -> Row:
+        """Give the row of a new text; nothing is computed."""
+
+    def compute(self, reads: Sequence[Read]) -> torch.Tensor:
+        """Read tokens and give [reads, vocabulary] float32 on the CPU: what each row would say next.
+
+        Every row that has read its whole prompt and has not ended is among the reads, with one token.
+        """
+
+    def end(self, row: Row) -> None:
+        """Let go of a row."""

@@ -1,0 +1,282 @@
+"""Decodes with transformers' own code, every family and device; rows share one cache and join and leave between steps.
+
+    cohort   keys and values of its rows side by side, each padded on the left, the mask from lengths alone
+             [. . a a a a]
+             [b b b b b b]
+             [. . . . c c]
+
+Prompts are read in cohorts of their own and join the others at their first step. An encoder-decoder model's cohort
+also has the encoded prompts' keys, padded on the right. Adapters add to the linear layers' results, row by row, by
+hooks: no wrapper stands round the model, and rows with different adapters are computed together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from torch.nn import functional
+from transformers import DynamicCache, EncoderDecoderCache
+
+from gyropilot.problems.text_generation import models
+from gyropilot.problems.text_generation.decoding.adapters import Adapter, check_fits, read_adapter
+from gyropilot.problems.text_generation.decoding.decoder import Read, Row
+from gyropilot.problems.text_generation.models import DTYPES, DtypeName
+from gyropilot.problems.text_generation.plain import side_by_side
+
+Side = Literal["left", "right"]
+
+
+@dataclass(eq=False)
+class _Row:
+    """A text; its keys and values are in its cohort."""
+
+    prompt_length: int
+    adapter: Adapter | None
+    cohort: _Cohort | None = None
+    length: int = 0
+    """Tokens read."""
+
+
+@dataclass(eq=False)
+class _Cohort:
+    """Rows whose keys and values lie in one cache."""
+
+    rows: list[_Row]
+    cache: DynamicCache
+    """[rows, heads, width, head width] a layer; of an encoder-decoder model that of the decoder."""
+    mask: torch.Tensor
+    """[rows, width] int64: 1 where a row has a token."""
+    crossed: DynamicCache | None = None
+    """Keys and values of the encoded prompts."""
+    prompt_mask: torch.Tensor | None = None
+    ended: set[_Row] = field(default_factory=set)
+
+
+class PlainDecoder:
+    """A model of transformers and its cohorts."""
+
+    name = "plain"
+
+    def __init__(self, folder: Path, *, dtype: DtypeName) -> None:
+        """Load the model; onto the accelerator where there is one.
+
+        Raises:
+            TrainingFailed: the folder holds no model of a family known here.
+        """
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model = models.load(folder, dtype=dtype, attention="sdpa").model.to(self._device)
+        self._head, self._scale = models.head_of(self._model), models.head_scale(self._model)
+        self._dtype = DTYPES[dtype]
+        self._is_causal = models.layout(self._model) != "encoder-decoder"
+        config: Any = cast(Any, self._model).config
+        self.vocabulary = int(self._head.weight.shape[0])
+        self.model_tokens: int | None = _found(config, "max_position_embeddings", "max_seq_len", "n_positions")
+        self.weight_bytes = sum(one.nbytes for one in self._model.parameters())
+        self.token_bytes = _token_bytes(config) * self._dtype.itemsize
+        self.reads_in_parts = self._is_causal
+        self._linears = {
+            name: module for name, module in self._model.named_modules() if isinstance(module, torch.nn.Linear)
+        }
+        self._hooked: set[str] = set()
+        self._assigned: list[_Row] = []
+
+    def read_adapter(self, folder: Path) -> Adapter:
+        """Load a PEFT folder; raises TrainingFailed where it does not fit the model."""
+        adapter = read_adapter(folder, dtype=self._dtype, device=self._device)
+        check_fits(adapter, {name: tuple(module.weight.shape) for name, module in self._linears.items()})
+        return adapter
+
+    def text_before(self, prompt: Sequence[int]) -> Sequence[int]:
+        """Give the tokens that an answer continues: the prompt, or the token that begins every answer."""
+        return prompt if self._is_causal else [models.answer_start(self._model)]
+
+    def begin(self, prompt: Sequence[int], adapter: Adapter | None) -> Row:
+        """Give the row of a new text; nothing is computed."""
+        if adapter is not None:
+            self._hook(adapter.changes)
+        return _Row(prompt_length=len(prompt), adapter=adapter)
+
+    @torch.inference_mode()
+    def compute(self, reads: Sequence[Read]) -> torch.Tensor:
+        """Read tokens and give [reads, vocabulary] float32 on the CPU: what each row would say next."""
+        tokens_by_row = {cast(_Row, one.row): one.tokens for one in reads}
+        logits: dict[_Row, torch.Tensor] = {}
+        for cohort in self._cohorts(tokens_by_row):
+            hidden = self._read(cohort, [tokens_by_row[row] for row in cohort.rows])
+            found = self._head(hidden * self._scale if self._scale != 1.0 else hidden).float().cpu()
+            logits.update(zip(cohort.rows, found, strict=True))
+        return torch.stack([logits[row] for row in tokens_by_row])
+
+    def end(self, row: Row) -> None:
+        """Let go of a row."""
+        mine = cast(_Row, row)
+        if mine.cohort is not None:
+            mine.cohort.ended.add(mine)
+
+    def _cohorts(self, tokens_by_row: dict[_Row, Sequence[int]]) -> list[_Cohort]:
+        """Give the cohorts that together hold each row once, all rows of one with as many tokens to read."""
+        new = [row for row in tokens_by_row if row.cohort is None]
+        whole = [row for row in new if len(tokens_by_row[row]) == row.prompt_length]
+        parts = [[row] for row in new if row not in whole]
+        fresh = [self._new_cohort(rows) for rows in ([whole] if whole else []) + parts]
+        known = list(dict.fromkeys(row.cohort for row in tokens_by_row if row.cohort and row not in new))
+        for cohort in known:
+            self._drop_ended(cohort)
+        steps = [one for one in known if all(len(tokens_by_row[row]) == 1 for row in one.rows)]
+        reading = [one for one in known if one not in steps]
+        return ([_joined(steps)] if steps else []) + reading + fresh
+
+    def _new_cohort(self, rows: list[_Row]) -> _Cohort:
+        cohort = _Cohort(rows=rows, cache=DynamicCache(), mask=torch.zeros(len(rows), 0, dtype=torch.long))
+        for row in rows:
+            row.cohort = cohort
+        return cohort
+
+    def _drop_ended(self, cohort: _Cohort) -> None:
+        if not cohort.ended:
+            return
+        kept = [place for place, row in enumerate(cohort.rows) if row not in cohort.ended]
+        places = torch.tensor(kept)
+        cohort.cache.batch_select_indices(places.to(self._device))
+        cohort.rows, cohort.mask, cohort.ended = [cohort.rows[place] for place in kept], cohort.mask[places], set()
+        if cohort.crossed is not None and cohort.prompt_mask is not None:
+            cohort.crossed.batch_select_indices(places.to(self._device))
+            cohort.prompt_mask = cohort.prompt_mask[places]
+
+    def _read(self, cohort: _Cohort, tokens: list[Sequence[int]]) -> torch.Tensor:
+        """Give [rows, hidden]: the last position's hidden state, contiguous so that the head is not copied."""
+        self._assigned = cohort.rows
+        output = self._continued(cohort, tokens) if self._is_causal else self._answered(cohort, tokens)
+        for row, read in zip(cohort.rows, tokens, strict=True):
+            row.length += len(read)
+        return cast(torch.Tensor, output.last_hidden_state)[:, -1].contiguous()
+
+    def _continued(self, cohort: _Cohort, tokens: list[Sequence[int]]) -> Any:  # noqa: ANN401 - of transformers
+        width = max(len(read) for read in tokens)
+        ids, mask = (torch.zeros(len(tokens), width, dtype=torch.long) for _ in range(2))
+        for row, read in enumerate(tokens):
+            ids[row, width - len(read) :] = torch.tensor(read)
+            mask[row, width - len(read) :] = 1
+        read_before = torch.tensor([row.length for row in cohort.rows])[:, None]
+        cohort.mask = torch.cat([cohort.mask, mask], 1)
+        body = cast(Any, models.body_of(self._model))
+        return body(
+            input_ids=ids.to(self._device),
+            attention_mask=cohort.mask.to(self._device),
+            position_ids=((mask.cumsum(1) - 1).clamp(min=0) + read_before).to(self._device),
+            past_key_values=cohort.cache,
+            use_cache=True,
+        )
+
+    def _answered(self, cohort: _Cohort, tokens: list[Sequence[int]]) -> Any:  # noqa: ANN401 - of transformers
+        encoder, decoder = (cast(Any, part) for part in models.encoder_and_decoder_of(self._model))
+        if cohort.prompt_mask is None:
+            ids, mask = side_by_side([np.array(read) for read in tokens])
+            cohort.prompt_mask, cohort.crossed = torch.from_numpy(mask), DynamicCache()
+            encoded = encoder(
+                input_ids=torch.from_numpy(ids).to(self._device), attention_mask=cohort.prompt_mask.to(self._device)
+            ).last_hidden_state
+            tokens = [[models.answer_start(self._model)] for _ in tokens]
+        else:
+            # their keys are in the cache; only the shape is looked at
+            shape = (*cohort.prompt_mask.shape, int(encoder.config.d_model))
+            encoded = torch.zeros((), dtype=self._dtype, device=self._device).expand(shape)
+        cohort.mask = torch.cat([cohort.mask, cohort.mask.new_ones(len(tokens), 1)], 1)
+        return decoder(
+            input_ids=torch.tensor(tokens).to(self._device),
+            attention_mask=cohort.mask.to(self._device),
+            encoder_hidden_states=encoded,
+            encoder_attention_mask=cohort.prompt_mask.to(self._device),
+            past_key_values=EncoderDecoderCache(cohort.cache, cohort.crossed),
+            use_cache=True,
+        )
+
+    def _hook(self, names: Iterable[str]) -> None:
+        for name in set(names) - self._hooked:
+            self._hooked.add(name)
+            self._linears[name].register_forward_hook(partial(self._add, name))
+
+    def _add(
+        self, name: str, _: torch.nn.Module, inputs: tuple[torch.Tensor, ...], result: torch.Tensor
+    ) -> torch.Tensor:
+        """Add what the rows' adapters change in a layer; input and result are [rows, length, width]."""
+        x = inputs[0]
+        places_by_adapter: dict[Adapter, list[int]] = {}
+        for place, row in enumerate(self._assigned):
+            if row.adapter is not None and name in row.adapter.changes:
+                places_by_adapter.setdefault(row.adapter, []).append(place)
+        for adapter, places in places_by_adapter.items():
+            change = adapter.changes[name]
+            if len(places) == len(self._assigned):
+                return result + functional.linear(functional.linear(x, change.down), change.up)
+            index = torch.tensor(places, device=x.device)
+            result = result.index_add(0, index, functional.linear(functional.linear(x[index], change.down), change.up))
+        return result
+
+
+def _joined(cohorts: Sequence[_Cohort]) -> _Cohort:
+    """Give one cohort of all rows."""
+    if len(cohorts) == 1:
+        return cohorts[0]
+    width = max(one.mask.shape[1] for one in cohorts)
+    joined = _Cohort(
+        rows=[row for one in cohorts for row in one.rows],
+        cache=_stacked([one.cache for one in cohorts], width, side="left"),
+        mask=_padded([one.mask for one in cohorts], width, side="left"),
+    )
+    for row in joined.rows:
+        row.cohort = joined
+    masks = [one.prompt_mask for one in cohorts if one.prompt_mask is not None]
+    if masks:
+        longest = max(mask.shape[1] for mask in masks)
+        crossed = [one.crossed for one in cohorts if one.crossed is not None]
+        joined.prompt_mask = _padded(masks, longest, side="right")
+        joined.crossed = _stacked(crossed, longest, side="right")
+    return joined
+
+
+def _stacked(caches: Sequence[DynamicCache], width: int, *, side: Side) -> DynamicCache:
+    """Give a cache of all rows, each padded with zeros to `width`."""
+    result = DynamicCache()
+    for number, layers in enumerate(zip(*(cache.layers for cache in caches), strict=True)):
+        keys, values = (
+            torch.cat([_widened(getattr(layer, part), width, side=side) for layer in layers])
+            for part in ("keys", "values")
+        )
+        result.update(keys, values, number)
+    return result
+
+
+def _widened(x: torch.Tensor, width: int, *, side: Side) -> torch.Tensor:
+    lacking = width - x.shape[2]
+    return functional.pad(x, (0, 0, lacking, 0) if side == "left" else (0, 0, 0, lacking)) if lacking else x
+
+
+def _padded(masks: Sequence[torch.Tensor], width: int, *, side: Side) -> torch.Tensor:
+    return torch.cat(
+        [
+            functional.pad(one, (width - one.shape[1], 0) if side == "left" else (0, width - one.shape[1]))
+            for one in masks
+        ]
+    )
+
+
+def _found(config: Any, *names: str) -> int | None:  # noqa: ANN401 - a configuration of transformers, untyped
+    return next((int(value) for name in names if (value := getattr(config, name, None))), None)
+
+
+def _token_bytes(config: Any) -> int:  # noqa: ANN401 - a configuration of transformers, untyped
+    """Give how many numbers the keys and values of one token are, at most."""
+    hidden = _found(config, "hidden_size", "d_model") or 1024
+    layers = _found(config, "num_hidden_layers", "n_layers", "num_layers") or 24
+    if getattr(config, "is_encoder_decoder", False):
+        heads, width = _found(config, "num_heads") or 1, _found(config, "d_kv") or 64
+        return 2 * (_found(config, "num_decoder_layers") or layers) * heads * width
+    heads = _found(config, "num_attention_heads", "n_heads") or 1
+    return 2 * layers * (hidden // heads) * (_found(config, "num_key_value_heads") or heads)

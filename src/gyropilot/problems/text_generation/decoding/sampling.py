@@ -1,0 +1,157 @@
+"""How the next token is chosen: greedy or drawn, as transformers defines the parameters; called by the scheduler.
+
+The order is that of transformers' generate: repetition penalty, temperature, top_k, top_p. A row is drawn with a
+generator of its own, one number a token, by walking the vocabulary in its own order: rounding that differs with what
+else is computed beside the row moves no token but one at whose very edge the number falls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+_CANDIDATES = 1024
+"""Tokens among which top_p looks first: sorting a whole vocabulary takes longer than a step of a small model."""
+_MIN_TEMPERATURE = 1e-4
+"""Below it dividing logits by the temperature would leave float32; the most likely token is what is meant."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """What a request asks of its answer."""
+
+    max_new_tokens: int
+    do_sample: bool = False
+    temperature: float = 1.0
+    """From 0; 0 is the most likely token."""
+    top_k: int = 0
+    """0: no bound."""
+    top_p: float = 1.0
+    """In (0, 1]; 1: no bound."""
+    repetition_penalty: float = 1.0
+    """Above 0; 1: none."""
+    seed: int | None = None
+    """Same seed, same answer, whatever is computed beside it; None: another one each time."""
+    stop_ids: tuple[int, ...] = ()
+    logprobs: int | None = None
+    """How many of the most likely tokens are told with each token, 0 for its own alone; None: nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token:
+    """One generated token."""
+
+    id: int
+    logprob: float | None = None
+    """Natural logarithm of its probability by the model itself, before any parameter; None: not asked for."""
+    top: tuple[tuple[int, float], ...] = ()
+    """The most likely tokens at its place and their logarithms, best first."""
+
+
+class Chooser:
+    """What choosing the tokens of one row needs to remember."""
+
+    def __init__(self, sampling: Sampling, read: Iterable[int], vocabulary: int) -> None:
+        """Begin a row whose tokens so far, as the repetition penalty counts them, are `read`."""
+        self.sampling = sampling
+        self._seen: torch.Tensor | None = None
+        if sampling.repetition_penalty != 1.0:
+            self._seen = torch.zeros(vocabulary, dtype=torch.bool)
+            self._seen[torch.tensor(list(read), dtype=torch.long)] = True
+        self._generator = torch.Generator()
+        if sampling.seed is None:
+            self._generator.seed()
+        else:
+            self._generator.manual_seed(sampling.seed % (1 << 63))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the most likely token is taken as the model says, and nothing is told of it."""
+        return not self._draws and self._seen is None and self.sampling.logprobs is None
+
+    def choose(self, logits: torch.Tensor) -> Token:
+        """Give the next token from [vocabulary] logits in float32, which are left as they are."""
+        scores = self._penalized(logits)
+        token = self._drawn(scores) if self._draws else int(scores.argmax())
+        return self._told(token, logits)
+
+    def note(self, token: int) -> None:
+        """Count a token as read."""
+        if self._seen is not None:
+            self._seen[token] = True
+
+    @property
+    def _draws(self) -> bool:
+        return self.sampling.do_sample and self.sampling.temperature >= _MIN_TEMPERATURE
+
+    def _penalized(self, logits: torch.Tensor) -> torch.Tensor:
+        if self._seen is None:
+            return logits
+        penalty = self.sampling.repetition_penalty
+        return torch.where(self._seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
+
+    def _drawn(self, scores: torch.Tensor) -> int:
+        chances = distribution(scores, self.sampling).double().cumsum(0)
+        number = torch.rand((), generator=self._generator, dtype=torch.float64) * chances[-1]
+        place = int(torch.searchsorted(chances, number, right=True))
+        return min(place, int(torch.searchsorted(chances, chances[-1])))
+
+    def _told(self, token: int, logits: torch.Tensor) -> Token:
+        wanted = self.sampling.logprobs
+        if wanted is None:
+            return Token(id=token)
+        logprobs = torch.log_softmax(logits, dim=-1)
+        best = torch.topk(logprobs, min(wanted, len(logprobs)))
+        top = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+        return Token(id=token, logprob=float(logprobs[token]), top=top)
+
+
+def choose_all(choosers: Sequence[Chooser], logits: torch.Tensor) -> list[Token | Exception]:
+    """Give the next token of each row, or what went wrong with that row alone.
+
+    Args:
+        choosers: one a row.
+        logits: [rows, vocabulary], float32, on the CPU.
+    """
+    best, ids = logits.max(dim=-1)
+    is_sound = torch.isfinite(best).tolist()
+    tokens: list[Token | Exception] = []
+    for row, (chooser, token) in enumerate(zip(choosers, ids.tolist(), strict=True)):
+        if not is_sound[row]:
+            tokens.append(ArithmeticError("the model computed no numbers for this prompt"))
+        elif chooser.is_plain:
+            tokens.append(Token(id=token))
+        else:
+            tokens.append(chooser.choose(logits[row]))
+    return tokens
+
+
+def distribution(scores: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    """Give [vocabulary]: the chances of the tokens, 0 for those that top_k and top_p leave out; they sum to 1.
+
+    Args:
+        scores: [vocabulary], float32, repetition penalty applied.
+        sampling: with a temperature above 0.
+    """
+    scores = scores / sampling.temperature
+    if 0 < sampling.top_k < len(scores):
+        least = torch.topk(scores, sampling.top_k).values[-1]
+        scores = scores.masked_fill(scores < least, float("-inf"))
+    chances = torch.softmax(scores, dim=-1)
+    if sampling.top_p >= 1.0:
+        return chances
+    kept = _most_likely(chances, sampling.top_p)
+    chosen = torch.zeros_like(chances)
+    chosen[kept] = chances[kept]
+    return chosen.div_(chosen.sum())
+
+
+def _most_likely(chances: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Give the places of the most likely tokens whose chances reach `top_p` together, at least one."""
+    values, places = torch.topk(chances, min(_CANDIDATES, len(chances)))
+    if float(values.sum()) < top_p:
+        values, places = torch.sort(chances, descending=True)
+    before = values.cumsum(0) - values
+    return places[: max(1, int((before < top_p).sum()))]

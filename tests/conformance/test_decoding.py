@@ -1,0 +1,150 @@
+"""Every family of models through the scheduler: the tokens that the scored model would give, whatever runs beside."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+
+import tiny_models
+from gyropilot.problems.text_generation import models
+from gyropilot.problems.text_generation.decoding.sampling import Sampling
+from gyropilot.problems.text_generation.decoding.scheduler import Scheduler
+from gyropilot.problems.text_generation.generation import generate
+from gyropilot.problems.text_generation.tuning.lora import Lora
+
+LENGTHS = (3, 60, 9, 1, 24, 40)
+COUNTS = (20, 4, 12, 16, 2, 9)
+ADAPTERS = ("first", "second")
+
+
+class Family:
+    """One tiny model, two adapters for it, and the scheduler over both."""
+
+    def __init__(self, kind, root):
+        self.folder = tiny_models.make(kind, root / "base")
+        self.vocabulary = models.head_of(self.loaded().model).weight.shape[0]
+        self.adapters = {name: self._make_adapter(root / name, seed) for seed, name in enumerate(ADAPTERS)}
+        self.scheduler = Scheduler(self.folder, dtype="float32", cores=1)
+        for name, folder in {"base": None, **self.adapters}.items():
+            self.scheduler.add(name, folder)
+
+    def loaded(self):
+        return models.load(self.folder, dtype="float32", attention="sdpa")
+
+    def with_adapter(self, name):
+        model = self.loaded().model
+        return model if name == "base" else PeftModel.from_pretrained(model, str(self.adapters[name])).eval()
+
+    def prompts(self):
+        draw = np.random.default_rng(5)
+        return [draw.integers(3, self.vocabulary, length).tolist() for length in LENGTHS]
+
+    def _make_adapter(self, folder, seed):
+        method = Lora(rank=4, alpha=8)
+        tuned = method.attach(self.loaded(), seed=seed)
+        for name, one in tuned.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(one, std=0.2)
+        method.save(tuned, folder)
+        return folder
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory):
+    made = {}
+    before = torch.get_num_threads()
+
+    def give(kind):
+        if kind not in made:
+            made[kind] = Family(kind, tmp_path_factory.mktemp("family"))
+        return made[kind]
+
+    yield give
+    torch.set_num_threads(before)
+    for one in made.values():
+        one.scheduler.close()
+
+
+def wanted(model, prompts, stop_ids=()):
+    """What the code that scores a model generates for each prompt by itself."""
+    answers = [
+        generate(model, [prompt], stop_ids=stop_ids, max_new_tokens=count)[0]
+        for prompt, count in zip(prompts, COUNTS, strict=True)
+    ]
+    return [(list(one.token_ids), "stop" if one.is_ended else "length") for one in answers]
+
+
+def opening(generation, count):
+    return [token.id for token in itertools.islice(generation, count)]
+
+
+def ended(generation):
+    tokens = [token.id for token in generation]
+    return tokens, generation.finish_reason
+
+
+@pytest.mark.parametrize("kind", tiny_models.CONFIGS)
+def test_answers_that_come_and_go_are_those_of_each_prompt_alone(family, kind):
+    one = family(kind)
+    model, prompts = one.with_adapter("base"), one.prompts()
+    free = wanted(model, prompts)
+    stop_ids = (free[0][0][7], free[3][0][11])
+    asked = [Sampling(max_new_tokens=count, stop_ids=stop_ids) for count in COUNTS]
+
+    def begin(place):
+        return one.scheduler.submit("base", prompts[place], asked[place])
+
+    first = begin(0)
+    head = opening(first, 2)
+    others = [begin(place) for place in (1, 2)]
+    second = opening(others[1], 1)
+    later = [begin(place) for place in (3, 4, 5)]
+    tokens, reason = ended(first)
+    found = [(head + tokens, reason), ended(others[0])]
+    tokens, reason = ended(others[1])
+    found += [(second + tokens, reason), *map(ended, later)]
+    assert found == wanted(model, prompts, stop_ids)
+    assert "stop" in {reason for _, reason in found}
+
+
+@pytest.mark.parametrize("kind", tiny_models.CONFIGS)
+def test_rows_of_one_step_answer_each_by_its_own_adapter(family, kind):
+    one = family(kind)
+    prompts, names = one.prompts(), ("base", *ADAPTERS)
+    asked = [names[place % 3] for place in range(len(prompts))]
+    running = [
+        one.scheduler.submit(name, prompt, Sampling(max_new_tokens=count))
+        for name, prompt, count in zip(asked, prompts, COUNTS, strict=True)
+    ]
+    found = list(map(ended, running))
+    by_name = {name: wanted(one.with_adapter(name), prompts) for name in names}
+    assert found == [by_name[name][place] for place, name in enumerate(asked)]
+    assert len({str(answers) for answers in by_name.values()}) == 3
+
+
+@pytest.mark.parametrize("kind", tiny_models.CONFIGS)
+def test_logprobs_are_those_of_the_merged_model(family, kind):
+    one = family(kind)
+    merged = Lora().merge(one.with_adapter("first"), dtype="float32")
+    prompt = one.prompts()[4]
+    sampling = Sampling(max_new_tokens=6, logprobs=5)
+    tokens = list(one.scheduler.submit("first", prompt, sampling))
+    given = [token.id for token in tokens]
+    expected = torch.log_softmax(logits(merged, prompt, given), dim=-1)
+    for token, row in zip(tokens, expected, strict=True):
+        best = row.topk(5)
+        assert [place for place, _ in token.top] == best.indices.tolist()
+        assert [value for _, value in token.top] == pytest.approx(best.values.tolist(), abs=2e-4)
+        assert token.logprob == pytest.approx(float(row[token.id]), abs=2e-4)
+
+
+def logits(model, prompt, answer):
+    with torch.inference_mode():
+        if models.layout(model) == "encoder-decoder":
+            start = torch.tensor([[models.answer_start(model), *answer[:-1]]])
+            return model(input_ids=torch.tensor([prompt]), decoder_input_ids=start).logits[0]
+        return model(input_ids=torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]
