@@ -31,6 +31,18 @@ def jobs(context: click.Context, parameter: click.Parameter, incomplete: str) ->
     return [name for name in names if name.startswith(incomplete)]
 
 
+def endpoints(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Give the newest endpoints whose names begin so."""
+    filters = {"NameContains": incomplete} if incomplete else {}
+    try:
+        client = watch.connect(_home(context))
+        found = client.endpoints.summaries(SortBy="CreationTime", SortOrder="Descending", **filters)
+        names = [str(one["EndpointName"]) for one in islice(found, _MOST)]
+    except (click.ClickException, GyropilotError, ServiceError, OSError):
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def base_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Give the names of base models, installed or known, that begin so."""
     known = [one.name for one in catalog.CATALOG]

@@ -20,6 +20,10 @@ SUMMARIES = {
     "worker": "Start a process that works on jobs, beside others on PostgreSQL.",
     "env": "Print the exports that point AWS clients at the running service.",
     "jobs": "Create, list, show, watch and stop jobs; fetch what they made.",
+    "deploy": "Serve the best model of a job as an endpoint.",
+    "endpoints": "List, show and delete endpoints, and read their logs.",
+    "invoke": "Send one request to an endpoint.",
+    "try": "Chat with a text endpoint.",
     "keys": "Make, list and revoke access keys.",
     "roles": "Make, list, show and remove the roles of jobs.",
     "models": "List, show, pull, add and remove base models; let small ones stand in for big ones.",
@@ -28,9 +32,12 @@ SUMMARIES = {
 }
 """What `gyropilot --help` says of each command; here, so that help imports none of them."""
 
+_PLACES = {"try": "conversation"}
+"""The file and function of commands whose names no function may bear."""
+
 
 class _LateGroup(click.Group):
-    """A group that imports a command, `gyropilot.cli.<name>:<name>`, when it is named."""
+    """A group that imports a command, `gyropilot.cli.<name>:<name>`, when it is named; see `_PLACES`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(SUMMARIES)
@@ -38,7 +45,8 @@ class _LateGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in SUMMARIES:
             return None
-        found: click.Command = getattr(importlib.import_module(f"gyropilot.cli.{cmd_name}"), cmd_name)
+        place = _PLACES.get(cmd_name, cmd_name)
+        found: click.Command = getattr(importlib.import_module(f"gyropilot.cli.{place}"), place)
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -11,7 +11,7 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -53,7 +53,7 @@ class Chat:
         with self._open("GET", f"/v1/models/{quote(self.endpoint, safe='')}", None):
             pass
 
-    def say(self, text: str) -> Iterator[str]:
+    def say(self, text: str) -> Generator[str, None, None]:
         """Give the answer as it comes; both are remembered, an answer that is not read to its end as far as it came.
 
         Raises:
