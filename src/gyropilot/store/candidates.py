@@ -7,12 +7,15 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
+from gyropilot.names import folded
 from gyropilot.store import leases, pages
 from gyropilot.store.database import Database
 from gyropilot.store.statuses import Status
 from gyropilot.store.tables import candidates as candidates_table
+from gyropilot.store.tables import jobs as jobs_table
+from gyropilot.store.tables import steps as steps_table
 
 Json = Any
 _BEYOND = 1.7e308
@@ -69,6 +72,7 @@ def put(db: Database, lease: leases.Lease, record: CandidateRecord) -> None:
         there = update(candidates_table).where(_is(record.job_id, record.name)).values(values)
         if connection.execute(there).rowcount == 0:
             connection.execute(insert(candidates_table).values(values))
+        _note_steps(connection, record)
 
 
 def find(db: Database, job_id: str, name: str) -> CandidateRecord | None:
@@ -99,6 +103,27 @@ def page(db: Database, query: CandidateQuery) -> pages.Page[CandidateRecord]:
     with db.read() as connection:
         rows, cursor = pages.fetch(connection, wanted, keys, query.sort_order, query.limit, query.after)
     return pages.Page(items=tuple(_record(row) for row in rows), next_cursor=cursor)
+
+
+def _note_steps(connection: Connection, record: CandidateRecord) -> None:
+    """Let what the candidate names as its steps be found; a step that several candidates name belongs to the first."""
+    of_job = select(jobs_table.c.account_id, jobs_table.c.region).where(jobs_table.c.id == record.job_id)
+    place = connection.execute(of_job).one()
+    known = select(steps_table.c.kind, steps_table.c.folded_name).where(
+        steps_table.c.account_id == place.account_id,
+        steps_table.c.region == place.region,
+        steps_table.c.job_id == record.job_id,
+    )
+    named = {_step_key(one): one["CandidateStepName"] for one in record.body.get("CandidateSteps", ())}
+    for kind, folded_name in named.keys() - {tuple(row) for row in connection.execute(known)}:
+        values = {"account_id": place.account_id, "region": place.region, "job_id": record.job_id, "kind": kind}
+        values |= {"folded_name": folded_name, "name": named[kind, folded_name], "candidate": record.name}
+        connection.execute(insert(steps_table).values(**values, noted_at=record.created_at))
+
+
+def _step_key(step: dict[str, Json]) -> tuple[str, str]:
+    kind = step["CandidateStepArn"].rpartition(":")[2].partition("/")[0]
+    return kind, folded(step["CandidateStepName"])
 
 
 def _is(job_id: str, name: str) -> ColumnElement[bool]:

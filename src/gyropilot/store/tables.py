@@ -311,7 +311,7 @@ transform_jobs = Table(
     metadata,
     *_named(),
     Column("principal", String(128), nullable=False),
-    Column("invocation_id", String(256)),
+    Column("creating_call", String(64)),
     Column("request", JsonText, nullable=False),
     Column("model", JsonText, nullable=False),
     Column("status", _BYTEWISE, nullable=False),

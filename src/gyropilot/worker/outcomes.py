@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -17,6 +18,7 @@ Json = Any
 
 _ON_THE_WIRE = ("Explainability", "ModelInsights", "BacktestResults")
 _REASONS_AT_MOST = 5
+_STEP_NAME_LENGTH = 63
 
 
 def in_progress(job: JobRecord, name: str, started_at: datetime) -> CandidateRecord:
@@ -125,9 +127,18 @@ def _body(job: JobRecord, name: str, result: Mapping[str, Json], uri: str) -> di
 
 
 def _steps(job: JobRecord, name: str) -> list[Json]:
-    arn = names.arn(region=job.region, account_id=job.account_id, kind="training-job", name=name)
-    step = {"CandidateStepType": "AWS::SageMaker::TrainingJob", "CandidateStepArn": arn, "CandidateStepName": name}
+    step_name = _step_name(job.name, name)
+    arn = names.arn(region=job.region, account_id=job.account_id, kind="training-job", name=step_name.lower())
+    step = {"CandidateStepType": "AWS::SageMaker::TrainingJob", "CandidateStepArn": arn, "CandidateStepName": step_name}
     return [step]
+
+
+def _step_name(job_name: str, name: str) -> str:
+    """Give the training job's name: the candidate's, led by the job's so that no other job has a step of that name."""
+    led = name if name.lower().startswith(f"{job_name.lower()}-") else f"{job_name}-{name}"
+    if len(led) <= _STEP_NAME_LENGTH:
+        return led
+    return f"{led[: _STEP_NAME_LENGTH - 9]}-{hashlib.sha256(led.encode()).hexdigest()[:8]}"
 
 
 def _container(container: Mapping[str, Json], uri: str) -> dict[str, Json]:

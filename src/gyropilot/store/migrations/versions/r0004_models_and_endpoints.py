@@ -136,7 +136,7 @@ def _make_transform_jobs(bytewise: sa.types.TypeEngine[str]) -> None:
         "transform_jobs",
         bytewise,
         sa.Column("principal", sa.String(128), nullable=False),
-        sa.Column("invocation_id", sa.String(256)),
+        _creating_call(),
         _text("request"),
         _text("model"),
         sa.Column("status", bytewise, nullable=False),
