@@ -111,6 +111,14 @@ def all_of(db: Database) -> list[EndpointRecord]:
         return [_record(row) for row in connection.execute(select(endpoints_table).order_by(*oldest_first))]
 
 
+def of_account(db: Database, account_id: str, region: str) -> list[EndpointRecord]:
+    """Give every endpoint of an account and region, oldest first."""
+    columns = endpoints_table.c
+    theirs = select(endpoints_table).where(columns.account_id == account_id, columns.region == region)
+    with db.read() as connection:
+        return [_record(row) for row in connection.execute(theirs.order_by(columns.created_at, columns.id))]
+
+
 def page(db: Database, query: NamedQuery) -> pages.Page[EndpointSummary]:
     """Give one page of the endpoints that pass the filters.
 
