@@ -9,7 +9,7 @@ from typing import Any
 from gyropilot.control import page_tokens
 from gyropilot.control.house import House
 from gyropilot.errors import Fault, InvalidRequest, NotFound
-from gyropilot.store import jobs, tags
+from gyropilot.store import jobs, tags, transform_jobs
 from gyropilot.store.principals import Principal
 
 Json = Any
@@ -74,7 +74,12 @@ def _job_arn(house: House, principal: Principal, region: str, name: str) -> str 
     return None if record is None else record.arn
 
 
-_FIND_ARN_BY_KIND: Mapping[str, FindArn] = {"automl-job": _job_arn}
+def _transform_job_arn(house: House, principal: Principal, region: str, name: str) -> str | None:
+    record = transform_jobs.find(house.db, principal.account_id, region, name)
+    return None if record is None else record.arn
+
+
+_FIND_ARN_BY_KIND: Mapping[str, FindArn] = {"automl-job": _job_arn, "transform-job": _transform_job_arn}
 
 
 def _own_arn(house: House, principal: Principal, region: str, arn: str) -> str:

@@ -6,7 +6,7 @@ No two rows of a table share a name whose letter case alone differs; a row is fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -73,6 +73,7 @@ def create(
     *,
     taken: str,
     most: int | None = None,
+    check: Callable[[Connection], None] | None = None,
 ) -> Row[Any]:
     """Store a row and its tags, all or nothing, and give it as it is kept; on disk when this returns.
 
@@ -86,6 +87,7 @@ def create(
         tags: value by key.
         taken: what to tell where the name is taken.
         most: how many rows of the table the account and region may have; None: any number.
+        check: called in the transaction before the row is stored; what it raises keeps it from being stored.
 
     Raises:
         AlreadyExists: a row of this account and region has the name, in whatever letter case.
@@ -100,6 +102,8 @@ def create(
             return _first_of_a_repeated_call(there, values, taken)
         if most is not None:
             _check_count(connection, table, row, most)
+        if check is not None:
+            check(connection)
         kept = vars(row) | {"id": new_id(), "folded_name": folded_name, "created_at": clock.now()} | dict(values)
         if "modified_at" in table.c:
             kept["modified_at"] = kept["created_at"]

@@ -1,0 +1,80 @@
+"""The forms of records that batch transforms can take apart: CSV rows, JSON values, a JSON value a line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any, Literal
+
+Json = Any
+RecordFormat = Literal["csv", "json", "jsonlines"]
+
+CONTENT_TYPES = ("text/csv", "application/json", "application/jsonlines")
+"""What a content type must be for its records to be filtered and joined."""
+
+_FORMATS: dict[str, RecordFormat] = {
+    "text/csv": "csv",
+    "application/csv": "csv",
+    "application/json": "json",
+    "application/jsonlines": "jsonlines",
+    "application/x-jsonlines": "jsonlines",
+    "application/jsonl": "jsonlines",
+}
+
+
+class Unreadable(Exception):
+    """A record is not of the form that its content type says; the message says why."""
+
+
+def of_content_type(content_type: str) -> RecordFormat | None:
+    """Give the form that a content type means, whatever its parameters; None where records stay whole."""
+    return _FORMATS.get(content_type.partition(";")[0].strip().lower())
+
+
+def read_row(line: str) -> list[str]:
+    """Give the cells of one line.
+
+    Raises:
+        Unreadable: it is no row of CSV, as where a quotation mark stays open.
+    """
+    rows = read_rows(line)
+    if len(rows) != 1:
+        raise Unreadable(f"it holds {len(rows)} rows of CSV where one was expected")
+    return rows[0]
+
+
+def read_rows(text: str) -> list[list[str]]:
+    """Give the rows of a CSV text; cells may hold newlines between quotation marks, empty lines are no rows.
+
+    Raises:
+        Unreadable: it is no CSV.
+    """
+    try:
+        return [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
+    except csv.Error as error:
+        raise Unreadable(f"it is no CSV: {error}") from error
+
+
+def write_row(cells: list[str]) -> str:
+    """Give a row as a line without its end; cells are quoted where they must be."""
+    target = io.StringIO()
+    csv.writer(target, lineterminator="").writerow(cells)
+    return target.getvalue()
+
+
+def read_json(text: str) -> Json:
+    """Give the value of a JSON text.
+
+    Raises:
+        Unreadable: it is no JSON.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable(f"it is no JSON: {error}") from error
+
+
+def write_json(value: Json) -> str:
+    """Give a value as one line of JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
