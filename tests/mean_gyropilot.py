@@ -42,6 +42,7 @@ def _main():
     from mean_problem import MEAN
 
     processes.PROBLEMS = (MEAN,)
+    processes.SERVER_PREFIXES = ("mean_problem:",)
     processes.LocalProcessEngine = partial(
         LocalProcessEngine, allowed_prefixes=("mean_problem:",), python_path=(folder,)
     )

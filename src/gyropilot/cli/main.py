@@ -18,6 +18,7 @@ SUMMARIES = {
     "up": "Start the service: API, S3 door and worker in one process.",
     "api": "Start a process that answers calls, beside others on PostgreSQL.",
     "worker": "Start a process that works on jobs, beside others on PostgreSQL.",
+    "serve": "Start a process that keeps the replicas of endpoints, beside others on PostgreSQL.",
     "env": "Print the exports that point AWS clients at the running service.",
     "jobs": "Create, list, show, watch and stop jobs; fetch what they made.",
     "deploy": "Serve the best model of a job as an endpoint.",

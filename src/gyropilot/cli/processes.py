@@ -27,6 +27,11 @@ from gyropilot.engine.local_process import LocalProcessEngine
 from gyropilot.errors import InvalidRequest
 from gyropilot.problems.catalog import PROBLEMS
 from gyropilot.s3 import app as s3_app
+from gyropilot.serve.held_processes import HeldProcesses
+from gyropilot.serve.model_files import ModelFiles
+from gyropilot.serve.replica_process import ReplicaRoom
+from gyropilot.serve.standby import Runner, Standby
+from gyropilot.serve.supervisor import Supervisor
 from gyropilot.settings import Settings
 from gyropilot.store import home_locks, homes, leases, objects, remote_objects, roles, sealed_rows
 from gyropilot.store.database import Database
@@ -46,6 +51,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Announce = Callable[[Settings], None]
 
+SERVER_PREFIXES = ("gyropilot.problems.",)
+"""What the function that opens a model server must begin with."""
+
 
 def serve_all(settings: Settings, announce: Announce) -> None:
     """Run every part of the service in this process until a signal ends it.
@@ -54,8 +62,9 @@ def serve_all(settings: Settings, announce: Announce) -> None:
     """
     settings = _prepared(settings)
     # The port first: a start that fails on it leaves no new folders.
-    with _listening(settings) as listener, _home(settings), _house(settings, listener) as house, _working(house):
-        _serve(house, listener, announce)
+    with _listening(settings) as listener, _home(settings), _house(settings, listener) as house:
+        with _working(house), _serving(house):
+            _serve(house, listener, announce)
 
 
 def serve_api(settings: Settings, announce: Announce) -> None:
@@ -85,6 +94,25 @@ def work(settings: Settings, announce: Announce) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ended.set())
         with _working(house):
+            announce(settings)
+            ended.wait()
+
+
+def serve_models(settings: Settings, announce: Announce) -> None:
+    """Keep the replicas of endpoints in this process until a signal ends it; others answer calls.
+
+    `announce` is called once it has begun; it may stand by for another one.
+
+    Raises:
+        InvalidRequest: the database is an SQLite file.
+    """
+    settings = _prepared(settings)
+    _refuse_sqlite(settings, "serve")
+    ended = threading.Event()
+    with _home(settings), _house(settings) as house:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ended.set())
+        with _serving(house):
             announce(settings)
             ended.wait()
 
@@ -214,6 +242,29 @@ def _working(house: House) -> Iterator[None]:
             yield
         finally:
             worker.stop()
+
+
+@contextmanager
+def _serving(house: House) -> Iterator[None]:
+    """Keep the replicas of endpoints while the block runs; they end with it."""
+    standby = Standby(house.settings.home, lambda: _serving_runners(house))
+    standby.start()
+    try:
+        yield
+    finally:
+        standby.stop()
+
+
+def _serving_runners(house: House) -> list[Runner]:
+    settings = house.settings
+    memory_bytes = int(settings.replica_memory_gib * 1024**3) or _memory_bytes(settings) // 2
+    cores = settings.replica_cores or machine.cores()
+    engine = LocalProcessEngine(cores=cores, memory_bytes=memory_bytes, allowed_prefixes=("gyropilot.serve.",))
+    room = ReplicaRoom(
+        house=house, engine=engine, cores=cores, memory_bytes=memory_bytes, allowed_servers=SERVER_PREFIXES
+    )
+    files = ModelFiles(house)
+    return [Supervisor(house, HeldProcesses(room), files)]
 
 
 def _doors(house: House) -> App:

@@ -131,7 +131,7 @@ class ReplicaProcess:
                 f"out of memory: it needed more than the {memory.shown(memory_bytes)} that a replica is granted; "
                 "serve a smaller model, or raise the setting replica_memory_gib"
             )
-        return self._killed_because or ending.message or "its process ended"
+        return self._killed_because or ending.message.replace("the job's log", "its log") or "its process ended"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,6 @@ class ReplicaRoom:
         for one in self.folder.iterdir():
             with contextlib.suppress(NotADirectoryError):
                 shutil.rmtree(one, ignore_errors=True)
-        self.engine.clear_leftovers()
 
     def open(self, problem: str, log: Callable[[bytes], None]) -> ReplicaProcess:
         """Start a process for models of a problem type, which is given by its config name.

@@ -2,6 +2,7 @@
 
 lock        alone: the process whose database is the SQLite file; shared: those that meet in PostgreSQL
 crew        shared by the processes that work on jobs; who comes first frees what dead ones held
+serve       alone: the process that keeps the replicas of endpoints
 """
 
 from __future__ import annotations
@@ -78,6 +79,19 @@ def join_crew(home: Path, *, when_first: Callable[[], object]) -> HomeLock:
         os.close(descriptor)
         raise
     return HomeLock(descriptor)
+
+
+def serve(home: Path) -> HomeLock | None:
+    """Be the process that keeps this home's replicas; None while another one is."""
+    descriptor = _opened(home, "serve")
+    try:
+        if _took(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            return HomeLock(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 def has_crew(home: Path) -> bool:

@@ -1,0 +1,99 @@
+"""Makes the endpoints in the store so: keeps their replicas, and tells the router where they answer.
+
+It looks at the endpoints five times a second; what each of them needs is for its crew to do. One process of a home
+runs it at a time: who holds the lock `serve` (standby.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+
+from gyropilot.control.house import House
+from gyropilot.errors import Unavailable
+from gyropilot.serve.endpoint_crew import EndpointCrew, Parts, digests_of
+from gyropilot.serve.held_processes import HeldProcesses
+from gyropilot.serve.model_files import ModelFiles
+from gyropilot.serve.replica import LEAVE_SECONDS
+from gyropilot.serve.replicas import Patience
+from gyropilot.store import endpoints, replicas
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.2
+_AWAY_SECONDS = 1.0
+
+
+class Supervisor:
+    """The supervisor of this process; `stop` ends every replica."""
+
+    def __init__(
+        self, house: House, processes: HeldProcesses, files: ModelFiles, *, patience: Patience | None = None
+    ) -> None:
+        self._db = house.db
+        self._processes, self._files = processes, files
+        self._parts = Parts(house=house, processes=processes, files=files, patience=patience or Patience())
+        self._crews: dict[str, EndpointCrew] = {}
+        self._going_down = threading.Event()
+        self._must_sweep = True
+        self._thread = threading.Thread(target=self._run, name="supervisor")
+
+    def start(self) -> None:
+        """Begin; replicas of endpoints that were in service are started again."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the replicas; calls inside them may take some seconds. Endpoints keep their status."""
+        self._going_down.set()
+        self._thread.join()
+        with contextlib.suppress(Unavailable):
+            replicas.clear_all(self._db)
+        self._processes.close(seconds=LEAVE_SECONDS + 2.0)
+
+    def _run(self) -> None:
+        is_away, is_prepared = False, False
+        while not self._going_down.is_set():
+            try:
+                if not is_prepared:
+                    self._prepare()
+                    is_prepared = True
+                self._tick()
+                is_away = False
+            except Unavailable as error:
+                if not is_away:
+                    logger.warning("endpoints cannot be looked after, trying again: %s", error)
+                is_away = True
+            except Exception:
+                logger.exception("looking after endpoints failed; trying again")
+                is_away = True
+            self._going_down.wait(_AWAY_SECONDS if is_away else _POLL_SECONDS)
+
+    def _prepare(self) -> None:
+        """Clear away what a killed service left: its replicas ended with it."""
+        replicas.clear_all(self._db)
+        self._processes.room.prepare()
+        self._files.clear_partial()
+
+    def _tick(self) -> None:
+        there = {one.id: one for one in endpoints.all_of(self._db)}
+        for endpoint in there.values():
+            crew = self._crews.setdefault(endpoint.id, EndpointCrew(self._parts, endpoint.id))
+            self._must_sweep |= self._ticked(crew, endpoint)
+        for endpoint_id in self._crews.keys() - there.keys():
+            self._crews[endpoint_id].leave()
+            if self._crews[endpoint_id].is_empty:
+                del self._crews[endpoint_id]
+        if self._must_sweep:
+            self._files.sweep(digest for one in endpoints.all_of(self._db) for digest in digests_of(one))
+            self._must_sweep = False
+
+    def _ticked(self, crew: EndpointCrew, endpoint: endpoints.EndpointRecord) -> bool:
+        """Give what the crew's tick gives; a fault in one endpoint leaves the others as they are."""
+        try:
+            return crew.tick(endpoint)
+        except Unavailable:
+            raise
+        except Exception:
+            logger.exception("endpoint %s: looking after it failed; trying again", endpoint.name)
+            return False
