@@ -3,6 +3,7 @@
 import pytest
 
 import houses
+import mean_jobs
 from api_servers import serving
 from mean_problem import MEAN
 
@@ -18,3 +19,19 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sagemaker(server):
     return server.client()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A server whose worker has run `one`, which tried two candidates, the first in vain, and `broken`, which failed."""
+    house = houses.build(tmp_path_factory.mktemp("trained"), (MEAN,))
+    worker = mean_jobs.new_worker(house)
+    worker.start()
+    mean_jobs.create(house, name="one", tags={"candidates": "2", "fault": "first candidate"})
+    mean_jobs.create(house, name="broken", tags={"fault": "training"})
+    for name in ("one", "broken"):
+        mean_jobs.ended(house, name)
+    with serving(house) as running:
+        yield running
+    worker.stop()
+    house.db.close()

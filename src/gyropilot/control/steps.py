@@ -1,0 +1,238 @@
+"""Training and processing jobs as the service shows them: the steps that candidates name, told from candidate and job.
+
+Nothing of a step is stored but where to find it; how it is, is how its candidate is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from gyropilot import names
+from gyropilot.control import page_tokens
+from gyropilot.control.house import House
+from gyropilot.errors import NotFound
+from gyropilot.store import progress, steps
+from gyropilot.store.candidates import CandidateRecord
+from gyropilot.store.job_records import JobRecord
+from gyropilot.store.principals import Principal
+from gyropilot.store.steps import StepKind, StepQuery, StepRecord, StepSummary
+
+Json = Any
+Word = Literal["Training", "Processing"]
+
+STEPS_PER_PAGE = 100
+INSTANCE = {"InstanceCount": 1, "InstanceType": "local", "VolumeSizeInGB": 1}
+"""What runs a step: this machine. The instance type is none of the service's, for it is not one of its machines."""
+_KIND_BY_WORD: Mapping[Word, StepKind] = {"Training": "training-job", "Processing": "processing-job"}
+
+
+def describe_training(house: House, principal: Principal, region: str, name: str) -> dict[str, Json]:
+    """Give DescribeTrainingJobResponse.
+
+    Raises:
+        NotFound: no candidate of the caller names such a step.
+    """
+    step = _find(house, principal, region, "Training", name)
+    job, candidate = step.job, step.candidate
+    most_seconds = job.resolved.get("CompletionCriteria", {}).get("MaxRuntimePerTrainingJobInSeconds")
+    image = next((one["Image"] for one in candidate.body.get("InferenceContainers", ())), None)
+    described = {
+        **_summary_of(step, "Training"),
+        "AutoMLJobArn": job.arn,
+        "SecondaryStatus": _secondary_status(house, step),
+        "SecondaryStatusTransitions": _transitions(step),
+        "FailureReason": candidate.failure_reason,
+        "HyperParameters": _hyperparameters(job.spec),
+        "AlgorithmSpecification": {"TrainingImage": image, "TrainingInputMode": "File"},
+        "RoleArn": job.request["RoleArn"],
+        "InputDataConfig": _input_channels(job),
+        "OutputDataConfig": {"S3OutputPath": job.request["OutputDataConfig"]["S3OutputPath"]},
+        "ResourceConfig": dict(INSTANCE),
+        "StoppingCondition": {"MaxRuntimeInSeconds": most_seconds},
+        "ModelArtifacts": {"S3ModelArtifacts": _model_uri(job, candidate)},
+        "FinalMetricDataList": _final_metrics(candidate),
+        "TrainingStartTime": candidate.created_at,
+        "TrainingTimeInSeconds": _seconds(candidate),
+    }
+    return _without_nulls(described)
+
+
+def describe_processing(house: House, principal: Principal, region: str, name: str) -> dict[str, Json]:
+    """Give DescribeProcessingJobResponse.
+
+    Raises:
+        NotFound: no candidate of the caller names such a step.
+    """
+    step = _find(house, principal, region, "Processing", name)
+    image = next((one["Image"] for one in step.candidate.body.get("InferenceContainers", ())), "")
+    described = {
+        **_summary_of(step, "Processing"),
+        "AutoMLJobArn": step.job.arn,
+        "FailureReason": step.candidate.failure_reason,
+        "ProcessingResources": {"ClusterConfig": dict(INSTANCE)},
+        "AppSpecification": {"ImageUri": image},
+        "RoleArn": step.job.request["RoleArn"],
+        "ProcessingInputs": [_processing_input(one) for one in _input_channels(step.job)],
+        "ProcessingStartTime": step.candidate.created_at,
+    }
+    return _without_nulls(described)
+
+
+def page(
+    house: House, principal: Principal, region: str, request: Mapping[str, Json], *, word: Word
+) -> dict[str, Json]:
+    """Give ListTrainingJobsResponse or ListProcessingJobsResponse; newest first, unless the request says otherwise."""
+    summaries = f"{word}JobSummaries"
+    if _asks_for_what_is_not_here(request):
+        return {summaries: []}
+    query = StepQuery(
+        account_id=principal.account_id,
+        region=region,
+        kind=_KIND_BY_WORD[word],
+        created_after=request.get("CreationTimeAfter"),
+        created_before=request.get("CreationTimeBefore"),
+        modified_after=request.get("LastModifiedTimeAfter"),
+        modified_before=request.get("LastModifiedTimeBefore"),
+        name_contains=request.get("NameContains"),
+        status=request.get("StatusEquals"),
+        sort_by=request.get("SortBy", "CreationTime"),
+        sort_order=request.get("SortOrder", "Descending"),
+        limit=request.get("MaxResults", STEPS_PER_PAGE),
+        after=page_tokens.read(request, request.get("NextToken")),
+    )
+    found = steps.page(house.db, query)
+    listed = [_summary(one, principal, region, word) for one in found.items]
+    return {summaries: listed} | page_tokens.next_token(request, found.next_cursor)
+
+
+def _asks_for_what_is_not_here(request: Mapping[str, Json]) -> bool:
+    """Say whether only steps with a warm pool, of a training plan or being deleted are asked for: there are none."""
+    absent = ("WarmPoolStatusEquals", "TrainingPlanArnEquals")
+    return any(name in request for name in absent) or request.get("StatusEquals") == "Deleting"
+
+
+def _find(house: House, principal: Principal, region: str, word: Word, name: str) -> StepRecord:
+    step = steps.find(house.db, principal.account_id, region, _KIND_BY_WORD[word], name)
+    if step is None:
+        raise NotFound(
+            f"There is no {word.lower()} job named {name!r}; those of AutoML jobs are named by their candidates' steps."
+        )
+    return step
+
+
+def _summary(one: StepSummary, principal: Principal, region: str, word: Word) -> dict[str, Json]:
+    kind = _KIND_BY_WORD[word]
+    described = {
+        f"{word}JobName": one.name,
+        f"{word}JobArn": names.arn(region=region, account_id=principal.account_id, kind=kind, name=one.name.lower()),
+        f"{word}JobStatus": one.status,
+        f"{word}EndTime": one.ended_at,
+        "CreationTime": one.created_at,
+        "LastModifiedTime": one.modified_at,
+    }
+    if word == "Processing":
+        described["FailureReason"] = one.failure_reason
+    return _without_nulls(described)
+
+
+def _summary_of(step: StepRecord, word: Word) -> dict[str, Json]:
+    job, candidate = step.job, step.candidate
+    kind = _KIND_BY_WORD[word]
+    return {
+        f"{word}JobName": step.name,
+        f"{word}JobArn": names.arn(region=job.region, account_id=job.account_id, kind=kind, name=step.name.lower()),
+        f"{word}JobStatus": _status(step),
+        f"{word}EndTime": candidate.ended_at,
+        "CreationTime": candidate.created_at,
+        "LastModifiedTime": candidate.modified_at,
+    }
+
+
+def _status(step: StepRecord) -> str:
+    is_stopping = step.candidate.status == "InProgress" and step.job.status == "Stopping"
+    return "Stopping" if is_stopping else step.candidate.status
+
+
+def _secondary_status(house: House, step: StepRecord) -> str:
+    status = _status(step)
+    if status != "InProgress":
+        return status
+    told = progress.get(house.db, step.job.id) or {}
+    return "Uploading" if told.get("phase") == "uploading" else "Training"
+
+
+def _transitions(step: StepRecord) -> list[Json]:
+    candidate = step.candidate
+    training = {"Status": "Training", "StartTime": candidate.created_at, "EndTime": candidate.ended_at}
+    training["StatusMessage"] = "Training the candidate"
+    if candidate.ended_at is None:
+        return [_without_nulls(training)]
+    ended = {"Status": candidate.status, "StartTime": candidate.ended_at, "EndTime": candidate.ended_at}
+    ended["StatusMessage"] = candidate.failure_reason or "The candidate's artifacts are uploaded"
+    return [training, ended]
+
+
+def _hyperparameters(spec: Mapping[str, Json]) -> dict[str, str]:
+    """Give what the job works by, as far as it is single values; those of an inner structure by a dotted name."""
+    found: dict[str, str] = {}
+    for name, value in spec.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{inner}": text for inner, text in _hyperparameters(value).items()}
+        elif isinstance(value, bool):
+            found[name] = str(value).lower()
+        elif isinstance(value, (str, int, float)):
+            found[name] = str(value)
+    return found
+
+
+def _input_channels(job: JobRecord) -> list[dict[str, Json]]:
+    given = job.request["AutoMLJobInputDataConfig"]
+    counts: Counter[str] = Counter()
+    channels = []
+    for channel in given:
+        kind = channel.get("ChannelType", "training")
+        counts[kind] += 1
+        name = kind if counts[kind] == 1 else f"{kind}-{counts[kind]}"
+        kept = {key: channel[key] for key in ("DataSource", "ContentType", "CompressionType") if key in channel}
+        channels.append({"ChannelName": name} | kept)
+    return channels
+
+
+def _processing_input(channel: Mapping[str, Json]) -> dict[str, Json]:
+    source = channel["DataSource"]["S3DataSource"]
+    kind = "S3Prefix" if source["S3DataType"] == "S3Prefix" else "ManifestFile"
+    return {"InputName": channel["ChannelName"], "S3Input": {"S3Uri": source["S3Uri"], "S3DataType": kind}}
+
+
+def _model_uri(job: JobRecord, candidate: CandidateRecord) -> str:
+    """Give where the model lies, or the folder in which it will."""
+    found = next((one["ModelDataUrl"] for one in candidate.body.get("InferenceContainers", ())), None)
+    return found or f"{job.request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job.name}/"
+
+
+def _final_metrics(candidate: CandidateRecord) -> list[Json]:
+    metrics = candidate.body.get("CandidateProperties", {}).get("CandidateMetrics", ())
+    counts = Counter(one["StandardMetricName"] for one in metrics)
+    listed = []
+    for one in metrics:
+        name = one["StandardMetricName"]
+        # One name measured on several splits is told as training logs tell it.
+        told = name if counts[name] == 1 else f"{one['Set'].lower()}:{name}"
+        listed.append({"MetricName": told, "Value": one["Value"], "Timestamp": candidate.ended_at})
+    return listed
+
+
+def _seconds(candidate: CandidateRecord) -> int | None:
+    if candidate.ended_at is None:
+        return None
+    return max(1, round((candidate.ended_at - candidate.created_at).total_seconds()))
+
+
+def _without_nulls(described: Mapping[str, Json]) -> dict[str, Json]:
+    return {
+        name: _without_nulls(value) if isinstance(value, dict) else value
+        for name, value in described.items()
+        if value is not None
+    }
