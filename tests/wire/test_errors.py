@@ -69,9 +69,36 @@ def test_every_error_of_the_family_is_told_or_meant_to_be_internal():
             errors.InvalidData: {"where": "a", "problem": "b"},
             errors.NotAuthentic: {"reason": "wrong", "message": "m"},
             errors.MissingExtra: {"extra": "e", "needed_for": "n"},
+            errors.ModelFailed: {"message": "m", "status": 400, "answer": "a", "log_stream_arn": "arn"},
         }.get(kind)
         error = kind(**arguments) if arguments else kind("text")
         assert wire_error(error, request_id="id").code != "InternalFailure", kind
+
+
+def test_the_runtime_service_has_its_own_codes():
+    modelled = {"ValidationError", "ModelError", "ModelNotReadyException", "InternalFailure", "ServiceUnavailable"}
+
+    def told(error):
+        return wire_error(error, request_id="id").of_runtime(modelled)
+
+    for error, code, status in (
+        (errors.InvalidShape("text"), "ValidationError", 400),
+        (errors.NotFound("text"), "ValidationError", 400),
+        (errors.ModelNotReady("text"), "ModelNotReadyException", 429),
+        (errors.Unavailable("text"), "ServiceUnavailable", 503),
+        (RuntimeError("text"), "InternalFailure", 500),
+    ):
+        assert (told(error).code, told(error).status) == (code, status)
+        assert json.loads(told(error).rest_body()).keys() == {"Message"}
+    assert json.loads(told(errors.NotAllowed("text")).rest_body()) == {"message": "text"}
+    failed = errors.ModelFailed("text", status=400, answer="its own", log_stream_arn="arn:a")
+    assert (told(failed).code, told(failed).status) == ("ModelError", 424)
+    assert json.loads(told(failed).rest_body()) == {
+        "Message": "text",
+        "OriginalStatusCode": 400,
+        "OriginalMessage": "its own",
+        "LogStreamArn": "arn:a",
+    }
 
 
 def test_control_characters_are_escaped():

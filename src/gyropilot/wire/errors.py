@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 from xml.sax.saxutils import escape
 
 from gyropilot import errors
 from gyropilot.errors import NotAuthentic
 from gyropilot.log import printable
+
+Json = Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +23,23 @@ class WireError:
     status: int
     message: str
     is_modelled: bool = False
+    members: Mapping[str, Json] = field(default_factory=dict)
+    """What the model of the error has beside its message."""
 
     def body(self) -> bytes:
         """Give the JSON body; modelled errors have the member `Message`, the common ones `message`."""
         member = "Message" if self.is_modelled else "message"
         return json.dumps({"__type": self.code, member: self.message}, ensure_ascii=False).encode()
+
+    def rest_body(self) -> bytes:
+        """Give the JSON body of a REST service, whose clients read the code in the header x-amzn-ErrorType."""
+        member = "Message" if self.is_modelled else "message"
+        return json.dumps({member: self.message} | dict(self.members), ensure_ascii=False).encode()
+
+    def of_runtime(self, modelled: Container[str]) -> WireError:
+        """Give the error under the code that the runtime service has for it, where it differs."""
+        code = _RUNTIME_CODES.get(self.code, self.code)
+        return replace(self, code=code, is_modelled=code in modelled)
 
     def in_query_protocol(self) -> WireError:
         """Give the error under the code and status that clients of the query protocol know it by."""
@@ -69,6 +84,8 @@ _TABLE: Mapping[type, _Row] = {
     errors.AlreadyExists: _Row(code="ResourceInUse", status=400, unmodelled_code="ValidationException"),
     errors.LimitExceeded: _Row(code="ResourceLimitExceeded", status=400, unmodelled_code="ResourceLimitExceeded"),
     errors.Throttled: _Row(code="ThrottlingException", status=400),
+    errors.ModelFailed: _Row(code="ModelError", status=424),
+    errors.ModelNotReady: _Row(code="ModelNotReadyException", status=429),
     errors.Unavailable: _Row(code="ServiceUnavailable", status=503, elsewhere=("ServiceUnavailableException",)),
     errors.SealBroken: _Row(code="ValidationException", status=400),
     errors.NotAllowed: _Row(code="AccessDeniedException", status=403),
@@ -94,6 +111,7 @@ _QUERY_CODES: Mapping[str, str] = {
     "NoSuchEntityException": "NoSuchEntity",
 }
 _QUERY_STATUSES: Mapping[str, int] = {"InvalidAction": 400, "NoSuchEntity": 404}
+_RUNTIME_CODES: Mapping[str, str] = {"ValidationException": "ValidationError", "ResourceNotFound": "ValidationError"}
 
 
 def wire_error(error: BaseException, *, request_id: str, modelled: Container[str] = ()) -> WireError:

@@ -6,6 +6,7 @@ The model writes them in Java's dialect. What Python reads otherwise is rewritte
     \uD800\uDC00-\uDBFF\uDFFF    surrogate pairs in a class        -> the code points they stand for
     $ followed by {1,256}    a repeated anchor is the anchor      -> $
     .                        Java stops at five line ends         -> [^\n\r\x85\u2028\u2029]
+    \z                       the very end                          -> \Z
     [a[b]] [a&&b]            classes combined                     -> refused, no pattern has them
     \w \d \s                 ASCII in Java                        -> re.ASCII
 
@@ -24,7 +25,15 @@ _SURROGATE_PAIR = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0
 _REPEATED_ANCHOR = re.compile(r"\{\d+(,\d*)?\}")
 _CATEGORY = re.compile(r"\\p\{(\w+)\}")
 _ANY_BUT_LINE_END = r"[^\n\r\x85\u2028\u2029]"
-_POSIX = {"Alnum": "0-9A-Za-z", "Alpha": "A-Za-z", "Digit": "0-9", "Lower": "a-z", "Upper": "A-Z"}
+_POSIX = {
+    "Alnum": "0-9A-Za-z",
+    "Alpha": "A-Za-z",
+    "ASCII": r"\x00-\x7f",
+    "Digit": "0-9",
+    "Lower": "a-z",
+    "Print": r"\x20-\x7e",
+    "Upper": "A-Z",
+}
 
 
 def matches(pattern: str, text: str) -> bool:
@@ -67,7 +76,7 @@ def _piece_outside(text: str, at: int) -> tuple[str, int]:
     if category := _CATEGORY.match(text, at):
         return f"[{_ranges(category[1])}]", category.end()
     if text[at] == "\\":
-        return text[at : at + 2], at + 2
+        return text[at : at + 2].replace("\\z", "\\Z"), at + 2
     if text[at] == ".":
         return _ANY_BUT_LINE_END, at + 1
     if text[at] == "$":

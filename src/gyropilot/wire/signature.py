@@ -156,7 +156,7 @@ def _check_time(claim: Claim, now: datetime) -> None:
 
 def _check_headers(claim: Claim, request: SignedRequest) -> None:
     present = {name.lower() for name, _ in request.headers}
-    required = {"host"} | {name for name in present if name.startswith("x-amz-")}
+    required = {"host"} | {name for name in present if name.startswith(("x-amz-", "x-amzn-sagemaker-"))}
     if not claim.is_presigned and "x-amz-date" not in present:
         required.add("date")
     if claim.service != "s3":

@@ -37,6 +37,7 @@ _KIND_IN_WORDS: Mapping[str, str] = {
     "double": "a number",
     "boolean": "true or false",
     "timestamp": "a timestamp in seconds since 1970",
+    "blob": "bytes",
 }
 
 
@@ -163,7 +164,7 @@ def _map(shape: Shape, value: dict[str, Json], path: str, faults: _Faults) -> di
 def _broken(shape: Shape, value: Json) -> list[str]:
     """Give the constraints of a shape's own (not its members') that a value of the right kind breaks."""
     broken = []
-    measure = len(value) if isinstance(value, (str, list, dict)) else value
+    measure = len(value) if isinstance(value, (str, list, dict, bytes)) else value
     if shape.maximum is not None and measure > shape.maximum:
         broken.append(_maximum(shape))
     elif shape.pattern is not None and not matches(shape.pattern, value):
@@ -206,7 +207,7 @@ def _enum(shape: Shape) -> str:
 
 
 def _measured(shape: Shape) -> str:
-    return "length" if shape.kind in ("string", "list", "map") else "value"
+    return "length" if shape.kind in ("string", "list", "map", "blob") else "value"
 
 
 def _unknown(shape: Shape, name: str) -> str:
@@ -249,6 +250,7 @@ _IS_OF_KIND: Mapping[str, Callable[[Json], bool]] = {
     "boolean": lambda value: isinstance(value, bool),
     "timestamp": _is_timestamp,
     "document": lambda _: True,
+    "blob": lambda value: isinstance(value, bytes),
 }
 
 
@@ -270,7 +272,7 @@ def _shown(value: Json) -> str:
     if isinstance(value, dict):
         some = list(value.items())[:_FAULTS_LISTED]
         return _cut(f"{{{', '.join(f'{_cut(key)}={_shown(item)}' for key, item in some)}}}")
-    return json.dumps(value)
+    return f"{len(value)} bytes" if isinstance(value, bytes) else json.dumps(value)
 
 
 def _cut(text: str) -> str:
