@@ -23,7 +23,7 @@ def sagemaker(server):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A server whose worker has run `one`, which tried two candidates, the first in vain, and `broken`, which failed."""
+    """A server whose worker has run `one`, whose first of two candidates failed, and `broken`, which failed."""
     house = houses.build(tmp_path_factory.mktemp("trained"), (MEAN,))
     worker = mean_jobs.new_worker(house)
     worker.start()
