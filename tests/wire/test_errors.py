@@ -79,7 +79,7 @@ def test_the_runtime_service_has_its_own_codes():
     modelled = {"ValidationError", "ModelError", "ModelNotReadyException", "InternalFailure", "ServiceUnavailable"}
 
     def told(error):
-        return wire_error(error, request_id="id").of_runtime(modelled)
+        return wire_error(error, request_id="id", modelled=modelled)
 
     for error, code, status in (
         (errors.InvalidShape("text"), "ValidationError", 400),

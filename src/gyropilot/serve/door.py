@@ -180,7 +180,7 @@ class _Door:
     async def _answer_error(self, knock: _Knock, error: Exception) -> None:
         """Make an error the answer, or the end of the stream; the one place where that is done."""
         operation = getattr(knock, "operation", self._service.operations["InvokeEndpoint"])
-        told = wire_error(error, request_id=knock.request_id, modelled=operation.errors).of_runtime(operation.errors)
+        told = wire_error(error, request_id=knock.request_id, modelled=operation.errors)
         knock.error_code = error.trouble if isinstance(error, StreamBroken) else told.code
         if isinstance(error, Unavailable):
             logger.warning("%s %s: %s (%s)", knock.request_id, operation.name, error, error.__cause__)

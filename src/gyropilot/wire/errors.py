@@ -36,11 +36,6 @@ class WireError:
         member = "Message" if self.is_modelled else "message"
         return json.dumps({member: self.message} | dict(self.members), ensure_ascii=False).encode()
 
-    def of_runtime(self, modelled: Container[str]) -> WireError:
-        """Give the error under the code that the runtime service has for it, where it differs."""
-        code = _RUNTIME_CODES.get(self.code, self.code)
-        return replace(self, code=code, is_modelled=code in modelled)
-
     def in_query_protocol(self) -> WireError:
         """Give the error under the code and status that clients of the query protocol know it by."""
         code = _QUERY_CODES.get(self.code, self.code)
@@ -69,13 +64,13 @@ class _Row:
         return named or self.unmodelled_code or self.code
 
 
-_INVALID = ("InvalidParameterException",)
-_NOT_FOUND = ("ResourceNotFoundException", "NoSuchEntityException")
+_INVALID = ("InvalidParameterException", "ValidationError")
+_NOT_FOUND = ("ResourceNotFoundException", "NoSuchEntityException", "ValidationError")
 _TABLE: Mapping[type, _Row] = {
     errors.InvalidRequest: _Row(code="ValidationException", status=400, elsewhere=_INVALID),
     errors.InvalidShape: _Row(code="ValidationException", status=400, elsewhere=_INVALID),
-    errors.InvalidData: _Row(code="ValidationException", status=400),
-    errors.MissingExtra: _Row(code="ValidationException", status=400),
+    errors.InvalidData: _Row(code="ValidationException", status=400, elsewhere=_INVALID),
+    errors.MissingExtra: _Row(code="ValidationException", status=400, elsewhere=_INVALID),
     errors.MalformedRequest: _Row(code="SerializationException", status=400),
     errors.RequestTooLarge: _Row(code="RequestEntityTooLargeException", status=413),
     errors.NotFound: _Row(
@@ -87,7 +82,7 @@ _TABLE: Mapping[type, _Row] = {
     errors.ModelFailed: _Row(code="ModelError", status=424),
     errors.ModelNotReady: _Row(code="ModelNotReadyException", status=429),
     errors.Unavailable: _Row(code="ServiceUnavailable", status=503, elsewhere=("ServiceUnavailableException",)),
-    errors.SealBroken: _Row(code="ValidationException", status=400),
+    errors.SealBroken: _Row(code="ValidationException", status=400, elsewhere=_INVALID),
     errors.NotAllowed: _Row(code="AccessDeniedException", status=403),
     errors.UnknownOperation: _Row(code="UnknownOperationException", status=404),
 }
@@ -111,7 +106,6 @@ _QUERY_CODES: Mapping[str, str] = {
     "NoSuchEntityException": "NoSuchEntity",
 }
 _QUERY_STATUSES: Mapping[str, int] = {"InvalidAction": 400, "NoSuchEntity": 404}
-_RUNTIME_CODES: Mapping[str, str] = {"ValidationException": "ValidationError", "ResourceNotFound": "ValidationError"}
 
 
 def wire_error(error: BaseException, *, request_id: str, modelled: Container[str] = ()) -> WireError:
@@ -132,4 +126,18 @@ def wire_error(error: BaseException, *, request_id: str, modelled: Container[str
             message=f"The request failed for a reason inside the service; its log has it under {request_id}.",
         )
     code = row.code_in(modelled)
-    return WireError(code=code, status=row.status, message=printable(str(error)), is_modelled=code in modelled)
+    return WireError(
+        code=code,
+        status=row.status,
+        message=printable(str(error)),
+        is_modelled=code in modelled,
+        members=_members(error) if isinstance(error, errors.ModelFailed) else {},
+    )
+
+
+def _members(error: errors.ModelFailed) -> dict[str, Json]:
+    return {
+        "OriginalStatusCode": error.status,
+        "OriginalMessage": printable(error.answer),
+        "LogStreamArn": error.log_stream_arn,
+    }
