@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import logging
@@ -62,9 +63,13 @@ def serve_all(settings: Settings, announce: Announce) -> None:
     """
     settings = _prepared(settings)
     # The port first: a start that fails on it leaves no new folders.
-    with _listening(settings) as listener, _home(settings), _house(settings, listener) as house:
-        with _working(house), _serving(house):
-            _serve(house, listener, announce)
+    with contextlib.ExitStack() as parts:
+        listener = parts.enter_context(_listening(settings))
+        parts.enter_context(_home(settings))
+        house = parts.enter_context(_house(settings, listener))
+        parts.enter_context(_working(house))
+        parts.enter_context(_serving(house))
+        _serve(house, listener, announce)
 
 
 def serve_api(settings: Settings, announce: Announce) -> None:

@@ -39,7 +39,7 @@ _TAR_ERRORS = (tarfile.TarError, EOFError, UnicodeError, ValueError)
 
 
 class ModelFiles:
-    """The unpacked models of one home; safe for threads. One process owns them at a time: who holds the lock `serve`."""
+    """The unpacked models of one home; safe for threads. They belong to the process that holds the lock `serve`."""
 
     def __init__(self, house: House) -> None:
         self._house, self._folder = house, house.settings.model_files

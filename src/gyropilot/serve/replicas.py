@@ -1,6 +1,6 @@
 """One replica of a variant: a model that is to be loaded in some process, for as long as the supervisor wants it.
 
-    waiting --begin--> starting --loaded--> up --process ended--> waiting ...        leave() from any --> leaving --> gone
+    waiting --begin--> starting --loaded--> up --process ended--> waiting ...        any --leave--> leaving --> gone
                           |
                           +-- failed --> waiting, longer each time
 
