@@ -124,6 +124,7 @@ def wire_error(error: BaseException, *, request_id: str, modelled: Container[str
             code="InternalFailure",
             status=500,
             message=f"The request failed for a reason inside the service; its log has it under {request_id}.",
+            is_modelled="InternalFailure" in modelled,
         )
     code = row.code_in(modelled)
     return WireError(
