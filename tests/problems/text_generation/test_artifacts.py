@@ -64,14 +64,16 @@ def test_any_program_loads_the_model_and_the_adapter(trained, output):
     assert tokenizer.chat_template == (output / "model" / "chat_template.jinja").read_text()
 
 
-def test_the_archive_holds_the_model_folder_as_regular_files(output):
+def test_the_archive_holds_the_model_and_its_adapter_as_regular_files(output):
+    paths = {path.name: path for path in (output / "model").iterdir()}
+    paths |= {f"adapter/{path.name}": path for path in (output / "adapter").iterdir()}
     with tarfile.open(output / "model.tar.gz") as tar:
         members = tar.getmembers()
         assert all(one.isreg() for one in members)
         assert {(one.mtime, one.uid, one.gid, one.uname) for one in members} == {(0, 0, 0, "")}
-        assert [one.name for one in members] == sorted(path.name for path in (output / "model").iterdir())
+        assert [one.name for one in members] == sorted(paths)
         for one in members:
-            assert tar.extractfile(one).read() == (output / "model" / one.name).read_bytes()
+            assert tar.extractfile(one).read() == paths[one.name].read_bytes()
 
 
 def test_the_same_folder_gives_the_same_archive(output, tmp_path):
@@ -79,10 +81,10 @@ def test_the_same_folder_gives_the_same_archive(output, tmp_path):
     folder.mkdir()
     (folder / "a.json").write_text("{}")
     (folder / "link").symlink_to("/etc/passwd")
-    artifacts.write_archive(folder, first)
+    artifacts.write_archive(folder, first, within={})
     os.utime(folder / "a.json", (1, 1))
     (folder / "a.json").chmod(0o600)
-    artifacts.write_archive(folder, second)
+    artifacts.write_archive(folder, second, within={})
     assert first.read_bytes() == second.read_bytes()
     with tarfile.open(fileobj=gzip.open(first)) as tar:
         assert tar.getnames() == ["a.json"]

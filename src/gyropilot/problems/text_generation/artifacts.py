@@ -2,7 +2,7 @@
 
     model/            merged weights (safetensors), config, tokenizer, template: any Hugging Face program loads it
     adapter/          the adapter alone, a PEFT folder
-    model.tar.gz      model/ as one archive: what ModelDataUrl names
+    model.tar.gz      model/ as one archive, and adapter/ in it where there is one: what ModelDataUrl names
     evaluation.json   training.jsonl   lineage.json   report.html
 
 The worker adds the manifest of digests when all of it is uploaded.
@@ -15,7 +15,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 import torch
@@ -78,21 +78,25 @@ def write_adapter_names(folder: Path, base_model: str) -> None:
     (folder / "README.md").unlink(missing_ok=True)
 
 
-def write_archive(folder: Path, archive: Path) -> None:
+def write_archive(folder: Path, archive: Path, *, within: Mapping[str, Path]) -> None:
     """Pack a folder's files; the same files give the same bytes, since no time, owner or mode of theirs goes in.
 
     Compression is the lightest: weights hardly shrink, and time is what it costs.
+
+    Args:
+        folder: its files lie at the archive's top.
+        archive: the file to write.
+        within: more folders, by the name under which their files lie in the archive.
     """
     partial = archive.with_suffix(".partial")
+    files = _files(folder, "") | {name: path for top, one in within.items() for name, path in _files(one, top).items()}
     with (
         partial.open("wb") as raw,
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
-        for path in sorted(folder.rglob("*")):
-            if not path.is_file() or path.is_symlink():
-                continue
-            entry = tarfile.TarInfo(path.relative_to(folder).as_posix())
+        for name, path in sorted(files.items()):
+            entry = tarfile.TarInfo(name)
             entry.size, entry.mode = path.stat().st_size, 0o644
             with path.open("rb") as file:
                 tar.addfile(entry, file)
@@ -109,6 +113,12 @@ def write_lines(path: Path, records: Iterable[Mapping[str, Json]]) -> None:
     with path.open("w", encoding="utf-8") as file:
         for record in records:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _files(folder: Path, top: str) -> dict[str, Path]:
+    """Give the regular files of a folder by their names below `top`."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return {(PurePosixPath(top) / path.relative_to(folder).as_posix()).as_posix(): path for path in paths}
 
 
 def _drop_keys(file: Path, keys: Iterable[str]) -> None:

@@ -172,6 +172,29 @@ class Encoder:
         """Say whether `text` holds the text of a control token."""
         return any(one in text for one in self._control_texts)
 
+    def rendered(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Give the prompt text for a conversation, by the chat template.
+
+        Args:
+            messages: each with `role` and `content`.
+
+        Raises:
+            InvalidTemplate: it cannot be rendered, or the model has no chat template.
+        """
+        if self._chat is None:
+            raise InvalidTemplate("the model has no chat template")
+        return self._chat.render(messages, self.template.special_tokens)
+
+    def joined(self, parts: Sequence[tuple[str, Literal["template", "literal"]]]) -> list[int]:
+        """Give the tokens of parts of a prompt, one after the other; only those of templates may be control tokens."""
+        encoders = {"template": self._marked, "literal": self._literal}
+        return [token for text, by in parts for token in encoders[by].encode(text, add_special_tokens=False).ids]
+
+    @property
+    def most_characters(self) -> int:
+        """The most characters that one token of the vocabulary stands for."""
+        return max(map(len, self._literal.get_vocab()))
+
     def rows(
         self, inputs: Sequence[str], outputs: Sequence[str], *, side_limit: int, model_limit: int
     ) -> list[Encoded]:
@@ -224,8 +247,7 @@ class Encoder:
 
     def _literal_prompt(self, text: str) -> list[int]:
         before, after = self._around
-        parts = [(self._marked, before), (self._literal, text), (self._marked, after)]
-        return [token for by, part in parts for token in by.encode(part, add_special_tokens=False).ids]
+        return self.joined([(before, "template"), (text, "literal"), (after, "template")])
 
     def _text_around(self) -> tuple[str, str]:
         before, place, after = self.prompt_text(_PLACE).partition(_PLACE)

@@ -16,6 +16,7 @@ from gyropilot.problems.contract import Container, Json, Reporter, TrainResult, 
 from gyropilot.problems.text_generation import artifacts, batches, loop, models, report
 from gyropilot.problems.text_generation.base_model import BaseModelFacts
 from gyropilot.problems.text_generation.batches import Example, TokenCache
+from gyropilot.problems.text_generation.environment import OUTPUTS
 from gyropilot.problems.text_generation.evaluate import Evaluation, Evaluator
 from gyropilot.problems.text_generation.generation import first_logits
 from gyropilot.problems.text_generation.hardware import plan_hardware
@@ -214,7 +215,8 @@ class TrainingRun:
             output / artifacts.MODEL, merged, self._base.folder, self._encoder, self._serving(measured)
         )
         self._reporter.progress("saving", done=1, total=2, unit="parts")
-        artifacts.write_archive(output / artifacts.MODEL, output / artifacts.ARCHIVE)
+        within = {artifacts.ADAPTER: output / artifacts.ADAPTER} if self._method.saves_adapter else {}
+        artifacts.write_archive(output / artifacts.MODEL, output / artifacts.ARCHIVE, within=within)
         self._reporter.progress("saving", done=2, total=2, unit="parts")
 
     def _write_records(self, summary: TrainingSummary) -> None:
@@ -229,7 +231,9 @@ class TrainingRun:
             "format": 1,
             "problem": "TextGeneration",
             "base_model": self._base.name,
+            "base_model_digest": self._base.digest,
             "stands_in_for": self._base.stands_in_for,
+            "tuning": self._spec.tuning,
             "dtype": self._hardware.dtype,
             "model_tokens": self._base.model_tokens,
             "max_new_tokens": measured.max_new_tokens,
@@ -241,6 +245,8 @@ class TrainingRun:
             "GYROPILOT_PROBLEM": "TextGeneration",
             "GYROPILOT_BASE_MODEL": self._base.name,
             "GYROPILOT_MAX_NEW_TOKENS": str(summary.tuned.max_new_tokens),
+            "SAGEMAKER_INFERENCE_SUPPORTED": ",".join(OUTPUTS),
+            "SAGEMAKER_INFERENCE_OUTPUT": OUTPUTS[0],
         }
         if self._base.stands_in_for:
             environment["GYROPILOT_STANDS_IN_FOR"] = self._base.stands_in_for
@@ -254,6 +260,7 @@ class TrainingRun:
                     image=f"gyropilot/text-generation:{versions().get('gyropilot', 'dev')}",
                     model_path=artifacts.ARCHIVE,
                     environment=environment,
+                    shares=f"{self._base.digest}:{self._hardware.dtype}" if self._method.saves_adapter else "",
                 ),
             ),
             artifacts={

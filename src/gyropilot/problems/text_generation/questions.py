@@ -1,0 +1,149 @@
+"""What a caller asks of a model, whichever way it was written: payloads and openai read it, model_server answers.
+
+body --payloads | openai--> Question --model_server--> Answer, one or more a prompt --payloads | openai--> body
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gyropilot.errors import Fault
+from gyropilot.problems.contract import Json
+from gyropilot.problems.text_generation.fields import Fields
+
+MAX_PROMPTS = 128
+"""Prompts of one call."""
+MAX_COPIES = 16
+"""Answers to one prompt."""
+MAX_STOPS = 16
+MAX_STOP_CHARACTERS = 500
+MAX_TOP_TOKENS = 20
+_MOST_TOKENS = 10_000_000
+_MOST_SEED = 2**64 - 1
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """What is answered: an input as in the rows that the model was tuned on, or a conversation."""
+
+    where: str
+    """The field it stands in."""
+    content: str | tuple[Message, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Length:
+    """How long an answer may be, as the caller said it."""
+
+    where: str
+    tokens: int
+    counts_prompt: bool
+    """Whether the tokens are those of prompt and answer together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choosing:
+    """How the tokens of an answer are chosen."""
+
+    do_sample: bool
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One call, read."""
+
+    prompts: tuple[Prompt, ...]
+    choosing: Choosing
+    length: Length | None
+    """None: the model's own."""
+    stops: tuple[str, ...]
+    copies: int
+    top_tokens: int | None
+    """How many of the most likely tokens are told with each; 0: each token's own probability; None: nothing."""
+
+
+def read_choosing(fields: Fields, *, is_sampling_usual: bool, most_temperature: float) -> Choosing:
+    """Read temperature, top_k, top_p, repetition_penalty and seed, and do_sample where callers may say it.
+
+    Args:
+        fields: where they stand.
+        is_sampling_usual: answers are drawn at temperature 1 unless the caller says otherwise, and there is no
+            `do_sample`; else they are the most likely ones unless a parameter of drawing is given.
+        most_temperature: the highest one taken.
+    """
+    temperature = fields.number("temperature", most=most_temperature)
+    top_k = fields.whole("top_k", least=0, most=_MOST_TOKENS)
+    top_p = fields.number("top_p", above=0, most=1)
+    do_sample = True if is_sampling_usual else fields.flag("do_sample")
+    chosen = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    if do_sample is None:
+        do_sample = any(value is not None for value in chosen.values())
+    elif not do_sample:
+        _refuse_drawing(fields, chosen)
+    elif temperature == 0 and not is_sampling_usual:
+        fields.fault(
+            "temperature", "0 is no drawing, and do_sample is true", "raise it, or leave do_sample out", found=0
+        )
+    penalty = fields.number("repetition_penalty", above=0, most=100)
+    seed = fields.whole("seed", least=-(2**63), most=_MOST_SEED)
+    return Choosing(
+        do_sample=do_sample and temperature != 0,
+        temperature=1.0 if temperature is None else temperature,
+        top_k=top_k or 0,
+        top_p=1.0 if top_p is None else top_p,
+        repetition_penalty=1.0 if penalty is None else penalty,
+        seed=None if seed is None else seed % 2**63,
+    )
+
+
+def read_stops(fields: Fields, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Read the texts before which an answer is cut, from the one of `names` that is given."""
+    given = [name for name in names if fields.is_given(name)]
+    for name in given[1:]:
+        fields.fault(name, f"says the same as {given[0]}", "send one of the two")
+    found: tuple[str, ...] = ()
+    for name in names:
+        stops = fields.texts(name, most=MAX_STOPS) or ()
+        for stop in stops:
+            if not 1 <= len(stop) <= MAX_STOP_CHARACTERS:
+                problem = f"holds a text of {len(stop)} characters, not 1 to {MAX_STOP_CHARACTERS}"
+                fields.fault(name, problem, "leave it out" if not stop else "shorten it")
+        found = found or stops
+    return found
+
+
+def read_length(fields: Fields, names: tuple[str, ...], *, of_both: str = "") -> Length | None:
+    """Read how long an answer may be, from one of `names`, or from `of_both`, which counts the prompt in."""
+    lengths = []
+    for name in filter(None, (*names, of_both)):
+        tokens = fields.whole(name, least=1, most=_MOST_TOKENS)
+        if tokens is not None:
+            lengths.append(Length(where=fields.place(name), tokens=tokens, counts_prompt=name == of_both))
+    for length in lengths[1:]:
+        problem = f"and {lengths[0].where} both say how long an answer may be"
+        fields.faults.append(Fault(where=length.where, found=length.tokens, problem=problem, fix="send one of the two"))
+    return lengths[0] if lengths else None
+
+
+def _refuse_drawing(fields: Fields, chosen: dict[str, float | int | None]) -> None:
+    nothing: dict[str, tuple[Json, ...]] = {"temperature": (0, 1), "top_k": (0,), "top_p": (1,)}
+    for name, value in chosen.items():
+        if value is not None and value not in nothing[name]:
+            problem = "is for drawn answers, and do_sample is false"
+            fields.fault(name, problem, "leave one of the two out", found=value)

@@ -1,0 +1,165 @@
+"""One loaded model: questions to prompts of tokens within its limits, and from there to answers under way."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gyropilot.errors import Fault, InvalidRequest
+from gyropilot.problems.text_generation import conversations
+from gyropilot.problems.text_generation.answers import Answer
+from gyropilot.problems.text_generation.decoding.sampling import Sampling
+from gyropilot.problems.text_generation.decoding.scheduler import Scheduler
+from gyropilot.problems.text_generation.environment import Environment
+from gyropilot.problems.text_generation.fields import raise_faults
+from gyropilot.problems.text_generation.questions import Length, Prompt, Question
+from gyropilot.problems.text_generation.rendering import InvalidTemplate
+from gyropilot.problems.text_generation.templates import Encoder
+
+_SEEDS = 2**63
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A question in tokens, found to fit."""
+
+    question: Question
+    prompts: tuple[tuple[int, ...], ...]
+    max_new_tokens: tuple[int, ...]
+    """For each prompt."""
+
+    @property
+    def answer_count(self) -> int:
+        """How many answers it asks for."""
+        return len(self.prompts) * self.question.copies
+
+
+class ServedModel:
+    """A model of a scheduler under its name there, with the encoder and the limits that are its own."""
+
+    def __init__(
+        self, name: str, scheduler: Scheduler, encoder: Encoder, environment: Environment, *, model_tokens: int
+    ) -> None:
+        self.scheduler, self.environment = scheduler, environment
+        self._name, self._encoder = name, encoder
+        known = scheduler.model_tokens
+        self._tokens = model_tokens if known is None else min(known, model_tokens)
+        self._most_characters = self._tokens * encoder.most_characters
+
+    def prepare(self, question: Question) -> Prepared:
+        """Encode a question's prompts and say how long each answer may be.
+
+        Raises:
+            InvalidRequest: with every prompt that does not fit, by its number of tokens.
+        """
+        faults: list[Fault] = []
+        prompts: list[tuple[int, ...]] = []
+        lengths: list[int] = []
+        for prompt in question.prompts:
+            try:
+                tokens = self._encoded(prompt)
+                lengths.append(self._room(prompt.where, len(tokens), question.length))
+                prompts.append(tuple(tokens))
+            except InvalidRequest as error:
+                faults += error.faults
+        raise_faults(faults)
+        return Prepared(question=question, prompts=tuple(prompts), max_new_tokens=tuple(lengths))
+
+    def begin(self, prepared: Prepared, cancelled: threading.Event) -> list[list[Answer]]:
+        """Begin the answers to each prompt; they end early when `cancelled` is set.
+
+        Raises:
+            LimitExceeded: more work waits than is taken on.
+        """
+        begun: list[list[Answer]] = []
+        try:
+            for tokens, length in zip(prepared.prompts, prepared.max_new_tokens, strict=True):
+                begun.append([])
+                for copy in range(prepared.question.copies):
+                    begun[-1].append(self._begun(prepared.question, tokens, length, copy, cancelled))
+        except BaseException:
+            for one in (one for copies in begun for one in copies):
+                one.cancel()
+            raise
+        return begun
+
+    def _begun(
+        self, question: Question, tokens: Sequence[int], length: int, copy: int, cancelled: threading.Event
+    ) -> Answer:
+        choosing = question.choosing
+        seed = None
+        if choosing.do_sample:
+            seed = ((secrets.randbits(53) if choosing.seed is None else choosing.seed) + copy) % _SEEDS
+        template = self._encoder.template
+        sampling = Sampling(
+            max_new_tokens=length,
+            do_sample=choosing.do_sample,
+            temperature=choosing.temperature,
+            top_k=choosing.top_k,
+            top_p=choosing.top_p,
+            repetition_penalty=choosing.repetition_penalty,
+            seed=seed,
+            stop_ids=template.stop_ids,
+            logprobs=question.top_tokens,
+        )
+        generation = self.scheduler.submit(self._name, tokens, sampling, cancelled=_Either(cancelled))
+        return Answer(
+            generation,
+            self._encoder.text,
+            stops=question.stops,
+            prompt_tokens=len(tokens),
+            max_new_tokens=length,
+            end_id=template.eos_id,
+            seed=seed,
+        )
+
+    def _encoded(self, prompt: Prompt) -> list[int]:
+        texts = [prompt.content] if isinstance(prompt.content, str) else [one.content for one in prompt.content]
+        size = sum(map(len, texts))
+        if size > self._most_characters:
+            problem = f"is longer than any text of the {self._tokens} tokens that the model takes"
+            raise InvalidRequest(where=prompt.where, found=f"{size} characters", problem=problem, fix="shorten it")
+        if not isinstance(prompt.content, str):
+            return conversations.prompt_of(self._encoder, prompt.content)
+        try:
+            return self._encoder.prompts([prompt.content])[0]
+        except InvalidTemplate as error:
+            raise InvalidRequest(where=prompt.where, problem=str(error), fix="send another text") from error
+
+    def _room(self, where: str, prompt_tokens: int, length: Length | None) -> int:
+        """Give how long the answer to a prompt may be."""
+        room = self._tokens - prompt_tokens
+        if room < 1:
+            raise InvalidRequest(
+                where=where,
+                found=f"{prompt_tokens} tokens with the model's template",
+                problem=f"leaves no room for an answer: prompt and answer may have {self._tokens} tokens together",
+                fix=f"shorten it by {1 - room} tokens or more",
+            )
+        if length is None:
+            return min(self.environment.max_new_tokens, room)
+        counted = prompt_tokens if length.counts_prompt and self._encoder.template.kind != "bare" else 0
+        asked = length.tokens - counted
+        if asked < 1:
+            problem = f"counts the prompt in, and {where} has {prompt_tokens} tokens already"
+            raise InvalidRequest(where=length.where, found=length.tokens, problem=problem, fix="raise it")
+        if asked > room:
+            problem = (
+                f"is more than there is room for: of the model's {self._tokens} tokens {where} takes {prompt_tokens}"
+            )
+            fix = f"ask for at most {room + counted}, or shorten the prompt"
+            raise InvalidRequest(where=length.where, found=length.tokens, problem=problem, fix=fix)
+        return asked
+
+
+class _Either(threading.Event):
+    """Set when the caller has gone, or by itself."""
+
+    def __init__(self, caller: threading.Event) -> None:
+        super().__init__()
+        self._caller = caller
+
+    def is_set(self) -> bool:
+        return super().is_set() or self._caller.is_set()

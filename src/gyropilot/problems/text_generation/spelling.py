@@ -1,0 +1,79 @@
+"""Tokens to text while they come: characters whole, and nothing of a stop text; called by answers.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+LOST = "\N{REPLACEMENT CHARACTER}"
+"""What a decoder writes for bytes that are no character, or not yet one."""
+_MOST_LOST = 3
+"""How many of them, at the end of a text, one character may still take the place of: it has 4 bytes at most."""
+
+
+class Spelling:
+    """The text of a growing list of tokens, part by part; a part ends where a character does.
+
+    A token's text depends on those before it (a space that a decoder drops at the very beginning, bytes of one
+    character in several tokens), so what is decoded each time are the last tokens together:
+
+        tokens  . . . . . . [start . . . . . . . ]
+        text                [shown     |given now|bytes of a character that is not whole]
+    """
+
+    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
+        self._decode = decode
+        self._ids: list[int] = []
+        self._start = self._whole_until = self._shown = 0
+
+    def push(self, token_id: int) -> str:
+        """Add a token; give the text that is certain now and was not yet given."""
+        self._ids.append(token_id)
+        text = self._decode(self._ids[self._start :])
+        uncertain = min(len(text) - len(text.rstrip(LOST)), _MOST_LOST)
+        part = text[self._shown : len(text) - uncertain]
+        self._shown += len(part)
+        if part and not uncertain:
+            self._start, self._whole_until = self._whole_until, len(self._ids)
+            self._shown = len(self._decode(self._ids[self._start :]))
+        return part
+
+    def finish(self) -> str:
+        """Give what is left, as it stands."""
+        part = self._decode(self._ids[self._start :])[self._shown :]
+        self._shown += len(part)
+        return part
+
+
+class StopTexts:
+    """Lets text through up to the first stop text, holding back what may become one."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = stops
+        self._longest = max((len(one) for one in stops), default=0)
+        self._held = ""
+        self.is_met = False
+
+    def push(self, text: str) -> str:
+        """Add text; give what may be shown."""
+        if self.is_met:
+            return ""
+        held = self._held + text
+        places = [place for place in (held.find(stop) for stop in self._stops) if place >= 0]
+        if places:
+            self.is_met, self._held = True, ""
+            return held[: min(places)]
+        kept = self._beginning(held)
+        self._held = held[len(held) - kept :]
+        return held[: len(held) - kept]
+
+    def finish(self) -> str:
+        """Give what is held back: no more text comes."""
+        held, self._held = self._held, ""
+        return held
+
+    def _beginning(self, text: str) -> int:
+        """Give how many characters at the end of `text` are the longest beginning of a stop text."""
+        for length in range(min(self._longest - 1, len(text)), 0, -1):
+            if any(stop.startswith(text[len(text) - length :]) for stop in self._stops):
+                return length
+        return 0
