@@ -23,14 +23,17 @@ from gyropilot.api import app as api_app
 from gyropilot.base_models.store import BaseModelStore
 from gyropilot.cli import machine, notes, service
 from gyropilot.cli.connections import BoundedProtocol
+from gyropilot.control.entrance import Entrance
 from gyropilot.control.house import House
 from gyropilot.engine.local_process import LocalProcessEngine
 from gyropilot.errors import InvalidRequest
 from gyropilot.problems.catalog import PROBLEMS
 from gyropilot.s3 import app as s3_app
+from gyropilot.serve import door as runtime_door
 from gyropilot.serve.held_processes import HeldProcesses
 from gyropilot.serve.model_files import ModelFiles
 from gyropilot.serve.replica_process import ReplicaRoom
+from gyropilot.serve.router import Router
 from gyropilot.serve.standby import Runner, Standby
 from gyropilot.serve.supervisor import Supervisor
 from gyropilot.settings import Settings
@@ -273,16 +276,28 @@ def _serving_runners(house: House) -> list[Runner]:
 
 
 def _doors(house: House) -> App:
-    """Give one app that sends each request to its door by the service name in its signature."""
-    api = api_app.make_app(house)
-    if not isinstance(house.objects, FolderObjects):
-        return api
-    s3 = s3_app.make_app(house.objects, house.credentials, house.settings)
+    """Give one app that sends each request to its door, by the service name in its signature and its path."""
+    entrance = Entrance(house.credentials, house.settings)
+    api = api_app.make_app(house, entrance=entrance)
+    runtime = runtime_door.make_app(house, entrance, Router(house))
+    s3 = None
+    if isinstance(house.objects, FolderObjects):
+        s3 = s3_app.make_app(house.objects, house.credentials, house.settings)
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
-        await (s3 if _is_for_s3(scope) else api)(scope, receive, send)
+        if _is_for_runtime(scope):
+            await runtime(scope, receive, send)
+        else:
+            await (s3 if s3 and _is_for_s3(scope) else api)(scope, receive, send)
 
     return door
+
+
+def _is_for_runtime(scope: Scope) -> bool:
+    if not scope.get("path", "").startswith(runtime_door.PATH_PREFIX):
+        return False
+    service = signature.service_of(scope.get("headers", []), scope.get("query_string", b""))
+    return service in (None, runtime_door.SIGNING_NAME)
 
 
 def _is_for_s3(scope: Scope) -> bool:
