@@ -19,6 +19,18 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_NAMING_MEMBERS = (
+    "AutoMLJobName",
+    "TransformJobName",
+    "EndpointName",
+    "EndpointConfigName",
+    "ModelName",
+    "TrainingJobName",
+    "ProcessingJobName",
+    "ResourceArn",
+)
+"""Members that tell what a request is about; the first that stands there does, as what else it names it only uses."""
+
 _LOGGED_NAME = re.compile(r"[A-Za-z0-9-]{1,64}|arn:[a-z0-9:-]+/[A-Za-z0-9-]{1,64}")
 
 
@@ -75,9 +87,9 @@ class Exchange:
 
     @property
     def resource_name(self) -> str:
-        """The job that the request names, or the ARN, for the log; "?" for what can be neither."""
+        """What the request is about, by its name or ARN, for the log; "?" for what can be neither."""
         request = self.request if hasattr(self, "request") else {}
-        name = request.get("AutoMLJobName", request.get("ResourceArn"))
+        name = next((request[member] for member in _NAMING_MEMBERS if member in request), None)
         if name is None:
             return "-"
         return name if isinstance(name, str) and _LOGGED_NAME.fullmatch(name) else "?"

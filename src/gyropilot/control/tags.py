@@ -9,7 +9,8 @@ from typing import Any
 from gyropilot.control import page_tokens
 from gyropilot.control.house import House
 from gyropilot.errors import Fault, InvalidRequest, NotFound
-from gyropilot.store import jobs, tags, transform_jobs
+from gyropilot.store import endpoint_configs, endpoints, jobs, models, tags, transform_jobs
+from gyropilot.store.database import Database
 from gyropilot.store.principals import Principal
 
 Json = Any
@@ -79,7 +80,17 @@ def _transform_job_arn(house: House, principal: Principal, region: str, name: st
     return None if record is None else record.arn
 
 
-_FIND_ARN_BY_KIND: Mapping[str, FindArn] = {"automl-job": _job_arn, "transform-job": _transform_job_arn}
+def _by_name(find_arn: Callable[[Database, str, str, str], str | None]) -> FindArn:
+    return lambda house, principal, region, name: find_arn(house.db, principal.account_id, region, name)
+
+
+_FIND_ARN_BY_KIND: Mapping[str, FindArn] = {
+    "automl-job": _job_arn,
+    "model": _by_name(models.find_arn),
+    "endpoint-config": _by_name(endpoint_configs.find_arn),
+    "endpoint": _by_name(endpoints.find_arn),
+    "transform-job": _transform_job_arn,
+}
 
 
 def _own_arn(house: House, principal: Principal, region: str, arn: str) -> str:
