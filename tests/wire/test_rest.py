@@ -2,6 +2,7 @@
 
 import botocore.loaders
 import pytest
+from botocore.awsrequest import HeadersDict
 from botocore.model import ServiceModel
 from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
@@ -148,13 +149,13 @@ def test_a_response_is_read_back_by_botocore(runtime, theirs, operation, respons
     parsed = parser.parse(
         {
             "status_code": answer.status,
-            "headers": {name.lower(): value for name, value in answer.headers},
+            "headers": HeadersDict(answer.headers),
             "body": answer.body,
         },
         theirs.operation_model(operation).output_shape,
     )
     if "Body" in parsed:
-        parsed["Body"] = bytes(parsed["Body"])
+        parsed["Body"] = parsed["Body"].encode()
     assert {name: value for name, value in parsed.items() if name != "ResponseMetadata"} == response
     assert answer.status == (202 if operation == "InvokeEndpointAsync" else 200)
 
