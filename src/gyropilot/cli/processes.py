@@ -30,6 +30,7 @@ from gyropilot.errors import InvalidRequest
 from gyropilot.problems.catalog import PROBLEMS
 from gyropilot.s3 import app as s3_app
 from gyropilot.serve import door as runtime_door
+from gyropilot.serve import openai_door
 from gyropilot.serve.held_processes import HeldProcesses
 from gyropilot.serve.model_files import ModelFiles
 from gyropilot.serve.replica_process import ReplicaRoom
@@ -279,13 +280,17 @@ def _doors(house: House) -> App:
     """Give one app that sends each request to its door, by the service name in its signature and its path."""
     entrance = Entrance(house.credentials, house.settings)
     api = api_app.make_app(house, entrance=entrance)
-    runtime = runtime_door.make_app(house, entrance, Router(house))
+    router = Router(house)
+    runtime = runtime_door.make_app(house, entrance, router)
+    openai = openai_door.make_app(house, entrance, router)
     s3 = None
     if isinstance(house.objects, FolderObjects):
         s3 = s3_app.make_app(house.objects, house.credentials, house.settings)
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
-        if _is_for_runtime(scope):
+        if scope.get("path", "").startswith(openai_door.PATH_PREFIX):  # no bucket has a name so short
+            await openai(scope, receive, send)
+        elif _is_for_runtime(scope):
             await runtime(scope, receive, send)
         else:
             await (s3 if s3 and _is_for_s3(scope) else api)(scope, receive, send)
