@@ -23,3 +23,9 @@ def service(tmp_path_factory, tiny_model_folder):
         assert added.returncode == 0, added.stderr
         services.put_rows(running, services.rows(40))
         yield running
+
+
+@pytest.fixture(scope="session")
+def endpoint(service):
+    """The name of a text endpoint of `service` that is InService, of a job of the same name; left as it is by tests."""
+    return services.deploy(service, "tuned")

@@ -221,6 +221,19 @@ def request(service, name="job", **config):
     }
 
 
+def deploy(service, name, *, instances=1, **config):
+    """Train a job on s3://data/train/ and serve its model, both under `name`; give that once the endpoint answers."""
+    client = service.sdk()
+    config.setdefault("TextGenerationHyperParameters", {"epochCount": "1"})
+    client.create_job(request(service, name, **config))
+    job = client.wait(name, timeout_seconds=120, poll_seconds=0.1)
+    assert job["AutoMLJobStatus"] == "Completed", job.get("FailureReason")
+    client.endpoints.deploy(name, instances=instances)
+    endpoint = client.endpoints.wait(name, timeout_seconds=120, poll_seconds=0.1)
+    assert endpoint["EndpointStatus"] == "InService", endpoint.get("FailureReason")
+    return name
+
+
 def rows(count):
     return [(f"What is {number} and {number}?", f"It is {2 * number}.") for number in range(count)]
 

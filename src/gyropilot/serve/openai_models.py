@@ -87,6 +87,6 @@ def _missing(name: str, names: list[str]) -> str:
     if not names:
         return f"{begin}: no text endpoint of your account is InService; `gyropilot deploy JOB` makes one."
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = f"Did you mean {near[0]!r}? " if near else ""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{begin}; {hint}The models are your account's text endpoints: {', '.join(names[:_SHOWN])}{more}."
+    return f"{begin}. {hint}Your account's text endpoints are {', '.join(names[:_SHOWN])}{more}."
