@@ -31,7 +31,7 @@ automl = AutoMLV2(
     tags=[{"Key": "team", "Value": "sdk"}],
     sagemaker_session=session,
 )
-automl.fit(LocalAutoMLDataChannel("training", rows, content_type="text/csv;header=present"), job_name=name, logs=True)
+automl.fit(LocalAutoMLDataChannel("S3Prefix", rows, content_type="text/csv;header=present"), job_name=name, logs=True)
 
 described = automl.describe_auto_ml_job()
 best = automl.best_candidate()
