@@ -37,14 +37,17 @@ class Server:
 
 
 @contextmanager
-def serving(house, catalog=None):
+def serving(house, catalog=None, make_app=None):
+    """Give a server of the JSON API over a house, or of what `make_app` makes of it."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
         port = listener.getsockname()[1]
         house = replace(house, settings=replace(house.settings, port=port))
-        app = api_app.make_app(house, catalog)
-        config = uvicorn.Config(app, http="h11", ws="none", loop="asyncio", lifespan="off", log_config=None)
+        app = make_app(house) if make_app else api_app.make_app(house, catalog)
+        config = uvicorn.Config(
+            app, http="h11", ws="none", loop="asyncio", lifespan="on" if make_app else "off", log_config=None
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

@@ -182,7 +182,7 @@ def _serve(house: House, listener: socket.socket, announce: Announce) -> None:
         http=BoundedProtocol,
         ws="none",
         loop="asyncio",
-        lifespan="off",
+        lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
@@ -290,7 +290,7 @@ def _doors(house: House) -> App:
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
         if scope.get("path", "").startswith(openai_door.PATH_PREFIX):  # no bucket has a name so short
             await openai(scope, receive, send)
-        elif _is_for_runtime(scope):
+        elif scope["type"] == "lifespan" or _is_for_runtime(scope):
             await runtime(scope, receive, send)
         else:
             await (s3 if s3 and _is_for_s3(scope) else api)(scope, receive, send)

@@ -106,7 +106,7 @@ def make_app(house: House, entrance: Entrance | None = None, router: Router | No
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
-            raise NotImplementedError(f"this app has no part in {scope['type']}")
+            await door.live(receive, send)
 
     return app
 
@@ -121,6 +121,17 @@ class _Door:
         self._service = RestService("sagemaker-runtime")
         self._bodies = CallBodies()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="runtime")
+
+    async def live(self, receive: Receive, send: Send) -> None:
+        """Follow the server's life: at its end, connections to replicas are closed."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await self._router.close()
+                self._threads.shutdown(wait=False)
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_at = clock.monotonic()
