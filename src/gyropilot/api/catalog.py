@@ -31,6 +31,7 @@ _ACCESS_BY_VERB: Mapping[str, Access] = {
     "Describe": "read",
     "Get": "read",
     "List": "read",
+    "Filter": "read",
     "Add": "write",
     "Create": "write",
     "Delete": "write",

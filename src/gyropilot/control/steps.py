@@ -165,11 +165,15 @@ def _secondary_status(house: House, step: StepRecord) -> str:
 
 def _transitions(step: StepRecord) -> list[Json]:
     candidate = step.candidate
-    training = {"Status": "Training", "StartTime": candidate.created_at, "EndTime": candidate.ended_at}
+    training: dict[str, Json] = {"Status": "Training", "StartTime": candidate.created_at, "EndTime": candidate.ended_at}
     training["StatusMessage"] = "Training the candidate"
     if candidate.ended_at is None:
         return [_without_nulls(training)]
-    ended = {"Status": candidate.status, "StartTime": candidate.ended_at, "EndTime": candidate.ended_at}
+    ended: dict[str, Json] = {
+        "Status": candidate.status,
+        "StartTime": candidate.ended_at,
+        "EndTime": candidate.ended_at,
+    }
     ended["StatusMessage"] = candidate.failure_reason or "The candidate's artifacts are uploaded"
     return [training, ended]
 

@@ -51,7 +51,7 @@ class LogLines:
     def offset_at(self, moment: int) -> int:
         """Give the offset from which on everything was written at `moment`, in milliseconds, or later."""
         place = bisect_left(self._moments, moment)
-        return self._line_start(self._offsets[place]) if place < len(self._offsets) else self.extent.end
+        return self._line_start(self._offsets[place]) if place < len(self._offsets) else self._end_of_lines()
 
     def forward(self, offset: int, until: int, most: int) -> Stretch:
         """Give the lines that begin between the offsets, at most `most`; `offset` begins a line."""
@@ -96,9 +96,17 @@ class LogLines:
         start, data = job_logs.read(self._folder, from_, LONGEST_LINE_BYTES)
         return _behind_line_end(start, data)[0]
 
+    def _end_of_lines(self) -> int:
+        """Give where what is read ends: before a line that is being written."""
+        if self._is_over:
+            return self.extent.end
+        start, data = job_logs.read(self._folder, max(0, self.extent.end - LONGEST_LINE_BYTES), LONGEST_LINE_BYTES)
+        place = data.rfind(b"\n") + 1
+        return start + place if place else self.extent.end
+
 
 def _behind_line_end(start: int, data: bytes) -> tuple[int, bytes]:
-    """Give what follows the first end of a line; all of it where there is none, for the line is too long to be whole."""
+    """Give what follows the first end of a line; all of it where there is none, for no line is so long."""
     place = data.find(b"\n") + 1
     return start + place, data[place:]
 

@@ -46,6 +46,7 @@ class StepSummary:
     created_at: datetime
     modified_at: datetime
     ended_at: datetime | None
+    job_ended_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +131,7 @@ def _summaries(query: StepQuery) -> Select[Any]:
             _CANDIDATES.created_at,
             _CANDIDATES.modified_at,
             _CANDIDATES.ended_at,
+            _JOBS.ended_at.label("job_ended_at"),
         )
         .select_from(steps_table.join(candidates_table, of_candidate).join(jobs_table, _JOBS.id == _MINE.job_id))
         .where(is_first, *_filters(query))

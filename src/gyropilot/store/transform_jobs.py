@@ -60,6 +60,7 @@ class TransformJobRecord:
 class TransformJobSummary:
     """What a listing shows of a transform job."""
 
+    id: str
     name: str
     arn: str
     status: Status
