@@ -5,8 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import signal
+import socket
+import struct
 import tarfile
 from contextlib import contextmanager
+from http.client import HTTPException
 
 import houses
 import mean_problem
@@ -20,7 +25,7 @@ from gyropilot.store import endpoints, replicas
 from gyropilot.store.named_rows import NewRow
 from replica_houses import invoke, wait_until
 
-SHORT = Patience(attempts=3, first_seconds=0.05, longest_seconds=0.2)
+SHORT = Patience(attempts=2, first_seconds=0.05, longest_seconds=0.2)
 
 
 def house(folder):
@@ -129,3 +134,30 @@ def answer_of(replica, body=b"1\n"):
 def log_of(house, endpoint_id, name="main.1"):
     folder = house.settings.logs / "endpoints" / endpoint_id / name
     return "".join(one.read_text() for one in sorted(folder.glob("*.log")))
+
+
+def process_of(replica):
+    """The number of the process that answers on a replica's socket."""
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(replica.socket)
+        return struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    finally:
+        connection.close()
+
+
+def kill(replica):
+    os.kill(process_of(replica), signal.SIGKILL)
+
+
+def answers(replica):
+    try:
+        return answer_of(replica).status == 200
+    except (OSError, HTTPException):
+        return False
+
+
+def deleted(house, endpoint_id):
+    """Delete an endpoint and wait until it is gone."""
+    assert endpoints.request_delete(house.db, endpoint_id)
+    wait_until(lambda: status(house, endpoint_id) is None, "the endpoint to be gone")

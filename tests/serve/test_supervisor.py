@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 import mean_endpoints
-from mean_endpoints import answer_of, create, in_service, put_model, variant
+import replica_houses
+import steady_callers
+from gyropilot.serve.standby import Standby
+from gyropilot.store import endpoints, replicas
+from mean_endpoints import (
+    answer_of,
+    create,
+    deleted,
+    in_service,
+    kill,
+    log_of,
+    process_of,
+    put_model,
+    ready,
+    settled,
+    status,
+    update,
+    variant,
+)
+from replica_houses import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -15,12 +36,207 @@ def house(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def supervisor(house):
-    with mean_endpoints.supervised(house) as running:
+    with mean_endpoints.supervised(house, memory_bytes=300 * 2**20) as running:
         yield running
 
 
-def test_an_endpoint_that_is_created_comes_into_service_and_answers(house):
-    endpoint = create(house, "first", variant(put_model(house, "two.tar.gz", 2.0), instances=2))
-    assert sorted((one.variant, one.number) for one in in_service(house, endpoint)) == [("main", 1), ("main", 2)]
-    assert [answer_of(one).body for one in in_service(house, endpoint)] == [b"2.0\n", b"2.0\n"]
-    assert "replica main/1: is ready" in mean_endpoints.log_of(house, endpoint)
+@pytest.fixture
+def two(house):
+    return put_model(house, "two.tar.gz", 2.0)
+
+
+@pytest.fixture
+def three(house):
+    return put_model(house, "three.tar.gz", 3.0)
+
+
+def test_an_endpoint_that_is_created_comes_into_service_and_answers(house, two):
+    endpoint = create(house, "first", variant(two, instances=2))
+    found = in_service(house, endpoint)
+    assert sorted((one.variant, one.number) for one in found) == [("main", 1), ("main", 2)]
+    assert [answer_of(one).body for one in found] == [b"2.0\n", b"2.0\n"]
+    assert len({process_of(one) for one in found}) == 2
+    assert endpoints.get(house.db, endpoint).serving == endpoints.get(house.db, endpoint).wanted
+    log = log_of(house, endpoint)
+    assert log.index("gyropilot: replica main/1: starts") < log.index("gyropilot: replica main/1: is ready, ")
+
+
+def test_an_update_switches_without_a_failed_call(house, two, three):
+    endpoint = create(house, "switched", variant(two))
+    old = in_service(house, endpoint)
+    with steady_callers.calling(house, "switched") as caller:
+        wait_until(lambda: caller.means[2.0] > 5, "calls to be answered")
+        update(house, endpoint, variant(three, name="other", instances=2))
+        wait_until(lambda: caller.means[3.0] > 20, lambda: f"the new model to answer: {caller.errors}")
+        wait_until(lambda: len(replicas.of_endpoint(house.db, endpoint)) == 2, "the old replica to be gone")
+    assert (caller.errors, caller.wrong) == ({}, [])
+    assert caller.answered == caller.sent
+    assert endpoints.get(house.db, endpoint).serving["variants"][0]["name"] == "other"
+    assert {one.id for one in in_service(house, endpoint)}.isdisjoint({one.id for one in old})
+    log = log_of(house, endpoint)
+    assert "replica main/1: takes no more calls and is unloaded" in log
+    assert "replica main/1: is gone" in log
+
+
+def test_an_update_of_weights_and_counts_keeps_the_replicas_that_there_are(house, two, three):
+    endpoint = create(house, "weights", variant(two), variant(three, name="b"))
+    before = {one.id: process_of(one) for one in in_service(house, endpoint)}
+    update(house, endpoint, variant(two, weight=5.0, instances=2), variant(three, name="b", weight=0.0))
+    found = in_service(house, endpoint)
+    assert len(found) == 3
+    assert before.items() < {one.id: process_of(one) for one in found}.items()
+    assert {one.generation for one in found} == {2}
+    update(house, endpoint, variant(two, weight=5.0), variant(three, name="b", weight=0.0))
+    in_service(house, endpoint)
+    wait_until(lambda: len(replicas.of_endpoint(house.db, endpoint)) == 2, "the second replica to be gone")
+    assert {one.id: process_of(one) for one in ready(house, endpoint)} == before
+
+
+def test_a_replica_that_is_killed_is_started_again(house, two):
+    endpoint = create(house, "killed", variant(two))
+    (replica,) = in_service(house, endpoint)
+    kill(replica)
+    wait_until(lambda: [one.restarts for one in ready(house, endpoint)] == [1], "the replica to be back")
+    (back,) = ready(house, endpoint)
+    assert answer_of(back).status == 200
+    assert "SIGKILL" in back.reason
+    assert status(house, endpoint) == "InService"
+    wait_until(lambda: log_of(house, endpoint).count("is ready") == 2, "the log of the second start")
+    assert "replica main/1: ended: the run ended by signal SIGKILL" in log_of(house, endpoint)
+    assert "replica main/1: starts again" in log_of(house, endpoint)
+
+
+def test_a_model_that_kills_its_process_time_and_again_leaves_the_endpoint_in_service(house, two):
+    endpoint = create(house, "crashing", variant(two))
+    in_service(house, endpoint)
+    for deaths in range(1, 5):
+        (replica,) = wait_until(lambda: ready(house, endpoint), "the replica to be back")
+        with pytest.raises((OSError, mean_endpoints.HTTPException)):
+            answer_of(replica, b"die")
+        wait_until(lambda count=deaths: [one.restarts for one in ready(house, endpoint)] == [count], "the restart")
+    assert status(house, endpoint) == "InService"
+
+
+def test_a_deleted_endpoint_lets_its_calls_end_and_leaves_nothing(house):
+    model = put_model(house, "own.tar.gz", 7.0)
+    endpoint = create(house, "deleted", variant(model))
+    (replica,) = in_service(house, endpoint)
+    files = house.settings.model_files / model["containers"][0]["sha256"]
+    assert (files / "model.json").exists()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(answer_of, replica, b"sleep 1")
+        wait_until(lambda: answer_of(replica).status == 200, "the call to be inside")
+        deleted(house, endpoint)
+        assert running.result().body == b"7.0\n"
+    assert replicas.of_endpoint(house.db, endpoint) == []
+    wait_until(lambda: not files.exists(), "the files of the model to be removed")
+    wait_until(lambda: not replica_houses.Path(replica.socket).exists(), "the socket to be removed")
+    assert not (house.settings.logs / "endpoints" / endpoint).exists()
+
+
+def test_an_endpoint_is_deleted_while_it_is_being_created(house):
+    endpoint = create(house, "hasty", variant(put_model(house, "slow.tar.gz", fault="slow to load")))
+    wait_until(lambda: any(one.socket for one in replicas.of_endpoint(house.db, endpoint)), "its process to start")
+    deleted(house, endpoint)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("bad environment", "Environment.fault: is not to be had (found 'bad environment'); leave it out"),
+        ("not whole", "the folder is not whole"),
+        ("break at load", "An unexpected KeyError ended the loading of the model; the log of the endpoint has the"),
+        ("die at load", "the run ended by signal SIGKILL"),
+        ("grow at load", "out of memory: it needed more than the 300 MiB that a replica is granted; serve a smaller"),
+    ],
+)
+def test_an_endpoint_whose_model_does_not_load_fails_with_the_reason(house, fault, told):
+    endpoint = create(house, fault.replace(" ", "-"), variant(put_model(house, "bad.tar.gz", fault=fault)))
+    assert settled(house, endpoint).status == "Failed"
+    reason = endpoints.get(house.db, endpoint).failure_reason
+    assert reason.startswith(f"Variant main, replica 1: {told}")
+    assert "secret" not in reason
+    attempts = mean_endpoints.SHORT.attempts if fault in {"break at load", "die at load"} else 1
+    assert log_of(house, endpoint).count("replica main/1: could not be started: ") == attempts
+    wait_until(lambda: replicas.of_endpoint(house.db, endpoint) == [], "its replicas to be gone")
+    deleted(house, endpoint)
+
+
+def test_a_model_that_needs_longer_than_it_may_fails(house):
+    model = put_model(house, "slow.tar.gz", fault="slow to load")
+    endpoint = create(house, "late", variant(model, startup_seconds=2))
+    assert settled(house, endpoint).status == "Failed"
+    assert "it was not ready 2 s after its start; give it longer" in endpoints.get(house.db, endpoint).failure_reason
+    deleted(house, endpoint)
+
+
+def test_a_model_that_is_gone_or_changed_is_not_loaded(house):
+    gone, changed = put_model(house, "gone.tar.gz", 1.0), put_model(house, "changed.tar.gz", 1.5)
+    house.objects.delete("data", "gone.tar.gz")
+    content = house.objects.read("data", "changed.tar.gz")
+    house.objects.put_bytes("data", "changed.tar.gz", content[:-1] + bytes([content[-1] ^ 1]))
+    made = [create(house, name, variant(model)) for name, model in (("gone", gone), ("changed", changed))]
+    reasons = [settled(house, one).failure_reason for one in made]
+    assert reasons[0].endswith("s3://data/gone.tar.gz is not there any more; put the model back, or train it anew")
+    assert "s3://data/changed.tar.gz is not the model that its job recorded: its SHA-256 is" in reasons[1]
+    for one in made:
+        deleted(house, one)
+
+
+def test_an_update_that_fails_leaves_what_was_served(house, two):
+    endpoint = create(house, "rolled-back", variant(two))
+    (before,) = in_service(house, endpoint)
+    update(house, endpoint, variant(put_model(house, "bad.tar.gz", fault="not whole")))
+    after = settled(house, endpoint)
+    assert (after.status, after.serving["variants"][0]["model"]) == ("InService", two)
+    assert after.failure_reason == "Variant main, replica 1: the folder is not whole"
+    wait_until(lambda: len(replicas.of_endpoint(house.db, endpoint)) == 1, "the failed replica to be gone")
+    assert [(one.id, one.status) for one in replicas.of_endpoint(house.db, endpoint)] == [(before.id, "Ready")]
+    assert answer_of(before).body == b"2.0\n"
+
+
+def test_models_that_share_live_in_one_process_and_come_back_together(house):
+    models = [put_model(house, f"shared-{mean}.tar.gz", mean, shares="base") for mean in (11.0, 12.0)]
+    made = [create(house, f"shared-{number}", variant(model)) for number, model in enumerate(models)]
+    (first,), (second,) = (in_service(house, one) for one in made)
+    assert process_of(first) == process_of(second)
+    assert [answer_of(one).body for one in (first, second)] == [b"11.0\n", b"12.0\n"]
+    kill(first)
+    for one in made:
+        wait_until(lambda one=one: [it.restarts for it in ready(house, one)] == [1], "both to be back")
+    (first,), (second,) = (ready(house, one) for one in made)
+    assert process_of(first) == process_of(second)
+    deleted(house, made[0])
+    assert answer_of(second).body == b"12.0\n"
+    assert "replica main/1: starts again" in log_of(house, made[1])
+
+
+def test_models_of_several_containers_share_nothing(house, two, three):
+    chain = {**two, "shares": "", "containers": [*two["containers"], *three["containers"]]}
+    (replica,) = in_service(house, create(house, "chain", variant(chain)))
+    assert answer_of(replica).body == b"3.0\n"
+
+
+def test_a_second_process_stands_by_until_the_first_has_ended(tmp_path):
+    told = []
+
+    class Noted:
+        def __init__(self, name):
+            self.name = name
+
+        def start(self):
+            told.append(f"{self.name} starts")
+
+        def stop(self):
+            told.append(f"{self.name} stops")
+
+    first, second, third = (Standby(tmp_path, lambda name=name: [Noted(name)]) for name in ("one", "two", "three"))
+    first.start()
+    wait_until(lambda: told == ["one starts"], "the first to start")
+    second.start()
+    third.start()
+    third.stop()
+    first.stop()
+    wait_until(lambda: told == ["one starts", "one stops", "two starts"], "the second to start")
+    second.stop()
+    assert told[-1] == "two stops"

@@ -17,9 +17,11 @@ PING_SECONDS = 10.0
 class Refusal(Exception):
     """A replica process does not do what it was asked; the text is fit for a FailureReason."""
 
-    def __init__(self, text: str, *, status: int) -> None:
+    def __init__(self, text: str, *, status: int, is_overdue: bool = False) -> None:
         self.status = status
         """Of its answer; 0 where none came."""
+        self.is_overdue = is_overdue
+        """None came in the time it had; it may be at work still."""
         super().__init__(text)
 
 
@@ -58,7 +60,9 @@ def _ask(path: Path, method: str, target: str, body: Json, seconds: float) -> No
         answer = connection.getresponse()
         told = answer.read()
     except TimeoutError as error:
-        raise Refusal(f"it did not answer {method} {target} within {seconds:.0f} s", status=0) from error
+        raise Refusal(
+            f"it did not answer {method} {target} within {seconds:.0f} s", status=0, is_overdue=True
+        ) from error
     except (OSError, http.client.HTTPException) as error:
         raise Refusal(f"its process cannot be spoken to ({error})", status=0) from error
     finally:

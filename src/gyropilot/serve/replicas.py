@@ -37,7 +37,13 @@ SWITCH_SECONDS = 0.3
 DRAIN_SECONDS = 3600.0
 _SETTLED_SECONDS = 10.0
 """A replica that was up this long and ends is no part of a series of deaths."""
+_ENDING_SECONDS = 10.0
+"""How long a process whose connection broke may take until it has ended."""
 _LONGEST_REASON = 900
+_OVERDUE = (
+    "it was not ready {:g} s after its start; give it longer by ContainerStartupHealthCheckTimeoutInSeconds of the "
+    "variant, or serve a smaller model"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +145,8 @@ class Replica:
             self.say("takes no more calls and is unloaded")
             self._begin_unloading()
         elif was == "starting" and self._process is not None and self._processes.holders(self._key) == 1:
-            self._process.close()  # nobody waits for what it loads
+            # Nobody waits for what it loads.
+            threading.Thread(target=self._process.kill, args=("it is not wanted any more",), daemon=True).start()
 
     def record(self, generation: int, *, is_serving: bool) -> ReplicaRecord:
         """Give what the router may know of it."""
@@ -242,9 +249,7 @@ class Replica:
         process = self._process = self._processes.take(self._key, self.id, model["problem"], self._log.write)
         began_at = clock.monotonic()
         if not process.wait_until_up(seconds=seconds):
-            if process.ending is None and self._processes.holders(self._key) == 1:
-                process.kill(f"it took no calls within {seconds:.0f} s")
-            raise Refusal(f"its process took no calls within {seconds:.0f} s", status=0)
+            raise Refusal(_OVERDUE.format(seconds), status=0, is_overdue=process.ending is None)
         left = max(1.0, seconds - (clock.monotonic() - began_at))
         replica_calls.load(process.socket, self.id, containers, seconds=left)
         self._is_loaded = True
@@ -252,13 +257,19 @@ class Replica:
 
     def _refused(self, error: Refusal) -> _Failure:
         process = self._process
-        if error.status == 0 and process is not None and process.wait_until_ended(seconds=5.0):
-            ending = process.ending
-            reason = process.described_end(self._processes.room.memory_bytes)
-            has_said = ending is not None and ending.outcome == "failure" and ending.error != "InternalFailure"
-            is_final = ending is not None and (ending.is_out_of_memory or has_said)
-            return _Failure(reason=_shortened(reason), is_final=is_final)
-        return _Failure(reason=_shortened(str(error)), is_final=400 <= error.status < 500)
+        if error.status or process is None:
+            return _Failure(reason=_shortened(str(error)), is_final=400 <= error.status < 500)
+        if error.is_overdue:
+            if self._processes.holders(self._key) == 1:
+                process.kill("its model took too long to load")
+            return _Failure(reason=_OVERDUE.format(self.place.variant["startup_seconds"]), is_final=False)
+        if not process.wait_until_ended(seconds=_ENDING_SECONDS):
+            return _Failure(reason=_shortened(str(error)), is_final=False)
+        ending = process.ending
+        has_said = ending is not None and ending.outcome == "failure" and ending.error != "InternalFailure"
+        is_final = ending is not None and (ending.is_out_of_memory or has_said)
+        reason = process.described_end(self._processes.room.memory_bytes)
+        return _Failure(reason=_shortened(reason), is_final=is_final)
 
     def _unload(self) -> None:
         process = self._process
