@@ -129,6 +129,13 @@ class Settings:
     endpoints_per_account: int = field(
         default=100, metadata={"about": "Endpoints that one account may have.", "range": (1, 10**9)}
     )
+    transforms_at_once: int = field(
+        default=1,
+        metadata={
+            "about": "Transform jobs that run at the same time, each with replicas of its own.",
+            "range": (1, 4096),
+        },
+    )
     log_mib_per_job: int = field(
         default=16,
         metadata={"about": "Size a job's log may have in MiB; then its oldest part is dropped.", "range": (1, 2**20)},
@@ -167,6 +174,11 @@ class Settings:
     def replicas(self) -> Path:
         """Folder of the replica processes: a folder for each, with its socket; a short name, since sockets' are."""
         return self.home / "r"
+
+    @property
+    def transforms(self) -> Path:
+        """Folder of what running transform jobs have on disk, a folder for each."""
+        return self.home / "transforms"
 
     @property
     def model_files(self) -> Path:

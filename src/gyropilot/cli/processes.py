@@ -37,6 +37,7 @@ from gyropilot.serve.replica_process import ReplicaRoom
 from gyropilot.serve.router import Router
 from gyropilot.serve.standby import Runner, Standby
 from gyropilot.serve.supervisor import Supervisor
+from gyropilot.serve.transforms.runner import TransformRunner
 from gyropilot.settings import Settings
 from gyropilot.store import home_locks, homes, leases, objects, remote_objects, roles, sealed_rows
 from gyropilot.store.database import Database
@@ -272,8 +273,9 @@ def _serving_runners(house: House) -> list[Runner]:
     room = ReplicaRoom(
         house=house, engine=engine, cores=cores, memory_bytes=memory_bytes, allowed_servers=SERVER_PREFIXES
     )
-    files = ModelFiles(house)
-    return [Supervisor(house, HeldProcesses(room), files)]
+    files, processes = ModelFiles(house), HeldProcesses(room)
+    # Stopped in the other order: the supervisor ends the processes that both hold.
+    return [Supervisor(house, processes, files), TransformRunner(house, processes, files)]
 
 
 def _doors(house: House) -> App:

@@ -22,7 +22,7 @@ PAYLOAD_MIB = 6
 """MaxPayloadInMB where a request names none."""
 MOST_PAYLOAD_MIB = 100
 """The most MaxPayloadInMB may be, also times MaxConcurrentTransforms."""
-WHOLE_OBJECT_BYTES = 256 * MIB
+WHOLE_OBJECT_BYTES = 128 * MIB
 """The most a payload may have where MaxPayloadInMB is 0; a payload is held in memory."""
 MOST_CONCURRENT = 100
 MOST_INSTANCES = 100

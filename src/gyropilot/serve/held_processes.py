@@ -20,7 +20,17 @@ class HeldProcesses:
         self._entries: dict[str, _Entry] = {}
         self._closing: list[ReplicaProcess] = []
         self._is_over = False
-        self._has_cleared = False
+        self._is_prepared = False
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether a process may be taken without its folder being cleared away again."""
+        return self._is_prepared
+
+    def prepare(self) -> None:
+        """Clear away what a killed service left, once, before the first process of this one."""
+        with self._guard:
+            self._prepare()
 
     def take(self, key: str, holder: str, problem: str, log: WriteLog) -> ReplicaProcess:
         """Give the process of that key, opened if there is none that lives; `log` takes what it prints from now on.
@@ -31,9 +41,7 @@ class HeldProcesses:
         with self._guard:
             if self._is_over:
                 raise OSError("the service goes down")
-            if not self._has_cleared:
-                self.room.engine.clear_leftovers()
-                self._has_cleared = True
+            self._prepare()
             entry = self._entries.get(key)
             if entry is None or entry.process.ending is not None:
                 logs = {holder: log}
@@ -75,6 +83,11 @@ class HeldProcesses:
             if not process.wait_until_ended(seconds=max(0.0, until - clock.monotonic())):
                 process.kill("the service goes down")
                 process.wait_until_ended(seconds=10.0)
+
+    def _prepare(self) -> None:
+        if not self._is_prepared:
+            self.room.prepare()
+            self._is_prepared = True
 
 
 class _Entry:

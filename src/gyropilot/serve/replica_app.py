@@ -42,8 +42,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 STYLES: tuple[Style, ...] = get_args(Style)
-LARGEST_BODY = 32 * 2**20
-"""Bytes; more than any door lets through."""
+LARGEST_BODY = 128 * 2**20
+"""Bytes; more than any door or batch transform lets through."""
 _STATUS: tuple[tuple[type[GyropilotError], int], ...] = (
     (InvalidRequest, 400),
     (InvalidData, 400),

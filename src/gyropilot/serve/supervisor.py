@@ -72,8 +72,8 @@ class Supervisor:
     def _prepare(self) -> None:
         """Clear away what a killed service left: its replicas ended with it."""
         replicas.clear_all(self._db)
-        self._processes.room.prepare()
         self._files.clear_partial()
+        self._processes.prepare()  # last: transform jobs wait for it
 
     def _tick(self) -> None:
         there = {one.id: one for one in endpoints.all_of(self._db)}

@@ -1,0 +1,331 @@
+"""Runs one transform job: pins its objects, has the model answer them one after the other, then stores the output.
+
+    pin --> start replicas --> each object: fetch, split, filter, ask, join, assemble --> store all outputs --> end
+                                   an object that fails leaves no output; the others go on, and the job fails
+
+It can be ended at any moment and run again: it goes on from the marks in its folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, BinaryIO, Literal, TypeVar
+
+from gyropilot import clock
+from gyropilot.control import roles, transform_plans
+from gyropilot.control.house import House
+from gyropilot.control.transform_plans import TransformPlan
+from gyropilot.data import transform_inputs
+from gyropilot.data.transform_inputs import TransformObject
+from gyropilot.engine import trouble
+from gyropilot.errors import GyropilotError, InvalidData
+from gyropilot.log import printable
+from gyropilot.names import split_s3_uri
+from gyropilot.serve.held_processes import HeldProcesses
+from gyropilot.serve.model_files import ModelFiles
+from gyropilot.serve.replica_client import ReplicaAnswer
+from gyropilot.serve.replicas import Patience
+from gyropilot.serve.transforms import assembling, filters, inputs, splitting
+from gyropilot.serve.transforms.answering import Answering, Containers, NoAnswer, NoReplica
+from gyropilot.serve.transforms.filters import Payload
+from gyropilot.serve.transforms.splitting import Batch
+from gyropilot.serve.transforms.work_folder import Progress, WorkFolder
+from gyropilot.store import transform_jobs
+from gyropilot.store.job_logs import JobLog
+from gyropilot.store.objects import DEFAULT_CONTENT_TYPE, Objects
+from gyropilot.store.statuses import Status
+from gyropilot.store.transform_jobs import TransformJobRecord
+
+logger = logging.getLogger(__name__)
+
+Json = Any
+Given = TypeVar("Given")
+End = Literal["ended", "handed back", "waits"]
+
+NOTE_SECONDS = 1.0
+"""How often progress goes into the job's row, and a mark into its folder."""
+_LOOK_SECONDS = 0.2
+_LONGEST_REASON = 1024
+
+
+class TransformRun:
+    """One run of one job, in a thread of its own."""
+
+    def __init__(
+        self,
+        house: House,
+        job: TransformJobRecord,
+        processes: HeldProcesses,
+        files: ModelFiles,
+        patience: Patience,
+        going_down: threading.Event,
+    ) -> None:
+        self._house, self._job = house, job
+        self._processes, self._files, self._patience = processes, files, patience
+        self._going_down = going_down
+        self._folder = WorkFolder(house.settings.transforms / job.id)
+        most_bytes = house.settings.log_mib_per_job * 2**20
+        self._log = JobLog(house.settings.logs / "transforms" / job.id, most_bytes=most_bytes)
+        self._state: dict[str, Json] = {}
+        self._is_storing = False
+        self._is_stopped = False
+
+    def run(self) -> End:
+        """Work until the job has ended, is to be handed back, or has to wait for what may pass.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        try:
+            if self._job.status == "Stopping" and not self._job.state.get("is_storing"):
+                return self._end("Stopped")
+            return asyncio.run(self._watched())
+        except NoReplica as error:
+            return self._failed(f"The model cannot be started: {error}")
+        except GyropilotError as error:
+            if trouble.may_pass(error):
+                raise
+            return self._failed(str(error))
+        except Exception as error:
+            if trouble.may_pass(error):
+                self._say(f"waits: {trouble.told(error)}")
+                return "waits"
+            logger.exception("transform job %s: its run broke", self._job.name)
+            broken = type(error).__name__
+            return self._failed(f"InternalFailure: an error of this service ended the job ({broken}).")
+        finally:
+            self._log.close()
+
+    async def _watched(self) -> End:
+        work = asyncio.create_task(self._work())
+        watcher = asyncio.create_task(self._watch(work))
+        try:
+            return await work
+        except asyncio.CancelledError:
+            return await asyncio.to_thread(self._end, "Stopped") if self._is_stopped else "handed back"
+        finally:
+            watcher.cancel()
+
+    async def _watch(self, work: asyncio.Task[End]) -> None:
+        """End the work when the service goes down or the job is to stop; note its progress meanwhile."""
+        noted_at, noted = 0.0, dict(self._job.state)
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if self._going_down.is_set():
+                work.cancel()
+                return
+            if clock.monotonic() - noted_at < NOTE_SECONDS:
+                continue
+            noted_at = clock.monotonic()
+            with suppress(Exception):  # the database is away for a moment: noted the next time
+                status = await asyncio.to_thread(self._note_or_look, noted)
+                if status != "InProgress" and not self._is_storing:
+                    self._is_stopped = True
+                    work.cancel()
+                    return
+
+    def _note_or_look(self, noted: dict[str, Json]) -> Status | None:
+        if self._state and noted != self._state:
+            noted.clear()
+            noted.update(self._state)
+            return transform_jobs.note(self._house.db, self._job.id, noted)
+        found = transform_jobs.get(self._house.db, self._job.id)
+        return None if found is None else found.status
+
+    async def _work(self) -> End:
+        plan = transform_plans.read(self._job.request)
+        objects = roles.objects_of_job(self._house, self._job.model["role_arn"])
+        self._folder.make()
+        pinned = self._folder.inputs()
+        if pinned is None:
+            pinned = await asyncio.to_thread(transform_inputs.resolve, objects, plan.source)
+            self._folder.pin(pinned)
+        self._state = {"files": len(pinned), "files_done": 0, "files_failed": 0, "records_done": 0} | self._job.state
+        self._count_files(pinned)
+        try:
+            if not all(self._folder.is_done(number) for number in range(len(pinned))):
+                await self._answer_all(plan, pinned, objects)
+        except NoReplica as error:
+            return await self._store(plan, pinned, objects, f"The model cannot be started: {error}")
+        return await self._store(plan, pinned, objects, self._reason(pinned))
+
+    async def _answer_all(self, plan: TransformPlan, pinned: list[TransformObject], objects: Objects) -> None:
+        model = self._job.model
+        with self._files.held(model):
+            answering = Answering(
+                plan=plan,
+                name=self._job.name,
+                problem=model["problem"],
+                containers=_with(await asyncio.to_thread(self._files.fetch, model), plan),
+                processes=self._processes,
+                log=self._log.write,
+                say=self._say,
+                patience=self._patience,
+            )
+            try:
+                await answering.start()
+                for number, one in enumerate(pinned):
+                    if not self._folder.is_done(number):
+                        await self._answer_object(plan, answering, objects, one, number)
+                        self._count_files(pinned)
+            finally:
+                await answering.close()
+
+    async def _answer_object(
+        self, plan: TransformPlan, answering: Answering, objects: Objects, pinned: TransformObject, number: int
+    ) -> None:
+        """Make the output of one object, or note why there is none."""
+        began_at = clock.monotonic()
+        progress = self._folder.progress(number)
+        self._say(f"{pinned.uri}: {f'goes on after line {progress.mark.line}' if progress.written else 'begins'}")
+        try:
+            await asyncio.to_thread(inputs.fetch, objects, pinned, self._folder.source)
+            with (
+                inputs.opened(self._folder.source, is_gzip=plan.is_gzip, uri=pinned.uri) as source,
+                self._folder.open_part(number, progress) as part,
+            ):
+                stretch = _Stretch(plan, answering, self._folder, part, number, progress, self._count_record)
+                await stretch.run(source, pinned.uri)
+        except InvalidData as error:
+            self._folder.fail(number, str(error))
+            self._say(f"{pinned.uri}: no output: {error}")
+            return
+        self._folder.finish(number)
+        self._say(f"{pinned.uri}: done, {stretch.records} records in {clock.monotonic() - began_at:.1f} s")
+
+    async def _store(self, plan: TransformPlan, pinned: list[TransformObject], objects: Objects, reason: str) -> End:
+        """Put the whole outputs into their bucket; from here on it is too late to stop."""
+        self._state["is_storing"] = True
+        status = await asyncio.to_thread(transform_jobs.note, self._house.db, self._job.id, self._state)
+        if status == "Stopping" and not self._job.state.get("is_storing"):
+            return await asyncio.to_thread(self._end, "Stopped")
+        self._is_storing = True
+        bucket, start = split_s3_uri(plan.output_uri)
+        content_type = plan.accept.partition(",")[0].strip() or DEFAULT_CONTENT_TYPE
+        for number, one in enumerate(pinned):
+            if self._folder.output(number).exists():
+                key = f"{start}/{one.output}" if start else one.output
+                await asyncio.to_thread(objects.put_file, bucket, key, self._folder.output(number), content_type)
+        return await asyncio.to_thread(self._failed if reason else self._completed, reason)
+
+    def _completed(self, _reason: str) -> End:
+        return self._end("Completed")
+
+    def _failed(self, reason: str) -> End:
+        return self._end("Failed", reason)
+
+    def _end(self, status: Status, reason: str | None = None) -> End:
+        text = None if reason is None else reason if len(reason) <= _LONGEST_REASON else f"{reason[:1021]}..."
+        transform_jobs.end(self._house.db, self._job.id, status, failure_reason=text)
+        self._folder.remove()
+        self._say(f"{status}{f': {reason}' if reason else ''}")
+        return "ended"
+
+    def _reason(self, pinned: list[TransformObject]) -> str:
+        reasons = [text for number in range(len(pinned)) if (text := self._folder.failure(number)) is not None]
+        if not reasons:
+            return ""
+        more = f" ({len(reasons) - 1} more of {len(pinned)} objects failed; the log has each)" if reasons[1:] else ""
+        return f"{reasons[0]}{more}"
+
+    def _count_files(self, pinned: list[TransformObject]) -> None:
+        numbers = range(len(pinned))
+        failed = sum(self._folder.failure(number) is not None for number in numbers)
+        done = sum(self._folder.output(number).exists() for number in numbers)
+        self._state |= {"files": len(pinned), "files_done": done, "files_failed": failed}
+
+    def _count_record(self, count: int) -> None:
+        self._state["records_done"] += count
+
+    def _say(self, what: str) -> None:
+        line = printable(what).replace("\n", "\\n")
+        logger.info("transform job %s: %s", self._job.name, line)
+        self._log.write(f"{clock.now():%Y-%m-%dT%H:%M:%SZ} gyropilot: {line}\n".encode())
+
+
+class _Stretch:
+    """The answers to one object, from its mark to its end, several asked for at once and kept in order."""
+
+    def __init__(
+        self,
+        plan: TransformPlan,
+        answering: Answering,
+        folder: WorkFolder,
+        part: BinaryIO,
+        number: int,
+        progress: Progress,
+        count: Callable[[int], None],
+    ) -> None:
+        self._plan, self._answering = plan, answering
+        self._folder, self._part, self._number = folder, part, number
+        self._progress, self._count = progress, count
+        self._waiting: deque[tuple[Batch, Payload, asyncio.Task[ReplicaAnswer]]] = deque()
+        self._noted_at = clock.monotonic()
+
+    @property
+    def records(self) -> int:
+        """How many are answered."""
+        return self._progress.mark.records
+
+    async def run(self, source: inputs.Source, uri: str) -> None:
+        """Have every record answered.
+
+        Raises:
+            InvalidData: one cannot be; the first in the order of the object is told.
+        """
+        try:
+            await self._ask_all(source, uri)
+        except BaseException:
+            for _, _, task in self._waiting:
+                task.cancel()
+            await asyncio.gather(*(task for _, _, task in self._waiting), return_exceptions=True)
+            raise
+        finally:
+            self._folder.note(self._number, self._part, self._progress)
+
+    async def _ask_all(self, source: inputs.Source, uri: str) -> None:
+        width = self._plan.calls_at_once * self._plan.replicas
+        try:
+            for batch in splitting.batches(source, self._plan, uri, self._progress.mark):
+                payload = filters.payload_of(batch.records, self._plan, uri)
+                while self._waiting and (len(self._waiting) >= width or self._has_no_room_for(payload)):
+                    await self._settle()
+                self._waiting.append((batch, payload, asyncio.create_task(self._answering.ask(payload.body))))
+        except InvalidData:
+            while self._waiting:  # what stands before it may be at fault too
+                await self._settle()
+            raise
+        while self._waiting:
+            await self._settle()
+
+    def _has_no_room_for(self, payload: Payload) -> bool:
+        held = sum(len(one.body) for _, one, _ in self._waiting)
+        return held + len(payload.body) > transform_plans.WHOLE_OBJECT_BYTES
+
+    async def _settle(self) -> None:
+        """Keep the answer that is next in order."""
+        batch, payload, task = self._waiting[0]
+        try:
+            answer = await task
+        except NoAnswer as error:
+            raise InvalidData(
+                where=payload.where, problem=str(error), fix="correct the record, or take it out of the input"
+            ) from error
+        self._waiting.popleft()
+        kept = filters.output_of(payload, answer.body, answer.headers.get("content-type", ""), self._plan)
+        written = self._part.write(assembling.piece(kept, self._plan))
+        self._progress = Progress(mark=batch.after, written=self._progress.written + written)
+        self._count(len(batch.records))
+        if clock.monotonic() - self._noted_at > NOTE_SECONDS:
+            self._folder.note(self._number, self._part, self._progress)
+            self._noted_at = clock.monotonic()
+
+
+def _with(containers: Containers, plan: TransformPlan) -> Containers:
+    """Give containers with the job's own environment over theirs."""
+    return [(folder, {**environment, **plan.environment}) for folder, environment in containers]
