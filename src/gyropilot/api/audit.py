@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
-from gyropilot.api.exchange import Exchange
+from gyropilot.api.exchange import NAMING_MEMBERS, Exchange
 from gyropilot.errors import GyropilotError
 from gyropilot.store import audit
 from gyropilot.store.audit import AuditLine
@@ -54,7 +54,9 @@ def _made(exchange: Exchange) -> str:
 
 def _asked_for(exchange: Exchange) -> str:
     members = _request(exchange)
-    name = _named_in(members, but={"AccountId", "RoleArn"})  # a job's role is not what the call changes
+    # A role that is passed, or a configuration that is used, is not what the call changes.
+    telling = (members[one] for one in NAMING_MEMBERS if isinstance(members.get(one), str))
+    name = next(telling, None) or _named_in(members, but={"AccountId", "RoleArn", "ExecutionRoleArn"})
     account = members.get("AccountId")
     return f"{account}:{name}" if isinstance(account, str) else name
 

@@ -19,7 +19,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_NAMING_MEMBERS = (
+NAMING_MEMBERS = (
     "AutoMLJobName",
     "TransformJobName",
     "EndpointName",
@@ -89,7 +89,7 @@ class Exchange:
     def resource_name(self) -> str:
         """What the request is about, by its name or ARN, for the log; "?" for what can be neither."""
         request = self.request if hasattr(self, "request") else {}
-        name = next((request[member] for member in _NAMING_MEMBERS if member in request), None)
+        name = next((request[member] for member in NAMING_MEMBERS if member in request), None)
         if name is None:
             return "-"
         return name if isinstance(name, str) and _LOGGED_NAME.fullmatch(name) else "?"
