@@ -110,7 +110,7 @@ def make_app(house: House, entrance: Entrance | None = None, router: Router | No
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         else:
-            raise NotImplementedError(f"this app has no part in {scope['type']}")
+            await door.live(receive, send)
 
     return app
 
@@ -125,6 +125,16 @@ class _Door:
         self._models = TextModels(house, router)
         self._bodies = CallBodies()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="openai")
+
+    async def live(self, receive: Receive, send: Send) -> None:
+        """Follow the server's life: at its end, connections to replicas are closed."""
+        message = {"type": ""}
+        while message["type"] != "lifespan.shutdown":
+            message = dict(await receive())
+            if message["type"] == "lifespan.shutdown":
+                await self._router.close()
+                self._threads.shutdown(wait=False)
+            await send({"type": f"{message['type']}.complete"})
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started_at = clock.monotonic()
