@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -25,6 +25,7 @@ from gyropilot.errors import Fault, InvalidRequest, MalformedRequest, NotAllowed
 from gyropilot.serve.call_bodies import BodyRoom, CallBodies, ClientGone
 from gyropilot.serve.replica_client import ReplicaCall
 from gyropilot.serve.router import CUSTOM_ATTRIBUTES, Router, StreamBroken, Target
+from gyropilot.serve.waiting import while_client_waits
 from gyropilot.store.principals import Kind
 from gyropilot.wire import claim, event_stream, rest
 from gyropilot.wire.errors import wire_error
@@ -154,9 +155,9 @@ class _Door:
         knock.body = await knock.room.read(knock.receive, knock.header("content-length") or "0")
         target = await asyncio.get_running_loop().run_in_executor(self._threads, self._admitted, knock)
         if knock.operation.name == "InvokeEndpoint":
-            await _while_client_waits(knock, self._invoke(knock, target))
+            await while_client_waits(knock.receive, self._invoke(knock, target))
         else:
-            await _while_client_waits(knock, self._stream(knock, target))
+            await while_client_waits(knock.receive, self._stream(knock, target))
 
     def _admitted(self, knock: _Knock) -> Target:
         """Hold a call against every rule, and give the endpoint that it is for."""
@@ -205,26 +206,6 @@ class _Door:
             await _more(knock, event_stream.exception("ModelStreamError", members), is_last=True)
         else:
             await _more(knock, event_stream.exception("InternalStreamFailure", {"Message": told.message}), is_last=True)
-
-
-async def _while_client_waits(knock: _Knock, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work, or give it up when the client goes away."""
-
-    async def leaving() -> None:
-        while (await knock.receive())["type"] != "http.disconnect":
-            pass
-
-    working, watching = asyncio.create_task(work), asyncio.create_task(leaving())
-    try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone
-        working.result()
-    finally:
-        watching.cancel()
-        if not working.done():
-            working.cancel()
-            await asyncio.wait({working})
 
 
 def _call(knock: _Knock) -> ReplicaCall:

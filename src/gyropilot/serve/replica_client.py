@@ -1,4 +1,4 @@
-"""Speaks with a replica process over its Unix socket; used by the router, the supervisor and batch transforms.
+"""Asks the models of a replica process over its Unix socket; used by the router and by batch transforms.
 
 HTTP/1.1 by h11 on asyncio's own streams: half a millisecond a call less than a general client, and nothing to load.
 Connections are kept and used again, for one call at a time; a client belongs to one event loop.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -94,22 +94,6 @@ class ReplicaClient:
         self._socket = socket
         self._idle: list[_Line] = []
 
-    async def ping(self) -> bool:
-        """Say whether the process takes calls."""
-        try:
-            return (await self._ask("GET", "/ping")).status == 200
-        except (ReplicaUnreachable, ReplicaBroke):
-            return False
-
-    async def load(self, name: str, containers: Sequence[Mapping[str, Json]]) -> ReplicaAnswer:
-        """Load a model, whose containers are {"folder", "environment"}; answered once it is loaded, or refused."""
-        body = json.dumps({"name": name, "containers": [dict(one) for one in containers]}).encode()
-        return await self._ask("POST", "/models", {"content-type": "application/json"}, body)
-
-    async def unload(self, name: str) -> ReplicaAnswer:
-        """Let the calls inside a model end, then unload it."""
-        return await self._ask("DELETE", f"/models/{quote(name, safe='')}")
-
     async def invoke(self, model: str, call: ReplicaCall) -> ReplicaAnswer:
         """Ask a model for a whole answer."""
         async with self.begin(model, call, "whole") as stream:
@@ -131,12 +115,6 @@ class ReplicaClient:
         """Close the connections that no call uses."""
         while self._idle:
             self._idle.pop().close()
-
-    async def _ask(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b""
-    ) -> ReplicaAnswer:
-        async with self._begun(method, path, headers or {}, body) as stream:
-            return await stream.whole()
 
     @asynccontextmanager
     async def _begun(
