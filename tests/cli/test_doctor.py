@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import services
-from gyropilot.cli.checkups import ports, software
+from gyropilot.cli.checkups import ports, replicas, software
 from gyropilot.settings import Settings
 from gyropilot.store import home_locks
 
@@ -207,3 +207,23 @@ def test_a_listening_socket_is_seen_with_its_address(host, is_loopback):
         assert (found.address, found.is_loopback) == (host, is_loopback)
         assert f"(process {os.getpid()})" in ports.holder_of(port)
     assert ports.holder_of(port) == ""
+
+
+def test_a_home_that_lies_too_deep_for_sockets_and_one_open_to_others_are_told(tmp_path):
+    deep = tmp_path / ("d" * 100)
+    told = _of(list(replicas.check(Settings(home=deep))), "sockets")
+    assert told.level == "fail"
+    assert "lies too deep for the sockets of replicas" in told.said
+    near = Settings(home=tmp_path.parent / "near")
+    assert _of(list(replicas.check(near)), "sockets").level == "ok"
+    near.replicas.mkdir(parents=True, mode=0o755)
+    near.replicas.chmod(0o755)
+    assert _of(list(replicas.check(near)), "sockets").said.endswith("can be reached by others")
+    near.replicas.chmod(0o700)
+    assert _of(list(replicas.check(near)), "sockets").said.endswith("is yours alone")
+
+
+def test_more_memory_for_a_replica_than_there_is_is_told(tmp_path):
+    assert _of(list(replicas.check(Settings(home=tmp_path))), "replicas").level == "ok"
+    greedy = Settings(home=tmp_path, replica_memory_gib=2**19)
+    assert _of(list(replicas.check(greedy)), "replicas").level == "warn"

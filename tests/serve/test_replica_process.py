@@ -17,7 +17,7 @@ import houses
 import mean_problem
 import replica_houses
 from gyropilot.errors import InvalidRequest, NotAllowed
-from gyropilot.serve import hosted_models, replica, replica_calls, replica_process
+from gyropilot.serve import hosted_models, replica, replica_app, replica_calls, replica_process
 from gyropilot.serve.replica_calls import Refusal
 from replica_houses import Connection, ask, invoke, wait_until, write_model
 
@@ -187,7 +187,17 @@ def test_what_it_does_not_know_it_says(shared):
 
 
 def test_a_payload_that_is_too_large_is_refused(shared):
-    assert invoke(shared.socket, "m", bytes(129 * 2**20)).status == 413
+    connection = Connection(shared.socket)
+    connection.putrequest("POST", "/models/m/invocations")
+    connection.putheader("content-length", str(replica_app.LARGEST_BODY + 1))
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()
+    connection = Connection(shared.socket)
+    parts = (bytes(2**20) for _ in range(replica_app.LARGEST_BODY // 2**20 + 1))
+    connection.request("POST", "/models/m/invocations", parts, {"transfer-encoding": "chunked"}, encode_chunked=True)
+    assert connection.getresponse().status == 413
+    connection.close()
 
 
 def test_a_process_that_is_asked_to_end_lets_calls_end(house, tmp_path):
@@ -247,9 +257,11 @@ def test_only_functions_of_problems_open_servers(tmp_path):
 
 
 def test_a_home_that_lies_too_deep_is_told(tmp_path):
+    longest = replica_process.LONGEST_SOCKET
+    folder = tmp_path / "r" / ("a" * (longest - len(str(tmp_path / "r" / "s")) - 1))
+    replica_process.check_socket_length(folder)
     with pytest.raises(InvalidRequest, match=r"lies too deep for the sockets .* 5 bytes shorter"):
-        longest = replica_process.LONGEST_SOCKET
-        replica_process.check_socket_length(tmp_path / "r" / ("a" * (longest + 5 - len(str(tmp_path / "r" / "s")) - 1)))
+        replica_process.check_socket_length(folder.with_name(f"{folder.name}12345"))
 
 
 def test_a_problem_type_that_the_service_has_not_is_named(house):

@@ -12,7 +12,7 @@ import click
 from gyropilot import settings as settings_file
 from gyropilot.cli import options, texts
 from gyropilot.cli.checkups import home as home_checkup
-from gyropilot.cli.checkups import machine, ports, software
+from gyropilot.cli.checkups import machine, ports, replicas, software
 from gyropilot.cli.checkups.finding import Finding, fail, ok, warn
 from gyropilot.errors import InvalidRequest
 from gyropilot.log import printable
@@ -61,6 +61,7 @@ def _findings(home: Path | None, depth: Depth) -> Iterator[Finding]:
     yield from machine.check(settings)
     yield from ports.check(settings)
     yield from home_checkup.check(settings, depth)
+    yield from replicas.check(settings)
     yield from software.check(settings)
 
 

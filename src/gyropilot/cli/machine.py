@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from gyropilot.settings import Settings
+
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUP = Path("/proc/self/cgroup")
 
@@ -19,6 +21,16 @@ def memory_bytes() -> int:
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = cgroup_limit_bytes(_CGROUPS, _OWN_CGROUP)
     return whole if limit is None else min(whole, limit)
+
+
+def job_memory_bytes(settings: Settings) -> int:
+    """Give the memory that jobs may use together."""
+    return int(settings.memory_gib * 2**30) or int(memory_bytes() * 0.8)
+
+
+def replica_memory_bytes(settings: Settings) -> int:
+    """Give the memory that one replica process may use."""
+    return int(settings.replica_memory_gib * 2**30) or job_memory_bytes(settings) // 2
 
 
 def cgroup_limit_bytes(cgroups: Path, own: Path) -> int | None:

@@ -244,7 +244,7 @@ def _warn_of_lost_secrets(db: Database, seal: Seal, settings: Settings) -> None:
 def _working(house: House) -> Iterator[None]:
     """Work on jobs while the block runs; at its end they are handed back."""
     settings = house.settings
-    engine = LocalProcessEngine(cores=_cores(settings), memory_bytes=_memory_bytes(settings))
+    engine = LocalProcessEngine(cores=_cores(settings), memory_bytes=machine.job_memory_bytes(settings))
     worker = Worker(house, engine)
     with home_locks.join_crew(settings.home, when_first=lambda: leases.release_all(house.db)):
         worker.start()
@@ -267,7 +267,7 @@ def _serving(house: House) -> Iterator[None]:
 
 def _serving_runners(house: House) -> list[Runner]:
     settings = house.settings
-    memory_bytes = int(settings.replica_memory_gib * 1024**3) or _memory_bytes(settings) // 2
+    memory_bytes = machine.replica_memory_bytes(settings)
     cores = settings.replica_cores or machine.cores()
     engine = LocalProcessEngine(cores=cores, memory_bytes=memory_bytes, allowed_prefixes=("gyropilot.serve.",))
     room = ReplicaRoom(
@@ -361,9 +361,3 @@ def _not_listening(settings: Settings, error: OSError) -> InvalidRequest:
 
 def _cores(settings: Settings) -> int:
     return settings.cores or machine.cores()
-
-
-def _memory_bytes(settings: Settings) -> int:
-    if settings.memory_gib:
-        return int(settings.memory_gib * 1024**3)
-    return int(machine.memory_bytes() * 0.8)

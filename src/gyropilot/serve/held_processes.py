@@ -21,6 +21,7 @@ class HeldProcesses:
         self._closing: list[ReplicaProcess] = []
         self._is_over = False
         self._is_prepared = False
+        self._has_cleared = False
 
     @property
     def is_prepared(self) -> bool:
@@ -42,6 +43,9 @@ class HeldProcesses:
             if self._is_over:
                 raise OSError("the service goes down")
             self._prepare()
+            if not self._has_cleared:  # it looks what holds children here, which costs a start of a process
+                self.room.engine.clear_leftovers()
+                self._has_cleared = True
             entry = self._entries.get(key)
             if entry is None or entry.process.ending is not None:
                 logs = {holder: log}

@@ -44,6 +44,7 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 STYLES: tuple[Style, ...] = get_args(Style)
 LARGEST_BODY = 128 * 2**20
 """Bytes; more than any door or batch transform lets through."""
+_TOO_LARGE = f"The payload has more than {LARGEST_BODY} bytes."
 _STATUS: tuple[tuple[type[GyropilotError], int], ...] = (
     (InvalidRequest, 400),
     (InvalidData, 400),
@@ -153,13 +154,15 @@ class _Exchange:
 
     async def body(self) -> bytes:
         whole = bytearray()
+        if int(self.header("content-length") or 0) > LARGEST_BODY:
+            raise RequestTooLarge(_TOO_LARGE)
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise Unavailable("The caller went before the whole call was there.")
             whole += message.get("body", b"")
             if len(whole) > LARGEST_BODY:
-                raise RequestTooLarge(f"The payload has more than {LARGEST_BODY} bytes.")
+                raise RequestTooLarge(_TOO_LARGE)
             if not message.get("more_body"):
                 return bytes(whole)
 
