@@ -172,6 +172,9 @@ class MeanServer:
         rows = call.body.decode().splitlines()
         if call.content_type == "application/json":
             return Reply(body=json.dumps({"mean": self._models[name]}).encode(), content_type="application/json")
+        if call.content_type == "application/jsonlines":
+            lines = [json.dumps({"mean": self._models[name], "of": json.loads(row)}) for row in rows]
+            return Reply(body="".join(f"{line}\n" for line in lines).encode(), content_type=call.content_type)
         if call.content_type != "text/csv":
             raise InvalidRequest(where="ContentType", found=call.content_type, problem="is none", fix="send text/csv")
         for row in rows:

@@ -59,8 +59,8 @@ def read_rows(text: str) -> list[list[str]]:
 def write_row(cells: list[str]) -> str:
     """Give a row as a line without its end; cells are quoted where they must be."""
     target = io.StringIO()
-    csv.writer(target, lineterminator="").writerow(cells)
-    return target.getvalue()
+    csv.writer(target, lineterminator="\r\n").writerow(cells)  # quotes what is in the terminator
+    return target.getvalue().removesuffix("\r\n")
 
 
 def read_json(text: str) -> Json:
