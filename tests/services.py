@@ -26,6 +26,9 @@ SCRIPTS = Path(sys.executable).parent
 GYROPILOT = (SCRIPTS / "gyropilot",)
 TINY = "Tiny"
 
+_DOORLESS = {"worker": b"takes jobs", "serve": b"keeps replicas"}
+"""Commands that answer no calls, and what they say once they work."""
+
 _HIDDEN, _LAYERS, _HEADS, _INNER = 32, 2, 2, 64
 _CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<s>' + message['role'] + ' ' + message['content'] + '</s>' }}{% endfor %}"
@@ -54,7 +57,7 @@ class Process:
 
     def begin(self, *options):
         """Start it without waiting until it is up."""
-        port = () if self.command == "worker" else ("--port", "0")
+        port = () if self.command in _DOORLESS else ("--port", "0")
         self._log_starts_at = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -66,7 +69,7 @@ class Process:
 
     def wait_until_up(self):
         wait_until(self._is_up, seconds=60, what=lambda: f"{self.command} to start: {self.log.read_text()}")
-        if self.command != "worker":
+        if self.command not in _DOORLESS:
             self.variables = json.loads(self.gyropilot("env", "--json").stdout)
             self.variables["AWS_ENDPOINT_URL"] = self._note()["url"]
 
@@ -118,8 +121,8 @@ class Process:
 
     def _is_up(self):
         assert self.process.poll() is None, self.log.read_text()
-        if self.command == "worker":
-            return b"takes jobs" in self.log.read_bytes()[self._log_starts_at :]
+        if self.command in _DOORLESS:
+            return _DOORLESS[self.command] in self.log.read_bytes()[self._log_starts_at :]
         note = self._note()
         return note is not None and noted.answers(note["url"])
 
@@ -135,12 +138,12 @@ Service = Process
 class Apart:
     """Several processes on one home and one PostgreSQL database."""
 
-    def __init__(self, apis, workers):
-        self.apis, self.workers = apis, workers
+    def __init__(self, apis, workers, servers):
+        self.apis, self.workers, self.servers = apis, workers, servers
 
     @property
     def all(self):
-        return [*self.apis, *self.workers]
+        return [*self.apis, *self.workers, *self.servers]
 
     @property
     def first(self):
@@ -161,12 +164,13 @@ def running(home, **settings):
 
 
 @contextmanager
-def running_apart(home, *, database_url, apis=1, workers=1, program=GYROPILOT, **settings):
-    """Several processes: `gyropilot api` and `gyropilot worker`, all started at once."""
+def running_apart(home, *, database_url, apis=1, workers=1, servers=0, program=GYROPILOT, **settings):
+    """Several processes: `gyropilot api`, `gyropilot worker` and `gyropilot serve`, all started at once."""
     chosen = {"database_url": database_url, "program": program, **settings}
     service = Apart(
         [Process(home, "api", number=number, **chosen) for number in range(apis)],
         [Process(home, "worker", number=number, **chosen) for number in range(workers)],
+        [Process(home, "serve", number=number, **chosen) for number in range(servers)],
     )
     try:
         for process in service.all:

@@ -104,7 +104,7 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(house, files, monkeypatc
         files.fetch(snapshot(house, huge))
     monkeypatch.setattr(model_files, "MOST_FILES", 2)
     with pytest.raises(TrainingFailed, match="more than 2 files"):
-        files.fetch(snapshot(house, archive_of({name: b"" for name in "abc"})))
+        files.fetch(snapshot(house, archive_of(dict.fromkeys("abc", b""))))
 
 
 def test_an_archive_that_ends_too_early_is_refused(house, files):
