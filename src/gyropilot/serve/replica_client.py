@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import quote
@@ -99,11 +99,19 @@ class ReplicaClient:
         async with self.begin(model, call, "whole") as stream:
             return await stream.whole()
 
-    def begin(
+    @asynccontextmanager
+    async def begin(
         self, model: str, call: ReplicaCall, wanted: Literal["whole", "parts"]
-    ) -> AbstractAsyncContextManager[ReplicaStream]:
+    ) -> AsyncIterator[ReplicaStream]:
         """Ask a model; gives its answer once the head of it is there. Refusals come whole, by their status."""
-        return self._begun("POST", f"/models/{quote(model, safe='')}/invocations", _headers(call, wanted), call.body)
+        line = await self._line()
+        try:
+            yield await line.ask(f"/models/{quote(model, safe='')}/invocations", _headers(call, wanted), call.body)
+        finally:
+            if line.is_at_rest() and len(self._idle) < _MOST_IDLE:
+                self._idle.append(line)
+            else:
+                line.close()
 
     async def close(self) -> None:
         """Close the connections that no call uses, and wait until they are."""
@@ -115,19 +123,6 @@ class ReplicaClient:
         """Close the connections that no call uses."""
         while self._idle:
             self._idle.pop().close()
-
-    @asynccontextmanager
-    async def _begun(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes
-    ) -> AsyncIterator[ReplicaStream]:
-        line = await self._line()
-        try:
-            yield await line.ask(method, path, headers, body)
-        finally:
-            if line.is_at_rest() and len(self._idle) < _MOST_IDLE:
-                self._idle.append(line)
-            else:
-                line.close()
 
     async def _line(self) -> _Line:
         while self._idle:
@@ -171,10 +166,10 @@ class _Line:
         with suppress(OSError):
             await self._writer.wait_closed()
 
-    async def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> ReplicaStream:
+    async def ask(self, path: str, headers: Mapping[str, str], body: bytes) -> ReplicaStream:
         """Send a request and give its answer once its head is there."""
         pairs = [("host", "replica"), ("content-length", str(len(body))), *headers.items()]
-        request = h11.Request(method=method, target=path, headers=[(n.encode(), v.encode("latin-1")) for n, v in pairs])
+        request = h11.Request(method="POST", target=path, headers=[(n.encode(), v.encode("latin-1")) for n, v in pairs])
         written = self._http.send(request) or b""
         if body:
             written += self._http.send(h11.Data(data=body)) or b""

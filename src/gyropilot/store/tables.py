@@ -296,14 +296,13 @@ replicas = Table(
 async_invocations = Table(
     "async_invocations",
     metadata,
-    Column("id", String(64), primary_key=True),
+    Column("id", String(32), primary_key=True),
     Column("endpoint_id", String(32), nullable=False),
     Column("request", JsonText, nullable=False),
     Column("status", String(16), nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("created_at", Moment, nullable=False),
-    Column("ended_at", Moment),
-    Index("async_invocations_waiting", "status", "created_at"),
+    Index("async_invocations_waiting", "status", "endpoint_id", "created_at"),
 )
 
 transform_jobs = Table(

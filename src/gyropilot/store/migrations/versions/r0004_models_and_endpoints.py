@@ -120,15 +120,14 @@ def _make_replicas() -> None:
 def _make_async_invocations() -> None:
     op.create_table(
         "async_invocations",
-        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("id", sa.String(32), primary_key=True),
         sa.Column("endpoint_id", sa.String(32), nullable=False),
         _text("request"),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         _made_at(),
-        sa.Column("ended_at", sa.BigInteger),
     )
-    op.create_index("async_invocations_waiting", "async_invocations", ["status", "created_at"])
+    op.create_index("async_invocations_waiting", "async_invocations", ["status", "endpoint_id", "created_at"])
 
 
 def _make_transform_jobs(bytewise: sa.types.TypeEngine[str]) -> None:
