@@ -13,7 +13,7 @@ def test_a_problem_whose_packages_are_not_installed_is_refused_before_a_job_exis
     house = houses.build(tmp_path, (needy,))
     try:
         with pytest.raises(MissingExtra, match=r"no_such_module.*gyropilot\[numbers\]"):
-            admission.admit(house, houses.admin(house), houses.mean_request())
+            admission.admit(house, houses.admin(house), houses.mean_request(), region=houses.REGION)
     finally:
         house.db.close()
 
@@ -21,7 +21,7 @@ def test_a_problem_whose_packages_are_not_installed_is_refused_before_a_job_exis
 def test_a_problem_whose_packages_are_installed_is_taken(tmp_path):
     house = houses.build(tmp_path, (replace(MEAN, modules=("json",)),))
     try:
-        problem, _ = admission.admit(house, houses.admin(house), houses.mean_request())
+        problem, _ = admission.admit(house, houses.admin(house), houses.mean_request(), region=houses.REGION)
         assert problem.modules == ("json",)
     finally:
         house.db.close()
@@ -32,6 +32,6 @@ def test_a_channel_without_a_place_is_refused_by_name(tmp_path):
     request = houses.mean_request(AutoMLJobInputDataConfig=[{"ChannelType": "training"}])
     try:
         with pytest.raises(InvalidRequest, match=r"AutoMLJobInputDataConfig\[0\].DataSource: is missing"):
-            admission.admit(house, houses.admin(house), request)
+            admission.admit(house, houses.admin(house), request, region=houses.REGION)
     finally:
         house.db.close()

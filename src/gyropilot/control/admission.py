@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gyropilot.control import tags
+from gyropilot.control import deployments, tags
 from gyropilot.control.house import House
 from gyropilot.control.places import Places, open_places, store_fault, uri_faults
 from gyropilot.data import channels
@@ -22,7 +22,7 @@ from gyropilot.store.principals import Principal
 Json = Any
 
 
-def admit(house: House, principal: Principal, request: Mapping[str, Json]) -> tuple[Problem, Spec]:
+def admit(house: House, principal: Principal, request: Mapping[str, Json], *, region: str) -> tuple[Problem, Spec]:
     """Give the request's problem and its spec.
 
     Raises:
@@ -33,6 +33,7 @@ def admit(house: House, principal: Principal, request: Mapping[str, Json]) -> tu
         *_refused_fields(request),
         *tags.faults_of(request.get("Tags", [])),
         *_location_faults(house, principal, request),
+        *deployments.faults_of(house, principal, region, request),
     ]
     problem, spec = _read(house, request, faults)
     if faults or problem is None or spec is None:

@@ -38,7 +38,7 @@ def create(
     if taken is not None:
         key = principal.access_key_id
         return jobs.first_of_a_repeated_call(taken, invocation_id=invocation_id, principal=key, request=request).arn
-    problem, spec = admission.admit(house, principal, request)
+    problem, spec = admission.admit(house, principal, request, region=region)
     job = NewJob(
         account_id=principal.account_id,
         region=region,

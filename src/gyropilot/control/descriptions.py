@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gyropilot.control import deployments
 from gyropilot.store.candidates import CandidateRecord
 from gyropilot.store.job_records import JobRecord, JobSummary
 
@@ -30,6 +31,11 @@ def job(record: JobRecord, best: CandidateRecord | None) -> dict[str, Json]:
     described["ResolvedAttributes"] = record.resolved
     if best is not None:
         described["BestCandidate"] = candidate(best)
+    deployment = deployments.read(record.state.get("deployment"))
+    if deployment is not None and (deployment.is_in_service or deployment.has_failed):
+        # The name is left out where the deployment failed.
+        named = {"EndpointName": deployment.endpoint_name} if deployment.is_in_service else {}
+        described["ModelDeployResult"] = named
     return described
 
 

@@ -2,8 +2,9 @@
 
 Starting        pin the input objects, stage them
 PreTraining     problem.profile in a child: reads and checks the data, once a job
-TrainingModels  problem.train in a child, once a candidate; each candidate's artifacts are published
-end             the manifest, the best candidate, the last status
+TrainingModels  problem.train in a child, once a candidate; each one's artifacts are published; the manifest
+DeployingModel  where the request asks for it: the best candidate becomes an endpoint (deploying.py)
+end             the last status
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gyropilot import clock
-from gyropilot.control import roles
+from gyropilot.control import deployments, roles
 from gyropilot.control.house import House
 from gyropilot.engine import trouble
 from gyropilot.engine.engine import Engine
@@ -30,6 +31,7 @@ from gyropilot.store.statuses import Status
 from gyropilot.worker import outcomes, publishing, ranking, scratch, staging
 from gyropilot.worker.candidate_runs import CandidateRuns, EndedBy, failure_reason
 from gyropilot.worker.children import Call, Children, Share, Trouble, times
+from gyropilot.worker.deploying import Deploying, DeploymentFailed
 from gyropilot.worker.job_book import JobBook
 from gyropilot.worker.lease_keeper import LeaseKeeper
 from gyropilot.worker.patience import Patience
@@ -74,6 +76,7 @@ class JobRun:
             deaths_allowed=house.settings.job_attempts,
         )
         self._candidates = CandidateRuns(house, self._book, self._children, signals, self._problem, self._folder)
+        self._deploying = Deploying(house, self._book, signals, self._candidates.job_seconds_left)
 
     def run(self) -> float:
         """Walk the phases; every way out leaves the job either ended or free to be claimed again.
@@ -115,9 +118,16 @@ class JobRun:
             self._fail("InternalFailure: an error of this service ended the job; the service's log has the details.")
 
     def _walk(self) -> None:
-        self._refuse_if_lost_too_often()
         if self._book.job.stop_requested_at is not None:
             self._keeper.stop_requested.set()
+        given_up = self._lost_too_often()
+        ended_by: EndedBy | None = self._book.noted("ended_by")
+        if ended_by is not None:  # all is published; what is left cannot cost the job its model
+            self._book.event("resumed", "The job goes on after an interruption.")
+            self._end(ended_by, given_up)
+            return
+        if given_up:
+            raise TrainingFailed(given_up)
         self._start()
         has_begun_training = bool(self._book.candidates())  # then a stop keeps what was trained before an interruption
         if not has_begun_training:
@@ -127,12 +137,15 @@ class JobRun:
             self._leave_if_stopped()
         search = self._problem.open_search(self._problem.read_spec(self._book.job.spec), profile)
         self._book.enter(self._problem.train_status)
-        self._end(self._candidates.train_all(search, profile))
+        ended_by = self._candidates.train_all(search, profile)
+        self._conclude(ended_by)
+        self._end(ended_by, "")
 
-    def _refuse_if_lost_too_often(self) -> None:
+    def _lost_too_often(self) -> str:
+        """Tell of a lost attempt, and give why it was the last one allowed, or an empty text."""
         lost, allowed = self._book.job.lost_attempts, self._house.settings.job_attempts
         if not lost:
-            return
+            return ""
         place = self._book.place()
         again = "" if lost == 1 else f", {times(lost)} in a row without getting further"
         self._book.event(
@@ -140,12 +153,13 @@ class JobRun:
             f"The worker died while it worked on this job ({place}){again}; {times(allowed)} in a row end the job.",
             {"lost_attempts": lost},
         )
-        if lost >= allowed:
-            raise TrainingFailed(
-                f"The worker died {times(lost)} in a row while it worked on this job without getting further, last in"
-                f" {place}. The service's log, or the kernel's if memory ran out, says why; create the job again once"
-                " that is mended."
-            )
+        if lost < allowed:
+            return ""
+        return (
+            f"The worker died {times(lost)} in a row while it worked on this job without getting further, last in"
+            f" {place}. The service's log, or the kernel's if memory ran out, says why; create the job again once"
+            " that is mended."
+        )
 
     def _start(self) -> None:
         if self._book.noted("inputs") is not None:
@@ -186,7 +200,8 @@ class JobRun:
         self._book.note("profile", ending.result)
         return dict(ending.result)
 
-    def _end(self, ended_by: EndedBy) -> None:
+    def _conclude(self, ended_by: EndedBy) -> None:
+        """Choose the best candidate and put the manifest: what was trained is whole then."""
         best = ranking.best_of(self._book.candidates())
         if best is None and ended_by == "stop":
             raise Stopped
@@ -197,15 +212,38 @@ class JobRun:
         named = self._book.noted("results")[best.name]["artifacts"]
         artifacts = {name: f"{self._uri}/{path}" for name, path in named.items()}
         artifacts |= {"output": self._uri, "manifest": f"{self._uri}/{publishing.MANIFEST}", "manifest_sha256": digest}
+        self._book.write(JobChanges(best_candidate=best.name, artifacts=artifacts))
+        if deployments.is_wanted(self._book.job.request):
+            self._book.note("ended_by", ended_by)
+
+    def _end(self, ended_by: EndedBy, given_up: str) -> None:
+        """Deploy the best candidate where that is asked for, and write the last status.
+
+        `given_up` says why what earlier runs tried is not tried again; empty: it is.
+        """
+        not_deployed = ""
+        if deployments.is_wanted(self._book.job.request) and ended_by == "finished":
+            ended_by, not_deployed = self._deployed(given_up)
         status, secondary_status = _END_STATUSES[ended_by]
-        changes = JobChanges(
-            status=status,
-            secondary_status=secondary_status,
-            best_candidate=best.name,
-            artifacts=artifacts,
-            partial_failure_reasons=outcomes.partial_failure_reasons(self._book.candidates()),
-        )
+        reasons = outcomes.partial_failure_reasons(self._book.candidates(), not_deployed)
+        if not_deployed:
+            secondary_status = "ModelDeploymentError"
+        changes = JobChanges(status=status, secondary_status=secondary_status, partial_failure_reasons=reasons)
         self._book.write(changes)
+
+    def _deployed(self, given_up: str) -> tuple[EndedBy, str]:
+        """Give what ended the job, and why its model is not deployed, or an empty text."""
+        if given_up:
+            self._deploying.give_up(given_up)
+            return "finished", given_up
+        best = self._book.candidate(self._book.job.best_candidate or "")
+        if best is None:
+            raise RuntimeError("a job whose model is to be deployed has no best candidate")
+        try:
+            ended = self._deploying.run(best)
+        except DeploymentFailed as failure:
+            return "finished", str(failure)
+        return "finished" if ended == "in service" else ended, ""
 
     def _objects(self) -> RoleObjects:
         return roles.objects_of_job(self._house, self._book.job.request["RoleArn"])

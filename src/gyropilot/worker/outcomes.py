@@ -100,10 +100,11 @@ def model_data(
     ]
 
 
-def partial_failure_reasons(records: Iterable[CandidateRecord]) -> tuple[str, ...]:
-    """Give why candidates of a job that has a model failed, the first five of them."""
-    failed = [one for one in records if one.status == "Failed"]
-    return tuple(f"Candidate {one.name}: {one.failure_reason}"[:1024] for one in failed[:_REASONS_AT_MOST])
+def partial_failure_reasons(records: Iterable[CandidateRecord], not_deployed: str = "") -> tuple[str, ...]:
+    """Give why the model of a job is not deployed, and why candidates of it failed; five reasons at most."""
+    failed = [f"Candidate {one.name}: {one.failure_reason}" for one in records if one.status == "Failed"]
+    told = [f"The model was not deployed: {not_deployed}", *failed] if not_deployed else failed
+    return tuple(one[:1024] for one in told[:_REASONS_AT_MOST])
 
 
 def _body(job: JobRecord, name: str, result: Mapping[str, Json], uri: str) -> dict[str, Json]:

@@ -225,7 +225,6 @@ def test_channels_must_share_their_content_type():
 
 def test_what_cannot_be_set_is_refused_by_name():
     assert fault_of(AutoMLJobObjective={"MetricName": "Accuracy"}).where == "AutoMLJobObjective"
-    assert fault_of(ModelDeployConfig={"AutoGenerateEndpointName": True}).where == "ModelDeployConfig"
 
 
 def test_a_job_may_take_thirty_days_at_most():

@@ -271,12 +271,4 @@ def _unsettable_faults(request: Mapping[str, Json]) -> list[Fault]:
                 fix="leave AutoMLJobObjective out",
             )
         )
-    if request.get("ModelDeployConfig") is not None:
-        faults.append(
-            Fault(
-                where="ModelDeployConfig",
-                problem="this service has no endpoints yet, so a model cannot be deployed when its job ends",
-                fix="leave ModelDeployConfig out and take the model from the output path",
-            )
-        )
     return faults

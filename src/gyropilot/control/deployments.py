@@ -1,0 +1,207 @@
+"""ModelDeployConfig: what a job's request may ask for, and the model, configuration and endpoint that come of it.
+
+What is made acts for the key and the role that the job was created with, and bears the tags of its create request.
+Every step may be repeated: the same call gives what the first one made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from gyropilot.control import endpoint_configs, endpoints, models
+from gyropilot.control.house import House
+from gyropilot.errors import AlreadyExists, Fault, NotAllowed, NotFound
+from gyropilot.store import endpoints as stored
+from gyropilot.store.candidates import CandidateRecord
+from gyropilot.store.endpoints import EndpointRecord
+from gyropilot.store.job_records import JobRecord
+from gyropilot.store.principals import Principal
+
+Json = Any
+Create = Callable[..., str]
+
+VARIANT = "AllTraffic"
+STARTUP_SECONDS = 3600
+"""What Amazon's guide gives a fine-tuned model, to be fetched and again to be started."""
+
+_CONFIG = "ModelDeployConfig"
+_LONGEST_NAME = 63
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """The names under which a job's best candidate is deployed; noted before anything is made."""
+
+    model_name: str
+    config_name: str
+    endpoint_name: str
+    endpoint_id: str = ""
+    """Known once the endpoint is made."""
+    is_in_service: bool = False
+    has_failed: bool = False
+
+    def to_json(self) -> dict[str, Json]:
+        """Give the deployment as JSON values."""
+        return asdict(self)
+
+
+def is_wanted(request: Mapping[str, Json]) -> bool:
+    """Say whether a job's request asks for a deployment."""
+    return _CONFIG in request
+
+
+def faults_of(house: House, principal: Principal, region: str, request: Mapping[str, Json]) -> Iterator[Fault]:
+    """Give what is wrong with a create request's ModelDeployConfig."""
+    if not is_wanted(request):
+        return
+    config = request[_CONFIG]
+    is_automatic, name = bool(config.get("AutoGenerateEndpointName")), config.get("EndpointName")
+    if is_automatic and name is not None:
+        yield Fault(
+            where=f"{_CONFIG}.AutoGenerateEndpointName, {_CONFIG}.EndpointName",
+            found=name,
+            problem="both say how the endpoint is named: it is generated, or it is the one given",
+            fix="leave out the one or the other",
+        )
+    elif not is_automatic and name is None:
+        yield Fault(
+            where=f"{_CONFIG}.EndpointName",
+            problem="is missing, and no name is to be generated",
+            fix="name the endpoint, set AutoGenerateEndpointName to true, or leave ModelDeployConfig out",
+        )
+    elif name is not None and stored.find_arn(house.db, principal.account_id, region, name) is not None:
+        yield Fault(
+            where=f"{_CONFIG}.EndpointName",
+            found=name,
+            problem="an endpoint of this account has this name (letter case does not count)",
+            fix="choose another name, or delete that endpoint first",
+        )
+
+
+def planned(job: JobRecord, candidate: CandidateRecord) -> Deployment:
+    """Give the names for a job's candidate: its own for the model, and the one asked for, or a generated one."""
+    endpoint_name = job.request[_CONFIG].get("EndpointName") or f"{job.name}-{_mark(job)}"
+    return Deployment(model_name=candidate.name, config_name=endpoint_name, endpoint_name=endpoint_name)
+
+
+def read(values: Mapping[str, Json] | None) -> Deployment | None:
+    """Read back what `Deployment.to_json` gave."""
+    return None if values is None else Deployment(**values)
+
+
+def make_model(house: House, job: JobRecord, candidate: CandidateRecord, deployment: Deployment) -> Deployment:
+    """Make the model of a candidate, under another name where that is taken.
+
+    Raises:
+        InvalidRequest: its data may not be read by the job's role any more.
+        NotAllowed: the job's key was withdrawn.
+    """
+    containers = candidate.body["InferenceContainers"]
+    of_one = {"PrimaryContainer": containers[0]} if len(containers) == 1 else {"Containers": containers}
+
+    def request(name: str) -> dict[str, Json]:
+        return {"ModelName": name, "ExecutionRoleArn": job.request["RoleArn"], **of_one, **_tags(job)}
+
+    name = _made_under(house, job, models.create, request, deployment.model_name)
+    return replace(deployment, model_name=name)
+
+
+def make_config(house: House, job: JobRecord, deployment: Deployment) -> Deployment:
+    """Make the endpoint's configuration, under another name where that is taken.
+
+    Raises:
+        NotFound: the model was deleted meanwhile.
+        NotAllowed: the job's key was withdrawn.
+    """
+    variant = {
+        "VariantName": VARIANT,
+        "ModelName": deployment.model_name,
+        "InitialInstanceCount": 1,
+        "ModelDataDownloadTimeoutInSeconds": STARTUP_SECONDS,
+        "ContainerStartupHealthCheckTimeoutInSeconds": STARTUP_SECONDS,
+    }
+
+    def request(name: str) -> dict[str, Json]:
+        return {"EndpointConfigName": name, "ProductionVariants": [variant], **_tags(job)}
+
+    name = _made_under(house, job, endpoint_configs.create, request, deployment.config_name)
+    return replace(deployment, config_name=name)
+
+
+def make_endpoint(house: House, job: JobRecord, deployment: Deployment) -> Deployment:
+    """Make the endpoint, which is Creating then.
+
+    Raises:
+        AlreadyExists: another endpoint has the name by now.
+        LimitExceeded: the account has as many endpoints as may be.
+        NotFound: model or configuration were deleted meanwhile.
+        NotAllowed: the job's key was withdrawn.
+    """
+    name = deployment.endpoint_name
+    request = {"EndpointName": name, "EndpointConfigName": deployment.config_name, **_tags(job)}
+    endpoints.create(house, _principal(house, job), request, region=job.region, invocation_id=_call(job))
+    return replace(deployment, endpoint_id=endpoints.find(house, job.account_id, job.region, name).id)
+
+
+def endpoint_of(house: House, deployment: Deployment) -> EndpointRecord | None:
+    """Give the endpoint as it is; None where it was not made, or is no more."""
+    return stored.get(house.db, deployment.endpoint_id) if deployment.endpoint_id else None
+
+
+def take_away(house: House, job: JobRecord, deployment: Deployment) -> None:
+    """Remove endpoint, configuration and model as far as they were made; what is gone already is no error."""
+    endpoint = stored.find(house.db, job.account_id, job.region, deployment.endpoint_name)
+    if endpoint is not None and _is_ours(endpoint, job, deployment):
+        stored.request_delete(house.db, endpoint.id)
+    for delete, name in ((endpoint_configs.delete, deployment.config_name), (models.delete, deployment.model_name)):
+        try:
+            delete(house, _stand_in(job), job.region, name)
+        except NotFound:
+            continue
+
+
+def _is_ours(endpoint: EndpointRecord, job: JobRecord, deployment: Deployment) -> bool:
+    """Say whether the job made the endpoint of that name; it may have been killed before it noted which one it is."""
+    if deployment.endpoint_id:
+        return endpoint.id == deployment.endpoint_id
+    is_made_alike = endpoint.wanted["config_name"] == deployment.config_name and endpoint.principal == job.principal
+    return is_made_alike and endpoint.created_at >= job.created_at
+
+
+def _made_under(
+    house: House, job: JobRecord, create: Create, request: Callable[[str], dict[str, Json]], name: str
+) -> str:
+    principal = _principal(house, job)
+    try:
+        create(house, principal, request(name), region=job.region, invocation_id=_call(job))
+    except AlreadyExists:
+        name = f"{name[: _LONGEST_NAME - 9].rstrip('-')}-{_mark(job)}"
+        create(house, principal, request(name), region=job.region, invocation_id=_call(job))
+    return name
+
+
+def _principal(house: House, job: JobRecord) -> Principal:
+    found = house.credentials.find(job.principal)
+    if found is None:
+        raise NotAllowed(f"The access key {job.principal}, which created the job, was withdrawn meanwhile.")
+    return found[0]
+
+
+def _stand_in(job: JobRecord) -> Principal:
+    """Give who removes what the job made, also where its key was withdrawn meanwhile."""
+    return Principal(access_key_id=job.principal, account_id=job.account_id, kind="operator", name="")
+
+
+def _tags(job: JobRecord) -> dict[str, Json]:
+    return {"Tags": job.request["Tags"]} if job.request.get("Tags") else {}
+
+
+def _call(job: JobRecord) -> str:
+    return f"deployment-of-{job.id}"
+
+
+def _mark(job: JobRecord) -> str:
+    return hashlib.sha256(job.id.encode()).hexdigest()[:8]
