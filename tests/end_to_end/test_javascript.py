@@ -20,27 +20,27 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    """The program in a folder from which node finds the SDK."""
+def programs(tmp_path_factory):
+    """A folder of programs from which node finds the SDK."""
     ran = subprocess.run(
         [sys.executable, INSTALLER, "javascript"], capture_output=True, text=True, timeout=300, check=False
     )
     assert ran.returncode == 0, ran.stderr
     folder = tmp_path_factory.mktemp("javascript")
     (folder / "node_modules").symlink_to(Path(ran.stdout.strip()) / "node_modules")
-    for name in ("jobs.mjs", "package.json"):
+    for name in ("jobs.mjs", "endpoint.mjs", "package.json"):
         shutil.copy(HERE / "javascript" / name, folder / name)
-    return folder / "jobs.mjs"
+    return folder
 
 
-def test_a_job_is_created_described_listed_tagged_and_stopped(service, program):
+def test_a_job_is_created_described_listed_tagged_and_stopped(service, programs):
     hyperparameters = {"epochCount": "10", "batchSize": "1"}
     request = services.request(service, TextGenerationHyperParameters=hyperparameters)
     for earlier in ("script-one", "script-two"):
         service.boto3("sagemaker").create_auto_ml_job_v2(**request | {"AutoMLJobName": earlier})
         service.boto3("sagemaker").stop_auto_ml_job(AutoMLJobName=earlier)
     environment = services.clean_environment() | service.variables
-    ran = services.run(["node", program, "by-javascript", json.dumps(request)], env=environment)
+    ran = services.run(["node", programs / "jobs.mjs", "by-javascript", json.dumps(request)], env=environment)
     assert ran.returncode == 0, ran.stderr
     arn = "arn:aws:sagemaker:us-east-1:000000000000:automl-job/by-javascript"
     assert json.loads(ran.stdout) == {
@@ -55,3 +55,18 @@ def test_a_job_is_created_described_listed_tagged_and_stopped(service, program):
         "status": "Stopped",
         "errors": [["ResourceNotFound", 400, True], ["ResourceInUse", 400, True], ["ValidationException", 400, True]],
     }
+
+
+def test_an_endpoint_is_asked_at_once_and_part_by_part(service, endpoint, programs):
+    payload = {"inputs": "What is 2 and 2?", "parameters": {"max_new_tokens": 8}}
+    environment = services.clean_environment() | service.variables
+    ran = services.run(["node", programs / "endpoint.mjs", endpoint, json.dumps(payload)], env=environment)
+    assert ran.returncode == 0, ran.stderr
+    seen = json.loads(ran.stdout)
+    assert (seen["status"], seen["variant"], seen["type"]) == ("InService", "AllTraffic", "application/json")
+    (answer,) = seen["answer"]
+    lines = [json.loads(line.removeprefix("data:")) for line in seen["streamed"].splitlines() if line]
+    assert lines[-1]["generated_text"] == answer["generated_text"]
+    assert "".join(line["token"]["text"] for line in lines if not line["token"]["special"]) == answer["generated_text"]
+    assert seen["parts"] > 1
+    assert seen["errors"] == [["ValidationError", 400, None], ["ModelError", 424, 400]]
