@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ class Answering:
         self,
         plan: TransformPlan,
         name: str,
+        key: str,
         problem: str,
         containers: Containers,
         processes: HeldProcesses,
@@ -63,7 +65,7 @@ class Answering:
         self._plan, self._name = plan, name
         self._gate = _Gate()
         self._seats = [
-            _Seat(f"transform {name} {number}", number, problem, containers, processes, log, say, patience)
+            _Seat(f"{key} {number}", number, problem, containers, processes, log, say, patience)
             for number in range(plan.replicas)
         ]
 
@@ -73,7 +75,7 @@ class Answering:
         Raises:
             NoReplica: one cannot be started.
         """
-        await asyncio.gather(*(seat.client() for seat in self._seats))
+        await asyncio.gather(*(seat.replica() for seat in self._seats))
 
     async def ask(self, body: bytes) -> ReplicaAnswer:
         """Give the model's answer to a payload, asked again as often as the job allows.
@@ -102,24 +104,31 @@ class Answering:
 
     async def close(self) -> None:
         """End the replicas; returns before they have ended."""
-        for seat in self._seats:
-            seat.is_over = True
-            await seat.close()
+        await asyncio.gather(*(seat.close() for seat in self._seats))
 
     async def _asked(self, call: ReplicaCall) -> ReplicaAnswer | str:
         """Give the answer, or in words why there is none."""
         seat = min(self._seats, key=lambda one: one.calls)
         seat.calls += 1
         try:
-            client = await seat.client()
-            async with asyncio.timeout(self._plan.timeout_seconds):
-                return await client.invoke(_MODEL, call)
-        except TimeoutError:
-            return f"the model did not answer within {self._plan.timeout_seconds} s"
-        except (ReplicaBroke, ReplicaUnreachable) as error:
-            return f"its replica ended on it: {await seat.end_of_process() or error}"
+            replica = await seat.replica()
+            try:
+                async with asyncio.timeout(self._plan.timeout_seconds):
+                    return await replica.client.invoke(_MODEL, call)
+            except TimeoutError:
+                return f"the model did not answer within {self._plan.timeout_seconds} s"
+            except (ReplicaBroke, ReplicaUnreachable) as error:
+                return f"its replica ended on it: {await seat.end_of(replica.process) or error}"
         finally:
             seat.calls -= 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Replica:
+    """A process that has the model loaded."""
+
+    process: ReplicaProcess
+    client: ReplicaClient
 
 
 class _Seat:
@@ -137,42 +146,47 @@ class _Seat:
         patience: Patience,
     ) -> None:
         self.calls = 0
-        self.is_over = False
         self._key, self._text, self._problem = key, f"replica {number}", problem
         self._containers, self._processes, self._log, self._say = containers, processes, log, say
         self._patience = patience
+        self._is_over = False
         self._process: ReplicaProcess | None = None
-        self._client: ReplicaClient | None = None
-        self._starting = asyncio.Lock()
+        self._start: asyncio.Task[_Replica] | None = None
 
-    async def client(self) -> ReplicaClient:
-        """Give the client of a process that has the model loaded, started if there is none."""
-        async with self._starting:
-            if self._client is None or self._process is None or self._process.ending is not None:
-                await self.close()
-                self._client = await self._started()
-            return self._client
+    async def replica(self) -> _Replica:
+        """Give a replica that has the model loaded, started if there is none; the start outlives who asked for it."""
+        if self._start is None or (self._start.done() and self._has_ended(self._start)):
+            self._start = asyncio.create_task(self._started())
+        return await asyncio.shield(self._start)
 
-    async def end_of_process(self) -> str:
-        """Say why the process ended; empty where it lives on."""
-        process = self._process
-        if process is None:
-            return ""
+    async def end_of(self, process: ReplicaProcess) -> str:
+        """Say why a process ended; empty where it lives on."""
         await asyncio.to_thread(process.wait_until_ended, seconds=_DEATH_SECONDS)
         return process.described_end(self._processes.room.memory_bytes)
 
     async def close(self) -> None:
-        """Let go of the process."""
-        client, self._client = self._client, None
+        """Let go of the process, and start no other one."""
+        self._is_over = True
+        self._let_go()
+        if self._start is not None:
+            (replica,) = await asyncio.gather(self._start, return_exceptions=True)
+            if isinstance(replica, _Replica):
+                await replica.client.close()
+
+    @staticmethod
+    def _has_ended(start: asyncio.Task[_Replica]) -> bool:
+        return start.cancelled() or (start.exception() is None and start.result().process.ending is not None)
+
+    def _let_go(self) -> None:
         process, self._process = self._process, None
-        if client is not None:
-            await client.close()
         if process is not None:
             self._processes.give_back(self._key, self._key, process)
 
-    async def _started(self) -> ReplicaClient:
+    async def _started(self) -> _Replica:
+        """Raises NoReplica where it is tried in vain."""
         reason = ""
         for attempt in range(1, self._patience.attempts + 1):
+            self._let_go()
             began_at = clock.monotonic()
             self._say(f"{self._text} starts{' again' if attempt > 1 else ''}")
             try:
@@ -185,24 +199,26 @@ class _Seat:
                 reason = str(error)
             else:
                 self._say(f"{self._text} is ready, {clock.monotonic() - began_at:.1f} s after its start")
-                return ReplicaClient(str(process.socket))
+                return _Replica(process=process, client=ReplicaClient(str(process.socket)))
             self._say(f"{self._text} could not be started: {reason}")
-            await self.close()
+            if self._is_over:
+                break
             if attempt < self._patience.attempts:
                 await asyncio.sleep(self._patience.after_failures(attempt))
         raise NoReplica(reason)
 
     def _load(self) -> ReplicaProcess:
         process = self._process = self._processes.take(self._key, self._key, self._problem, self._log)
-        if self.is_over:  # closed while this thread was on its way
-            self._processes.give_back(self._key, self._key, process)
+        if self._is_over:  # closed while this thread was on its way
+            self._let_go()
         if not process.wait_until_up(seconds=STARTUP_SECONDS):
             raise Refusal("its process took no calls", status=0)
         replica_calls.load(process.socket, _MODEL, self._containers, seconds=STARTUP_SECONDS)
         return process
 
     async def _refusal(self, error: Refusal) -> str:
-        return (await self.end_of_process() if error.status == 0 else "") or str(error)
+        process = self._process
+        return (await self.end_of(process) if error.status == 0 and process is not None else "") or str(error)
 
 
 class _Gate:

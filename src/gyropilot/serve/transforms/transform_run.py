@@ -145,8 +145,7 @@ class TransformRun:
         if pinned is None:
             pinned = await asyncio.to_thread(transform_inputs.resolve, objects, plan.source)
             self._folder.pin(pinned)
-        self._state = {"files": len(pinned), "files_done": 0, "files_failed": 0, "records_done": 0} | self._job.state
-        self._count_files(pinned)
+        self._begin_count(len(pinned))
         try:
             if not all(self._folder.is_done(number) for number in range(len(pinned))):
                 await self._answer_all(plan, pinned, objects)
@@ -160,6 +159,7 @@ class TransformRun:
             answering = Answering(
                 plan=plan,
                 name=self._job.name,
+                key=f"transform {self._job.id}",
                 problem=model["problem"],
                 containers=_with(await asyncio.to_thread(self._files.fetch, model), plan),
                 processes=self._processes,
@@ -172,7 +172,6 @@ class TransformRun:
                 for number, one in enumerate(pinned):
                     if not self._folder.is_done(number):
                         await self._answer_object(plan, answering, objects, one, number)
-                        self._count_files(pinned)
             finally:
                 await answering.close()
 
@@ -189,13 +188,15 @@ class TransformRun:
                 inputs.opened(self._folder.source, is_gzip=plan.is_gzip, uri=pinned.uri) as source,
                 self._folder.open_part(number, progress) as part,
             ):
-                stretch = _Stretch(plan, answering, self._folder, part, number, progress, self._count_record)
+                stretch = _Stretch(plan, answering, self._folder, part, number, progress, self._count)
                 await stretch.run(source, pinned.uri)
         except InvalidData as error:
             self._folder.fail(number, str(error))
+            self._count("files_failed", 1)
             self._say(f"{pinned.uri}: no output: {error}")
             return
         self._folder.finish(number)
+        self._count("files_done", 1)
         self._say(f"{pinned.uri}: done, {stretch.records} records in {clock.monotonic() - began_at:.1f} s")
 
     async def _store(self, plan: TransformPlan, pinned: list[TransformObject], objects: Objects, reason: str) -> End:
@@ -221,9 +222,9 @@ class TransformRun:
 
     def _end(self, status: Status, reason: str | None = None) -> End:
         text = None if reason is None else reason if len(reason) <= _LONGEST_REASON else f"{reason[:1021]}..."
+        self._say(f"{status}{f': {reason}' if reason else ''}")
         transform_jobs.end(self._house.db, self._job.id, status, failure_reason=text)
         self._folder.remove()
-        self._say(f"{status}{f': {reason}' if reason else ''}")
         return "ended"
 
     def _reason(self, pinned: list[TransformObject]) -> str:
@@ -233,14 +234,17 @@ class TransformRun:
         more = f" ({len(reasons) - 1} more of {len(pinned)} objects failed; the log has each)" if reasons[1:] else ""
         return f"{reasons[0]}{more}"
 
-    def _count_files(self, pinned: list[TransformObject]) -> None:
-        numbers = range(len(pinned))
-        failed = sum(self._folder.failure(number) is not None for number in numbers)
-        done = sum(self._folder.output(number).exists() for number in numbers)
-        self._state |= {"files": len(pinned), "files_done": done, "files_failed": failed}
+    def _begin_count(self, files: int) -> None:
+        """Count what earlier runs did."""
+        counts = {"files": files, "files_done": 0, "files_failed": 0, "records_done": 0}
+        for number in range(files):
+            counts["records_done"] += self._folder.progress(number).mark.records
+            counts["files_done"] += self._folder.output(number).exists()
+            counts["files_failed"] += self._folder.failure(number) is not None
+        self._state = {**self._job.state, **counts}
 
-    def _count_record(self, count: int) -> None:
-        self._state["records_done"] += count
+    def _count(self, what: str, more: int) -> None:
+        self._state[what] += more
 
     def _say(self, what: str) -> None:
         line = printable(what).replace("\n", "\\n")
@@ -259,7 +263,7 @@ class _Stretch:
         part: BinaryIO,
         number: int,
         progress: Progress,
-        count: Callable[[int], None],
+        count: Callable[[str, int], None],
     ) -> None:
         self._plan, self._answering = plan, answering
         self._folder, self._part, self._number = folder, part, number
@@ -320,7 +324,7 @@ class _Stretch:
         kept = filters.output_of(payload, answer.body, answer.headers.get("content-type", ""), self._plan)
         written = self._part.write(assembling.piece(kept, self._plan))
         self._progress = Progress(mark=batch.after, written=self._progress.written + written)
-        self._count(len(batch.records))
+        self._count("records_done", len(batch.records))
         if clock.monotonic() - self._noted_at > NOTE_SECONDS:
             self._folder.note(self._number, self._part, self._progress)
             self._noted_at = clock.monotonic()

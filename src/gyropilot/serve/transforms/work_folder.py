@@ -3,7 +3,7 @@
     inputs.json     the objects to read, pinned once
     source          the object that is read just now
     7.part          answers to object 7, as far as they came; 7.mark says how far that is
-    7.out           answers to object 7, whole
+    7.out           answers to object 7, whole; its mark stays
     7.failed        why object 7 has none
 
 Nothing of it is in a bucket before every object is done, so a job that is stopped leaves nothing there, and one whose
@@ -95,7 +95,6 @@ class WorkFolder:
         """Make the part of an object its whole output, durably."""
         sync(self._part(number))
         self._part(number).replace(self.output(number))
-        self._mark(number).unlink(missing_ok=True)
         sync(self.path)
 
     def fail(self, number: int, reason: str) -> None:
