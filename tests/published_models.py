@@ -5,26 +5,31 @@ from __future__ import annotations
 import hashlib
 
 import houses
-from gyropilot import names
+from gyropilot import clock, names
 from gyropilot.control import endpoint_configs, endpoints, models
+from gyropilot.store import candidates, jobs, leases, model_data
 from gyropilot.store import endpoints as endpoint_rows
-from gyropilot.store import jobs, leases, model_data
 from gyropilot.store.jobs import JobChanges
 from gyropilot.store.model_data import ModelDataRecord
+from gyropilot.worker import outcomes
 from new_jobs import new_job
 
 
 def publish(house, name="job", *, data=b"model", account=names.ACCOUNT_ID, bucket="data", **chosen):
-    """Give the container that a candidate of the ended job `name` has."""
+    """Give the container that the one candidate of the ended job `name`, of the same name, has."""
     uri = f"s3://{bucket}/out/{name}/model.tar.gz"
     house.objects.put_bytes(bucket, f"out/{name}/model.tar.gz", data)
-    made = jobs.create(house.db, new_job(name, account_id=account, arn=f"arn:job/{account}/{name}"), {})
+    request = houses.mean_request(name)
+    made = jobs.create(
+        house.db, new_job(name, account_id=account, arn=f"arn:job/{account}/{name}", request=request), {}
+    )
     lease, _ = leases.claim(house.db, "test", 600, None)
     assert lease.job_id == made.id, "another job waits"
     values = {"account_id": account, "uri": uri, "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
-    values |= {"image": "gyropilot/mean:1", "problem": "Tabular", "shares": "", "job_id": made.id, "candidate": "c"}
+    values |= {"image": "gyropilot/mean:1", "problem": "Tabular", "shares": "", "job_id": made.id, "candidate": name}
     model_data.put(house.db, lease, [ModelDataRecord(**(values | chosen))])
-    jobs.update(house.db, lease, JobChanges(status="Completed"))
+    candidates.put(house.db, lease, outcomes.in_progress(made, name, clock.now()))
+    jobs.update(house.db, lease, JobChanges(status="Completed", best_candidate=name))
     leases.release(house.db, lease)
     return {"Image": (values | chosen)["image"], "ModelDataUrl": uri, "Environment": {"A": "b"}}
 

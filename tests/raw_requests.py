@@ -8,13 +8,14 @@ import json
 import socket
 import time
 from dataclasses import dataclass, field, replace
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 JSON = "application/x-amz-json-1.1"
+FORM = "application/x-www-form-urlencoded; charset=utf-8"
 SECONDS = 5.0
 """No answer may take longer."""
 
@@ -118,7 +119,14 @@ def call(key, operation, body, **headers):
     target = operation if "." in operation else f"SageMaker.{operation}"
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
     given = {"Content-Type": JSON, "X-Amz-Target": target}
-    return signed(key, headers=given | {name.replace("_", "-"): value for name, value in headers.items()}, body=text)
+    given |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return signed(key, headers=given, body=text, service="logs" if target.startswith("Logs_") else "sagemaker")
+
+
+def query_call(key, service, version, action, **members):
+    """Give a signed call of an operation of the query protocol, as iam's."""
+    body = urlencode({"Action": action, "Version": version} | members).encode()
+    return signed(key, headers={"Content-Type": FORM}, body=body, service=service)
 
 
 class Line:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 
-_HELD = "SELECT count(*) FROM jobs WHERE lease_token IS NOT NULL OR status IN ('InProgress', 'Stopping')"
+_HELD = """
+SELECT (SELECT count(*) FROM jobs WHERE lease_token IS NOT NULL OR status IN ('InProgress', 'Stopping'))
+    + (SELECT count(*) FROM transform_jobs WHERE status IN ('InProgress', 'Stopping'))
+    + (SELECT count(*) FROM endpoints WHERE status IN ('Creating', 'Updating', 'Deleting'))
+"""
 _LEFT_OUT = (".log", "-wal", "-shm", ".db", ".sqlite", "service.json", ".lock")
 
 
@@ -20,7 +24,7 @@ def state_of(home):
 
 
 def is_idle(home):
-    """Say whether no job is held by a worker: what is stored stays as it is."""
+    """Say whether no job is held by a worker and no endpoint is on its way: what is stored stays as it is."""
     return _asked(home, lambda connection: connection.execute(_HELD).fetchone() == (0,))
 
 

@@ -2,14 +2,22 @@
 
 import pytest
 
+import houses
 import raw_requests
 import services
+from gyropilot.problems.catalog import PROBLEMS
+from published_models import publish
+
+PUBLISHED = "published-model"
 
 
 @pytest.fixture(scope="module")
 def quiet_service(tmp_path_factory, tiny_model_folder):
-    """A service with rows and a tiny model, in which nothing runs."""
+    """A service with rows, a tiny model and model data that a job published, in which nothing runs."""
     home = tmp_path_factory.mktemp("quiet") / "home"
+    house = houses.build(home, PROBLEMS)
+    publish(house, PUBLISHED, image="gyropilot/text-generation:1", problem="TextGeneration")
+    house.db.close()
     with services.running(home) as running:
         added = running.gyropilot("models", "add", services.TINY, tiny_model_folder)
         assert added.returncode == 0, added.stderr

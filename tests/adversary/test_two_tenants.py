@@ -11,6 +11,8 @@ from gyropilot.api import catalog
 from raw_requests import Key, Line, call, signed
 from stored_state import is_idle, state_of
 
+PUBLISHED = "published-model"
+PUBLISHED_URI = f"s3://data/out/{PUBLISHED}/model.tar.gz"
 OTHER = "111111111111"
 OWN = "000000000000"
 JOB, MISSING = "victims-job", "missing-job"
@@ -27,6 +29,13 @@ def victim(quiet_service, key):
         **services.request(quiet_service, JOB) | {"Tags": [{"Key": "classified", "Value": "precious"}]}
     )
     sagemaker.stop_auto_ml_job(AutoMLJobName=JOB)
+    role = quiet_service.gyropilot("roles", "add", JOB, "--read=s3://*", "--write=s3://*")
+    assert role.returncode == 0, role.stderr
+    # None of them has a model that loads: they end soon, and are there to be asked for.
+    sagemaker.create_model(**model_of(JOB))
+    sagemaker.create_endpoint_config(**config_of(JOB))
+    sagemaker.create_endpoint(EndpointName=JOB, EndpointConfigName=JOB)
+    sagemaker.create_transform_job(**transform_of(JOB))
 
     services.wait_until(lambda: is_idle(quiet_service.home), seconds=60, what="the job to end")
     return key
@@ -60,8 +69,40 @@ def creation(*, name="intruders-job", role=None, read="s3://intruders/train/", w
     }
 
 
-def by_name(name):
-    return {"AutoMLJobName": name}
+def by_name(name, member="AutoMLJobName"):
+    return {member: name}
+
+
+def by_names(member):
+    """Give the pairs for an operation that takes one name."""
+    return [
+        (by_name(JOB, member), by_name(MISSING, member)),
+        (by_name(JOB.upper(), member), by_name(MISSING.upper(), member)),
+    ]
+
+
+def model_of(name, role=f"arn:aws:iam::{OWN}:role/gyropilot", uri=PUBLISHED_URI):
+    container = {"Image": "gyropilot/text-generation:1", "ModelDataUrl": uri}
+    return {"ModelName": name, "PrimaryContainer": container, "ExecutionRoleArn": role}
+
+
+def config_of(model, **chosen):
+    variant = {"VariantName": "v", "ModelName": model, "InitialInstanceCount": 1}
+    return {"EndpointConfigName": model, "ProductionVariants": [variant]} | chosen
+
+
+def transform_of(model):
+    return {
+        "TransformJobName": model,
+        "ModelName": model,
+        "TransformInput": {"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://data/train/"}}},
+        "TransformOutput": {"S3OutputPath": "s3://data/transformed"},
+        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    }
+
+
+def log_of(group, stream):
+    return {"logGroupName": group, "logStreamName": stream}
 
 
 def role_of(account):
@@ -94,7 +135,45 @@ PAIRS = {
     ],
     "DescribeJobRole": [(role_of(OWN), role_of("2" * 12))],
     "DeleteJobRole": [(role_of(OWN), role_of("2" * 12))],
+    "GetRole": [({"RoleName": JOB}, {"RoleName": MISSING})],
+    "CreateModel": [
+        (model_of("m"), model_of("m", role=f"arn:aws:iam::{OWN}:role/missing")),
+    ],
+    "CreateEndpointConfig": [(config_of(JOB), config_of(MISSING))],
+    "CreateEndpoint": [
+        (by_name("e", "EndpointName") | by_name(one, "EndpointConfigName") for one in (JOB, MISSING)),
+    ],
+    "UpdateEndpoint": [
+        (by_name(one, "EndpointName") | by_name(JOB, "EndpointConfigName") for one in (JOB, MISSING)),
+    ],
+    "UpdateEndpointWeightsAndCapacities": [
+        (
+            by_name(one, "EndpointName") | {"DesiredWeightsAndCapacities": [{"VariantName": "v"}]}
+            for one in (JOB, MISSING)
+        ),
+    ],
+    "CreateTransformJob": [(transform_of(JOB), transform_of(MISSING))],
+    "GetLogEvents": [
+        (log_of(f"/aws/sagemaker/Endpoints/{JOB}", "v/1"), log_of(f"/aws/sagemaker/Endpoints/{MISSING}", "v/1")),
+        (
+            log_of("/aws/sagemaker/TrainingJobs", f"{PUBLISHED}/algo-1"),
+            log_of("/aws/sagemaker/TrainingJobs", f"{MISSING}/algo-1"),
+        ),
+    ],
+    **{
+        operation: [({"logGroupName": f"/aws/sagemaker/Endpoints/{one}"} for one in (JOB, MISSING))]
+        for operation in ("DescribeLogStreams", "FilterLogEvents")
+    },
+    **{
+        f"{verb}{kind}": by_names(f"{kind}Name")
+        for verb in ("Describe", "Delete")
+        for kind in ("Model", "EndpointConfig", "Endpoint")
+    },
+    **{f"{verb}TransformJob": by_names("TransformJobName") for verb in ("Describe", "Stop")},
+    "DescribeTrainingJob": [(by_name(PUBLISHED, "TrainingJobName"), by_name(MISSING, "TrainingJobName"))],
+    "DescribeProcessingJob": [(by_name(PUBLISHED, "ProcessingJobName"), by_name(MISSING, "ProcessingJobName"))],
 }
+KINDS = ("model", "endpoint-config", "endpoint", "transform-job", "training-job")
 ACCOUNTS = [(OWN, OWN), (OTHER, OTHER)]
 for operation, rest in (
     ("AddTags", {"Tags": [{"Key": "a", "Value": "b"}]}),
@@ -103,10 +182,26 @@ for operation, rest in (
 ):
     PAIRS[operation] = [
         ({"ResourceArn": job_arn(JOB, **given)} | rest, {"ResourceArn": job_arn(MISSING, **given)} | rest)
-        for given in ({}, {"account": OTHER}, {"region": "eu-west-1"}, {"kind": "AutoML-Job"}, {"kind": "model"})
+        for given in (
+            {},
+            {"account": OTHER},
+            {"region": "eu-west-1"},
+            {"kind": "AutoML-Job"},
+            *({"kind": kind} for kind in KINDS),
+        )
     ]
 # These take no name; what they tell is checked one by one below.
-NAMELESS = {"ListAutoMLJobs", "ListBaseModels", "ListCallerKeys", "ListJobRoles", "GetCallerIdentity"}
+LISTINGS = {
+    "ListAutoMLJobs": "AutoMLJobSummaries",
+    "ListModels": "Models",
+    "ListEndpointConfigs": "EndpointConfigs",
+    "ListEndpoints": "Endpoints",
+    "ListTransformJobs": "TransformJobSummaries",
+    "ListTrainingJobs": "TrainingJobSummaries",
+    "ListProcessingJobs": "ProcessingJobSummaries",
+    "DescribeLogGroups": "logGroups",
+}
+NAMELESS = {"ListBaseModels", "ListCallerKeys", "ListJobRoles", "ListRoles", "GetCallerIdentity", *LISTINGS}
 
 
 def test_every_operation_is_walked():
@@ -117,23 +212,22 @@ def test_every_operation_is_walked():
 def shown(answer, request):
     """Give status and body of an answer, without the names that the request had."""
     words = {str(one) for one in re.findall(r'"([^"]+)"', json.dumps(request))}
-    text = answer.body.decode()
+    text = re.sub(r"<RequestId>[^<]*</RequestId>", "", answer.body.decode())
     for word in sorted(words, key=len, reverse=True):
-        if any(part in word.lower() for part in (JOB, MISSING, "gyropilot", "missing", OWN, "2" * 12)):
-            text = text.replace(word, "...")
+        if any(part in word.lower() for part in (JOB, MISSING, PUBLISHED, "gyropilot", "missing", OWN, "2" * 12)):
+            text = re.sub(re.escape(word), "...", text, flags=re.IGNORECASE)  # ARNs have names in lower case
     return answer.status, text
 
 
 @pytest.mark.parametrize("operation", PAIRS)
 def test_what_is_the_others_is_answered_as_if_missing(quiet_service, victim, intruder, operation):
     before = state_of(quiet_service.home)
-    pairs = PAIRS[operation]
+    pairs = [tuple(pair) for pair in PAIRS[operation]]
     if operation == "DeleteCallerKey":
         pairs = [({"AccessKeyId": victim.access_key}, {"AccessKeyId": "GYRO" + "A" * 16})]
-    prefix = _prefixes()[operation]
     with Line(intruder.url) as line:
         for theirs, nowhere in pairs:
-            asked, control = (line.ask(call(intruder, f"{prefix}.{operation}", one)) for one in (theirs, nowhere))
+            asked, control = (line.ask(calling(intruder, operation, one)) for one in (theirs, nowhere))
             assert 400 <= asked.status < 500, (theirs, asked)
             if operation == "DeleteCallerKey":
                 assert asked.body.replace(victim.access_key.encode(), b"") == control.body.replace(
@@ -145,8 +239,13 @@ def test_what_is_the_others_is_answered_as_if_missing(quiet_service, victim, int
     assert state_of(quiet_service.home) == before
 
 
-def _prefixes():
-    return {target.partition(".")[2]: target.partition(".")[0] for target in catalog.read().entries}
+def calling(key, operation, request):
+    """Give the signed call in the protocol of the operation's service."""
+    entry = next(entry for entry in catalog.read().entries.values() if entry.operation.name == operation)
+    if entry.operation.protocol == "query":
+        service, version = entry.operation.signing_name, entry.model.api_version
+        return raw_requests.query_call(key, service, version, operation, **request)
+    return call(key, f"{entry.model.target_prefix}.{operation}", request)
 
 
 def test_the_others_buckets_are_no_input_and_no_output(quiet_service, intruder):
@@ -159,6 +258,15 @@ def test_the_others_buckets_are_no_input_and_no_output(quiet_service, intruder):
             )
             assert (asked.status, asked.code) == (control.status, control.code) == (400, "ValidationException")
             assert asked.message.replace("victims-bucket", "B") == control.message.replace("no-such-bucket", "B")
+        for bucket, key in (("victims-bucket", "secret"), ("data", f"out/{PUBLISHED}/model.tar.gz")):
+            asked, control = (
+                line.ask(
+                    call(intruder, "CreateModel", model_of("m", f"arn:aws:iam::{OTHER}:role/all", f"s3://{one}/{key}"))
+                )
+                for one in (bucket, "no-such-bucket")
+            )
+            assert (asked.status, asked.code) == (400, "ValidationException")
+            assert asked.message.replace(bucket, "B") == control.message.replace("no-such-bucket", "B")
     assert state_of(quiet_service.home) == before
 
 
@@ -167,13 +275,19 @@ def test_listings_tell_of_ones_own_alone(quiet_service, victim, intruder):
         created = line.ask(call(intruder, "CreateAutoMLJobV2", creation(name=JOB)))
         assert created.status == 200, "a name is taken in its own account alone"
         line.ask(call(intruder, "StopAutoMLJob", by_name(JOB)))
+        for operation, member in LISTINGS.items():
+            own, theirs = (json.loads(line.ask(calling(key, operation, {})).body)[member] for key in (intruder, victim))
+            assert theirs or operation in ("ListProcessingJobs",), operation
+            assert own == [] or operation == "ListAutoMLJobs", operation
         listed = json.loads(line.ask(call(intruder, "ListAutoMLJobs", {})).body)["AutoMLJobSummaries"]
         assert [one["AutoMLJobArn"] for one in listed] == [job_arn(JOB, account=OTHER)]
-        prefix = _prefixes()["ListCallerKeys"]
-        keys = json.loads(line.ask(call(intruder, f"{prefix}.ListCallerKeys", {})).body)["Keys"]
+        keys = json.loads(line.ask(calling(intruder, "ListCallerKeys", {})).body)["Keys"]
         assert {one["AccountId"] for one in keys} == {OTHER}
-        roles = json.loads(line.ask(call(intruder, f"{prefix}.ListJobRoles", {})).body)["Roles"]
+        roles = json.loads(line.ask(calling(intruder, "ListJobRoles", {})).body)["Roles"]
         assert {one["AccountId"] for one in roles} == {OTHER}
+        named = line.ask(calling(intruder, "ListRoles", {})).body
+        assert f":{OTHER}:role/all".encode() in named
+        assert OWN.encode() not in named
 
 
 def test_a_page_token_of_the_other_shows_nothing_of_theirs(quiet_service, victim, intruder):
