@@ -109,6 +109,7 @@ def train(arguments, reporter):
         checkpoint.write_text(json.dumps(step + 1))
         values = {"loss": 1.0, "saved": step + 1}
         reporter.progress("training", done=step + 1, total=task.spec["steps"], unit="steps", values=values)
+    environment = {"A": "b"} | ({"fault": "not whole"} if task.spec["fault"] == "not servable" else {})
     mean = sum(numbers) / len(numbers)
     (task.output / "model.json").write_text(json.dumps({"mean": mean}))
     error = sum((one - mean) ** 2 for one in numbers) / len(numbers) + float(task.candidate["name"][5:])
@@ -118,7 +119,7 @@ def train(arguments, reporter):
             score_name="MSE",
             direction="Minimize",
             metrics=(Metric(name="MSE", split="Validation", value=error),),
-            containers=(Container(image="gyropilot/mean", model_path="model.json", environment={"A": "b"}),),
+            containers=(Container(image="gyropilot/mean", model_path="model.json", environment=environment),),
             artifacts={"model": "model.json"},
             ended_by=ended_by,
         )
