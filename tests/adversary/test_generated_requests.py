@@ -21,6 +21,7 @@ from generated_requests import Maker
 from gyropilot.api import catalog as catalog_room
 from gyropilot.problems.catalog import PROBLEMS
 from gyropilot.wire import service_model
+from published_models import publish
 from raw_requests import Key, Line
 
 COUNT = int(os.environ.get("GYROPILOT_REQUESTS", 600))
@@ -30,6 +31,7 @@ COMMON_ERRORS = {
     "AccessDeniedException", "RequestEntityTooLargeException", "ResourceLimitExceeded", "SerializationException",
     "ThrottlingException", "UnknownOperationException", "ValidationException",
 }  # fmt: skip
+PUBLISHED, IMAGE = "published-model", "gyropilot/text-generation:1"
 NAMES = ("first", "Second", "THIRD-3", "no-such-job")
 
 
@@ -56,6 +58,7 @@ def key(request, tmp_path_factory, tiny_model_folder):
     rows = b"input,output\na,b\nc,d\n"
     if request.param == "sqlite":
         house = houses.build(home, PROBLEMS, calls_per_second=100_000)
+        publish(house, PUBLISHED, image=IMAGE, problem="TextGeneration")
         house.base_models.add(services.TINY, tiny_model_folder, licence="mit")
         house.objects.put_bytes("data", "train/rows.csv", rows, "text/csv")
         with serving(house) as server:
@@ -63,6 +66,9 @@ def key(request, tmp_path_factory, tiny_model_folder):
         house.db.close()
         return
     url = request.getfixturevalue("postgresql").create_migrated_database()
+    house = houses.build(home, PROBLEMS, database_url=url)
+    publish(house, PUBLISHED, image=IMAGE, problem="TextGeneration")
+    house.db.close()
     with services.running_apart(home, database_url=url, workers=0, calls_per_second=100_000) as running:
         assert running.first.gyropilot("models", "add", services.TINY, tiny_model_folder).returncode == 0
         services.put_rows(running.first, services.rows(4))
@@ -86,7 +92,8 @@ def known(key):
         answer = raw_requests.ask(key, raw_requests.call(key, "CreateAutoMLJobV2", job))
         assert answer.status == 200, answer
     page = raw_requests.ask(key, raw_requests.call(key, "ListAutoMLJobs", {"MaxResults": 1}))
-    arns = [f"arn:aws:sagemaker:us-east-1:000000000000:automl-job/{name.lower()}" for name in NAMES]
+    kinds = ("automl-job", "model", "endpoint-config", "endpoint", "transform-job")
+    arns = [f"arn:aws:sagemaker:us-east-1:000000000000:{kind}/{name.lower()}" for kind in kinds for name in NAMES]
     return {
         "AutoMLJobName": [*NAMES, "first", "second"],
         "AutoMLJobInputDataConfig": [[channel], [channel, channel | {"ChannelType": "validation"}]],
@@ -96,6 +103,43 @@ def known(key):
         "RoleArn": [role],
         "ResourceArn": arns,
         "NextToken": [json.loads(page.body)["NextToken"], "x"],
+        **_known_of_serving(key, channel, role),
+    }
+
+
+def _known_of_serving(key, channel, role):
+    """Make what serves, and give the values that mean something to its operations."""
+    container = {"Image": IMAGE, "ModelDataUrl": f"s3://data/out/{PUBLISHED}/model.tar.gz", "Environment": {"A": "b"}}
+    variants = [{"VariantName": "v", "ModelName": NAMES[0], "InitialInstanceCount": 1}]
+    source = {"DataSource": channel["DataSource"]}
+    transform = {"TransformInput": source, "TransformOutput": {"S3OutputPath": "s3://data/transformed"}}
+    transform |= {"TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1}}
+    for name in NAMES[:3]:
+        for operation, request in (
+            ("CreateModel", {"ModelName": name, "PrimaryContainer": container, "ExecutionRoleArn": role}),
+            ("CreateEndpointConfig", {"EndpointConfigName": name, "ProductionVariants": variants}),
+            ("CreateEndpoint", {"EndpointName": name, "EndpointConfigName": name}),
+            ("CreateTransformJob", {"TransformJobName": name, "ModelName": name} | transform),
+        ):
+            answer = raw_requests.ask(key, raw_requests.call(key, operation, request))
+            assert answer.status == 200, (operation, answer)
+    names = {member: [*NAMES, "first"] for member in ("ModelName", "EndpointConfigName", "EndpointName")}
+    steps = {member: [PUBLISHED, "no-such-step"] for member in ("TrainingJobName", "ProcessingJobName")}
+    logs = {
+        "logGroupName": ["/aws/sagemaker/TrainingJobs", f"/aws/sagemaker/Endpoints/{NAMES[0]}", "/aws/other"],
+        "logStreamName": [f"{PUBLISHED}/algo-1", "v/1"],
+    }
+    return {
+        **names,
+        **steps,
+        **logs,
+        **{member: [value] for member, value in transform.items()},
+        "TransformJobName": list(NAMES),
+        "PrimaryContainer": [container, container | {"Mode": "MultiModel"}],
+        "Containers": [[container], [container, container]],
+        "ExecutionRoleArn": [role],
+        "ProductionVariants": [variants, [*variants, *variants]],
+        "VariantName": ["v", "w"],
     }
 
 
