@@ -31,6 +31,7 @@ from gyropilot.problems.catalog import PROBLEMS
 from gyropilot.s3 import app as s3_app
 from gyropilot.serve import door as runtime_door
 from gyropilot.serve import openai_door
+from gyropilot.serve.async_invocations import AsyncInvocations
 from gyropilot.serve.held_processes import HeldProcesses
 from gyropilot.serve.model_files import ModelFiles
 from gyropilot.serve.replica_process import ReplicaRoom
@@ -275,7 +276,7 @@ def _serving_runners(house: House) -> list[Runner]:
     )
     files, processes = ModelFiles(house), HeldProcesses(room)
     # Stopped in the other order: the supervisor ends the processes that both hold.
-    return [Supervisor(house, processes, files), TransformRunner(house, processes, files)]
+    return [Supervisor(house, processes, files), TransformRunner(house, processes, files), AsyncInvocations(house)]
 
 
 def _doors(house: House) -> App:

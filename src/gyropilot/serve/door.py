@@ -19,12 +19,13 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from gyropilot import clock
+from gyropilot.control import async_invocations
 from gyropilot.control.entrance import Caller, Entrance
 from gyropilot.control.house import House
 from gyropilot.errors import Fault, InvalidRequest, MalformedRequest, NotAllowed, Unavailable
 from gyropilot.serve.call_bodies import BodyRoom, CallBodies, ClientGone
 from gyropilot.serve.replica_client import ReplicaCall
-from gyropilot.serve.router import CUSTOM_ATTRIBUTES, Router, StreamBroken, Target
+from gyropilot.serve.router import CUSTOM_ATTRIBUTES, INFERENCE_ID, Router, StreamBroken, Target
 from gyropilot.serve.waiting import while_client_waits
 from gyropilot.store.principals import Kind
 from gyropilot.wire import claim, event_stream, rest
@@ -52,7 +53,6 @@ _NOT_DONE: Mapping[str, str] = {
     "InferenceComponentName": "endpoints have no inference components here",
     "SessionId": "models keep no sessions here",
 }
-_INFERENCE_ID = "x-amzn-sagemaker-inference-id"
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,9 @@ class _Door:
         claim.read(knock.signed(None))  # before the body: what is not signed at all is not read
         knock.body = await knock.room.read(knock.receive, knock.header("content-length") or "0")
         target = await asyncio.get_running_loop().run_in_executor(self._threads, self._admitted, knock)
-        if knock.operation.name == "InvokeEndpoint":
+        if knock.operation.name == "InvokeEndpointAsync":
+            await self._accept(knock, target)
+        elif knock.operation.name == "InvokeEndpoint":
             await while_client_waits(knock.receive, self._invoke(knock, target))
         else:
             await while_client_waits(knock.receive, self._stream(knock, target))
@@ -173,6 +175,13 @@ class _Door:
         knock.members = rest.read_request(knock.operation, labels, knock.headers, knock.body)
         _refuse_what_is_not_done(knock.members)
         return self._router.find(principal.account_id, knock.caller.region, knock.members["EndpointName"])
+
+    async def _accept(self, knock: _Knock, target: Target) -> None:
+        # Not given up when the client goes: what is stored by then is answered, whoever waits.
+        response = await asyncio.get_running_loop().run_in_executor(
+            self._threads, async_invocations.accept, self._house, target.endpoint, knock.members
+        )
+        await _send(knock, rest.write_response(knock.operation, response))
 
     async def _invoke(self, knock: _Knock, target: Target) -> None:
         answer = await self._router.invoke(target, _call(knock), variant=knock.members.get("TargetVariant", ""))
@@ -210,7 +219,7 @@ class _Door:
 
 def _call(knock: _Knock) -> ReplicaCall:
     members = knock.members
-    passed_on = {CUSTOM_ATTRIBUTES: members.get("CustomAttributes", ""), _INFERENCE_ID: members.get("InferenceId", "")}
+    passed_on = {CUSTOM_ATTRIBUTES: members.get("CustomAttributes", ""), INFERENCE_ID: members.get("InferenceId", "")}
     return ReplicaCall(
         body=knock.body,
         content_type=members.get("ContentType", ""),

@@ -39,6 +39,7 @@ STREAM_SECONDS = 8 * 60.0
 """A stream may take this long altogether; between its parts, as long as a whole answer may."""
 CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 """The header in which attributes go to the model and come back."""
+INFERENCE_ID = "x-amzn-sagemaker-inference-id"
 
 _NOT_TAKEN = {404, 503}
 """Statuses by which a replica says that it has not the model (yet, or any more), or no room for the call."""

@@ -302,6 +302,7 @@ async_invocations = Table(
     Column("status", String(16), nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
     Index("async_invocations_waiting", "status", "endpoint_id", "created_at"),
 )
 

@@ -126,6 +126,7 @@ def _make_async_invocations() -> None:
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False),
         _made_at(),
+        sa.Column("expires_at", sa.BigInteger, nullable=False),
     )
     op.create_index("async_invocations_waiting", "async_invocations", ["status", "endpoint_id", "created_at"])
 

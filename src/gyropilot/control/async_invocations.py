@@ -1,0 +1,134 @@
+"""The rules of asynchronous invocations: what is taken, and where its answer will lie; `serve` works them off."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gyropilot.control.house import House
+from gyropilot.control.places import reached_by, store_fault, uri_faults
+from gyropilot.errors import Fault, InvalidRequest, NotAllowed
+from gyropilot.names import new_id, split_s3_uri
+from gyropilot.store import async_invocations, roles
+from gyropilot.store.endpoints import EndpointRecord
+from gyropilot.wire.rest import MAX_BODY_BYTES
+
+Json = Any
+
+TTL_SECONDS = 6 * 3600
+INVOCATION_SECONDS = 15 * 60
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def accept(house: House, endpoint: EndpointRecord, request: Mapping[str, Json]) -> dict[str, Json]:
+    """Store an invocation and give InvokeEndpointAsyncOutput; it is on disk when this returns.
+
+    Args:
+        house: the parts.
+        endpoint: which is invoked; its replicas need not be ready.
+        request: InvokeEndpointAsyncInput, validated.
+
+    Raises:
+        InvalidRequest: with every fault of the request.
+        Unavailable: too many wait already.
+    """
+    config = (endpoint.serving or endpoint.wanted).get("async")
+    if config is None:
+        raise InvalidRequest(
+            where=f"Endpoint {endpoint.name}",
+            problem="takes no asynchronous invocations: its configuration has no AsyncInferenceConfig",
+            fix="call InvokeEndpoint, or update it to a configuration that has one",
+        )
+    if endpoint.status == "Failed" and endpoint.serving is None:
+        raise InvalidRequest(
+            where=f"Endpoint {endpoint.name}",
+            problem=f"is Failed and will not answer: {endpoint.failure_reason or 'no reason is known'}",
+            fix="delete it, mend what failed and create it anew",
+        )
+    faults = [*_input_faults(house, endpoint, request), *_extension_faults(request)]
+    if faults:
+        raise InvalidRequest.of(faults)
+    invocation_id = new_id()
+    kept = _kept(endpoint, config["OutputConfig"], request, invocation_id)
+    seconds = request.get("RequestTTLSeconds", TTL_SECONDS)
+    async_invocations.add(house.db, invocation_id, endpoint.id, kept, ttl_seconds=seconds)
+    answer = {
+        "InferenceId": kept["inference_id"],
+        "OutputLocation": kept["output_location"],
+        "FailureLocation": kept["failure_location"],
+    }
+    return {name: value for name, value in answer.items() if value is not None}
+
+
+def _input_faults(house: House, endpoint: EndpointRecord, request: Mapping[str, Json]) -> Iterator[Fault]:
+    if ("Body" in request) == ("InputLocation" in request):
+        problem = "exactly one of Body and InputLocation carries the payload"
+        yield Fault(where="InputLocation", problem=problem, fix="name an object, or send up to 128,000 bytes as Body")
+    elif "InputLocation" in request:
+        yield from _location_faults(house, role_arn_of(endpoint), request["InputLocation"])
+
+
+def role_arn_of(endpoint: EndpointRecord) -> str:
+    """Give the role under which inputs are read and answers written: that of the first variant's model."""
+    return str((endpoint.serving or endpoint.wanted)["variants"][0]["model"]["role_arn"])
+
+
+def _location_faults(house: House, role_arn: str, uri: str) -> Iterator[Fault]:
+    where = "InputLocation"
+    role = roles.find(house.db, role_arn)
+    if role is None:
+        yield Fault(where=where, found=role_arn, problem="the role of the model was removed", fix="deploy it anew")
+        return
+    places, faults = reached_by(house, role, where)
+    faults += uri_faults(places, where, uri, "read")
+    if places is None or faults:
+        yield from faults
+        return
+    try:
+        found = places.objects.head(*split_s3_uri(uri))
+    except (NotAllowed, OSError) as error:
+        yield store_fault(where, uri, error)
+        return
+    if found is None:
+        yield Fault(where=where, found=uri, problem="there is no such object", fix="put it there first")
+    elif found.size_bytes > MAX_BODY_BYTES:
+        problem = f"has {found.size_bytes} bytes, more than the {MAX_BODY_BYTES} that a model is sent"
+        yield Fault(where=where, found=uri, problem=problem, fix="split it, or run a transform job")
+
+
+def _extension_faults(request: Mapping[str, Json]) -> Iterator[Fault]:
+    extension = request.get("S3OutputPathExtension", "a")
+    if {"", ".", ".."} & set(extension.strip("/").split("/")):
+        problem = "has an empty segment, or one that is . or .."
+        yield Fault(where="S3OutputPathExtension", found=extension, problem=problem, fix="write folder/folder")
+
+
+def _kept(
+    endpoint: EndpointRecord, output: Mapping[str, Json], request: Mapping[str, Json], invocation_id: str
+) -> dict[str, Json]:
+    inference_id = request.get("InferenceId", invocation_id)
+    stem = inference_id if _FILE_NAME.fullmatch(inference_id) else invocation_id
+    extension = [part for part in (request.get("S3OutputPathExtension", "").strip("/"),) if part]
+    failures = output.get("S3FailurePath")
+    return {
+        "role_arn": role_arn_of(endpoint),
+        "account_id": endpoint.account_id,
+        "region": endpoint.region,
+        "endpoint_name": endpoint.name,
+        "inference_id": inference_id,
+        "content_type": request.get("ContentType", ""),
+        "accept": request.get("Accept", ""),
+        "custom_attributes": request.get("CustomAttributes", ""),
+        "input_location": request.get("InputLocation"),
+        "body": base64.b64encode(request["Body"]).decode() if "Body" in request else None,
+        "output_location": _joined(output["S3OutputPath"], *extension, request.get("Filename", f"{stem}.out")),
+        "failure_location": None if failures is None else _joined(failures, *extension, f"{stem}-error.out"),
+        "invocation_seconds": request.get("InvocationTimeoutSeconds", INVOCATION_SECONDS),
+    }
+
+
+def _joined(path: str, *names: str) -> str:
+    return "/".join((path.rstrip("/"), *names))

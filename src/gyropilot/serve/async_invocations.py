@@ -1,0 +1,236 @@
+"""Works off asynchronous invocations: input from its bucket, answer or failure to the bucket that was promised.
+
+    look       rows that wait, for endpoints with room     in a thread, some times a second
+    work       input -> router -> answer                   a task each, on this runner's own event loop
+    done       the row is removed once the answer lies where it belongs; a crash before that repeats the work
+
+An invocation that finds no replica waits on; one whose replica dies is tried again, three times in all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from gyropilot import clock
+from gyropilot.control import roles
+from gyropilot.control.house import House
+from gyropilot.errors import GyropilotError, ModelNotReady, NotFound, Unavailable
+from gyropilot.names import split_s3_uri
+from gyropilot.serve.replica_client import ReplicaCall
+from gyropilot.serve.router import CUSTOM_ATTRIBUTES, INFERENCE_ID, Answer, Router
+from gyropilot.store import async_invocations, endpoints, replicas
+from gyropilot.store.async_invocations import AsyncInvocation
+from gyropilot.wire.rest import MAX_BODY_BYTES
+
+Json = Any
+
+MOST_AT_ONCE = 64
+CALLS_PER_REPLICA = 4
+"""Where the endpoint's configuration has no MaxConcurrentInvocationsPerInstance."""
+MOST_ATTEMPTS = 3
+
+_POLL_SECONDS = 0.25
+_WAIT_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class AsyncInvocations:
+    """The runner; one process of a home has one at work, the one that holds the lock `serve`."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._running: Counter[str] = Counter()
+        self._going_down = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), name="async-invocations")
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Give back what runs, and wait until that is done."""
+        self._going_down.set()
+        self._thread.join()
+
+    async def _work(self) -> None:
+        router = Router(self._house)
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            await self._written(async_invocations.give_all_back, self._house.db)
+            while not self._going_down.is_set():
+                for invocation, why_not in await self._looked():
+                    self._running[invocation.endpoint_id] += 1
+                    task = asyncio.create_task(self._worked_off(router, invocation, why_not))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                await asyncio.sleep(_POLL_SECONDS)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await router.close()
+
+    async def _looked(self) -> list[tuple[AsyncInvocation, str]]:
+        try:
+            return await asyncio.to_thread(self._look, self._running.copy())
+        except Unavailable as error:
+            logger.warning("no asynchronous invocations can be looked for, trying again: %s", error)
+        except Exception:
+            logger.exception("looking for asynchronous invocations failed; trying again")
+        await asyncio.sleep(_WAIT_SECONDS)
+        return []
+
+    def _look(self, running: Counter[str]) -> list[tuple[AsyncInvocation, str]]:
+        """Take invocations that there is room for, and those that have to be failed; the latter with the reason."""
+        db, room = self._house.db, MOST_AT_ONCE - running.total()
+        if room <= 0:
+            return []
+        late = "It waited for longer than its RequestTTLSeconds."
+        found = [(one, late) for one in async_invocations.take_expired(db, room)]
+        for endpoint_id in async_invocations.waiting_endpoints(db):
+            most, why_not = self._room_of(endpoint_id, running[endpoint_id])
+            most = min(most, room - len(found))
+            if most > 0:
+                found += [(one, why_not) for one in async_invocations.take(db, endpoint_id, most)]
+        return found
+
+    def _room_of(self, endpoint_id: str, running: int) -> tuple[int, str]:
+        """Give how many more calls an endpoint takes; of one that takes none ever again, why."""
+        endpoint = endpoints.get(self._house.db, endpoint_id)
+        if endpoint is None or endpoint.status == "Deleting":
+            return MOST_AT_ONCE, "The endpoint was deleted."
+        if endpoint.serving is None:
+            is_lost = endpoint.status == "Failed"
+            return (MOST_AT_ONCE, f"The endpoint failed: {endpoint.failure_reason}") if is_lost else (0, "")
+        client = endpoint.serving.get("async", {}).get("ClientConfig", {})
+        each = client.get("MaxConcurrentInvocationsPerInstance", CALLS_PER_REPLICA)
+        ready = [one for one in replicas.of_endpoint(self._house.db, endpoint_id) if one.status == "Ready"]
+        return each * len(ready) - running, ""
+
+    async def _worked_off(self, router: Router, invocation: AsyncInvocation, why_not: str) -> None:
+        try:
+            await self._answered(router, invocation, why_not)
+        except asyncio.CancelledError:
+            await self._given_back(invocation, is_counted=False)
+            raise
+        except Exception:
+            logger.exception("asynchronous invocation %s could not even be failed", invocation.id)
+            await self._given_back(invocation, is_counted=True)
+        finally:
+            self._running[invocation.endpoint_id] -= 1
+
+    async def _answered(self, router: Router, invocation: AsyncInvocation, why_not: str) -> None:
+        try:
+            if not why_not:
+                answer = await self._asked(router, invocation)
+                await asyncio.to_thread(self._store_answer, invocation, answer)
+        except ModelNotReady:
+            await asyncio.sleep(_WAIT_SECONDS)
+            await self._given_back(invocation, is_counted=False)
+            return
+        except (Unavailable, OSError) as error:
+            if invocation.attempts < MOST_ATTEMPTS:
+                await asyncio.sleep(_WAIT_SECONDS)
+                await self._given_back(invocation, is_counted=True)
+                return
+            why_not = f"{error} That happened {invocation.attempts} times."
+        except GyropilotError as error:
+            why_not = str(error)
+        except Exception:
+            logger.exception("asynchronous invocation %s failed", invocation.id)
+            why_not = f"It failed for a reason inside the service; its log has it under {invocation.id}."
+        if why_not:
+            await asyncio.to_thread(self._store_failure, invocation, why_not)
+        await self._written(async_invocations.remove, self._house.db, invocation.id)
+
+    async def _asked(self, router: Router, invocation: AsyncInvocation) -> Answer:
+        request = invocation.request
+        body = await asyncio.to_thread(self._body, invocation)
+        name = request["endpoint_name"]
+        target = await asyncio.to_thread(router.find, request["account_id"], request["region"], name)
+        if target.endpoint.id != invocation.endpoint_id:
+            raise NotFound(f"The endpoint {name} was deleted; the one of that name came later.")
+        passed_on = {CUSTOM_ATTRIBUTES: request["custom_attributes"], INFERENCE_ID: request["inference_id"]}
+        call = ReplicaCall(
+            body=body,
+            content_type=request["content_type"],
+            accept=request["accept"],
+            model_name=name,
+            more_headers={header: text for header, text in passed_on.items() if text},
+        )
+        return await router.invoke(target, call, seconds=request["invocation_seconds"])
+
+    def _body(self, invocation: AsyncInvocation) -> bytes:
+        request = invocation.request
+        if request["body"] is not None:
+            return base64.b64decode(request["body"])
+        objects = roles.objects_of_job(self._house, request["role_arn"])
+        uri = request["input_location"]
+        found = objects.head(*split_s3_uri(uri))
+        if found is None or found.size_bytes > MAX_BODY_BYTES:
+            what = "is gone" if found is None else f"has {found.size_bytes} bytes, of {MAX_BODY_BYTES} at most"
+            raise NotFound(f"InputLocation: {uri} {what}, since it was changed after the invocation was taken.")
+        return objects.read(*split_s3_uri(uri))
+
+    def _store_answer(self, invocation: AsyncInvocation, answer: Answer) -> None:
+        self._put(invocation, invocation.request["output_location"], answer.body, answer.content_type)
+        logger.info("asynchronous invocation %s: answered", invocation.id)
+
+    def _store_failure(self, invocation: AsyncInvocation, why: str) -> None:
+        logger.warning("asynchronous invocation %s failed: %s", invocation.id, why)
+        place = invocation.request["failure_location"]
+        if place is None:
+            return
+        try:
+            self._put(invocation, place, json.dumps(_failure(invocation, why), indent=1).encode(), "application/json")
+        except (GyropilotError, OSError) as error:
+            logger.error("the failure of asynchronous invocation %s cannot be stored: %s", invocation.id, error)
+
+    def _put(self, invocation: AsyncInvocation, uri: str, body: bytes, content_type: str) -> None:
+        objects = roles.objects_of_job(self._house, invocation.request["role_arn"])
+        objects.put_bytes(*split_s3_uri(uri), body, content_type or "application/octet-stream")
+
+    async def _given_back(self, invocation: AsyncInvocation, *, is_counted: bool) -> None:
+        await self._written(lambda: async_invocations.give_back(self._house.db, invocation, is_counted=is_counted))
+
+    async def _written(self, write: Callable[..., object], *given: object) -> None:
+        """Write to the database, again and again while it is away; at the end of the service once only.
+
+        What is not written then is as if it still ran, and waits again when the next runner starts.
+        """
+        while True:
+            try:
+                await asyncio.shield(asyncio.to_thread(write, *given))
+                return
+            except Unavailable as error:
+                logger.warning("an asynchronous invocation cannot be written, trying again: %s", error)
+                if self._going_down.is_set():
+                    return
+                await asyncio.sleep(_WAIT_SECONDS)
+
+
+def _failure(invocation: AsyncInvocation, why: str) -> dict[str, Json]:
+    """Give what stands in the object of a failure: what the service's own notice of one says."""
+    request = invocation.request
+    return {
+        "invocationStatus": "Failed",
+        "failureReason": why,
+        "inferenceId": request["inference_id"],
+        "requestParameters": {
+            "endpointName": request["endpoint_name"],
+            "inputLocation": request["input_location"],
+            "contentType": request["content_type"],
+            "accept": request["accept"],
+            "customAttributes": request["custom_attributes"],
+        },
+        "receivedTime": invocation.created_at.isoformat(),
+        "eventTime": clock.now().isoformat(),
+    }
