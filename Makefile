@@ -13,7 +13,7 @@ SOURCES := src tests bench examples tools
 # Tests run in this many processes at once, a file of tests in one of them; 0 runs them one after the other.
 TEST_PROCESSES ?= 2
 
-.PHONY: help setup demo up fmt lint types imports test test-fast test-crashes check ci bench docs clean
+.PHONY: help setup demo up fmt lint types imports test test-fast test-crashes test-replicas check ci bench docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ test-fast: setup ## run the tests that take seconds
 
 test-crashes: setup ## kill the service and the training child forty times each, on both databases; takes long
 	@GYROPILOT_KILLS=40 $(RUN) pytest -s tests/end_to_end/test_crashes.py
+
+test-replicas: setup ## kill replicas two hundred times under a steady stream of calls; takes some minutes
+	@GYROPILOT_KILLS=200 $(RUN) pytest -s tests/serve/test_replica_storms.py
 
 check: lint types imports docs-check test-fast ## everything that is quick; before each commit
 

@@ -5,7 +5,8 @@
     InService  those of `serving`, started again for as long as it takes
     Deleting   none; when the last is gone, the row goes
 
-A replica is known by variant, number and model: one that an update leaves as it is goes on answering.
+A replica is known by variant, number and model: one that an update leaves as it is goes on answering, and is of the
+generation before until the switch.
 """
 
 from __future__ import annotations
@@ -147,7 +148,8 @@ class EndpointCrew:
             if replica.state in {"leaving", "gone"}:
                 continue
             is_serving = key in serving or self._published == endpoint.generation
-            self._write(replica, endpoint.generation, is_serving=is_serving)
+            is_of_old = key in serving and endpoint.status == "Updating"
+            self._write(replica, endpoint.generation - is_of_old, is_serving=is_serving)
 
     def _write(self, replica: Replica, generation: int, *, is_serving: bool) -> None:
         self._put(replica, replica.record(generation, is_serving=is_serving))
