@@ -43,6 +43,8 @@ def print_job(job: Mapping[str, Json], progress: Progress) -> None:
     ]
     best = job.get("BestCandidate", {})
     pairs += [("Model", one["ModelDataUrl"]) for one in best.get("InferenceContainers", ())]
+    if endpoint := job.get("ModelDeployResult", {}).get("EndpointName"):
+        pairs.append(("Endpoint", endpoint))
     click.echo(texts.facts(pairs))
     metrics = best.get("CandidateProperties", {}).get("CandidateMetrics", ())
     if metrics:
