@@ -6,7 +6,7 @@
                                                                      part; breaks off at the end where it is to be cut
     {"wait": path}                                                   waits for the file before it answers
     {"die": true}                                                    ends the process in the midst of the call
-    {"headers": true}                                                tells what headers came, and how many calls are inside
+    {"headers": true}                                                tells what headers came
     anything else                                                    comes back as it is
 
 A file `gone.<n>` beside the socket tells of each call whose caller went away.
@@ -48,7 +48,6 @@ class _Replica:
         self.folder = folder
         self.name = name
         self.gone = 0
-        self.inside = 0
 
     async def __call__(self, scope, receive, send):
         path = scope["path"].strip("/").split("/")
@@ -62,7 +61,6 @@ class _Replica:
         if path[-1] != "invocations":
             await _answer(send, 200, b"{}", "application/json")
             return
-        self.inside += 1
         try:
             asked = json.loads(bytes(body))
         except ValueError:
@@ -77,7 +75,6 @@ class _Replica:
             answering.cancel()
             Path(self.folder, f"gone.{self.gone}").touch()
         leaving.cancel()
-        self.inside -= 1
         if answering.done() and not answering.cancelled() and answering.exception():
             raise answering.exception()
 
@@ -90,7 +87,7 @@ class _Replica:
             said = json.dumps({"error": asked.get("error", "")}).encode()
             await _answer(send, asked["status"], said, "application/json")
         elif asked.get("headers"):
-            told = headers | {"model": model, "replica": self.name, "inside": self.inside}
+            told = headers | {"model": model, "replica": self.name}
             await _answer(send, 200, json.dumps(told).encode(), "application/json")
         elif headers.get("x-gyropilot-stream") == "1":
             await _stream(send, asked)
