@@ -35,7 +35,7 @@ def test_no_input_is_an_empty_object(body):
      b'{"a":' + b"9" * 5000 + b"}",
      b'{"a":1,"a":2}', b'{"b":{"a":1,"\\u0061":2}}', b'{"a":"\\ud800"}', b'{"\\udfff":1}', b'{"a":["\\ud800"]}',
      b'\xef\xbb\xbf{}', b'{"a":"\xff"}', b'{"a":"\xed\xa0\x80"}', b'{"a":"line\nbreak"}', b"{}{}", b"{} x",
-     b'{"a":' * 5000, b"[" * 100_000, b'{"a":01}', b'{"a":+1}', b'{"a":.5}'],
+     b" ", b"\x0b", b'{"a":' * 5000, b"[" * 100_000, b'{"a":01}', b'{"a":+1}', b'{"a":.5}'],
 )  # fmt: skip
 def test_what_is_not_the_protocol_s_json_is_refused(body):
     with pytest.raises(MalformedRequest):

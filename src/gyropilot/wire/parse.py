@@ -32,7 +32,7 @@ def read_body(body: bytes) -> dict[str, Json]:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise MalformedRequest(f"The body is not UTF-8: byte {error.start} begins no character.") from error
-    value = _parsed(text) if text.strip() else {}
+    value = _parsed(text) if text else {}
     _check_depth_and_text(value)
     if not isinstance(value, dict):
         raise MalformedRequest("The body must be a JSON object.")
