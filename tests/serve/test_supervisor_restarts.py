@@ -21,7 +21,8 @@ def test_endpoints_come_back_with_the_supervisor_and_are_finished_by_it(tmp_path
     replicas.put(house.db, before)  # as a service that was killed would have left it
     left = [house.settings.replicas / "0badcafe" / "s", house.settings.model_files / ".0badcafe" / "fetched"]
     unused = house.settings.model_files / ("0" * 64) / "model"
-    for one in [*left, unused]:
+    old_log = house.settings.logs / "endpoints" / "gone" / "log"
+    for one in [*left, unused, old_log]:
         one.parent.mkdir()
         one.touch()
     house.objects.delete("data", "two.tar.gz")  # its files are at hand
@@ -32,7 +33,7 @@ def test_endpoints_come_back_with_the_supervisor_and_are_finished_by_it(tmp_path
         (after,) = wait_until(lambda: [one for one in ready(house, endpoint) if one.id != before.id], "it to be back")
         assert [answer_of(one).body for one in (after, *in_service(house, while_away))] == [b"2.0\n", b"2.0\n"]
         wait_until(lambda: status(house, doomed) is None, "the deleted one to be gone")
-        assert not any(one.parent.exists() for one in [*left, unused])
+        wait_until(lambda: not any(one.parent.exists() for one in [*left, unused, old_log]), "what was left to be gone")
 
 
 def test_a_database_that_goes_away_ends_no_replica_and_delays_no_restart(tmp_path, own_postgresql):

@@ -147,9 +147,9 @@ class EndpointCrew:
         for key, replica in self._replicas.items():
             if replica.state in {"leaving", "gone"}:
                 continue
-            is_serving = key in serving or self._published == endpoint.generation
-            is_of_old = key in serving and endpoint.status == "Updating"
-            self._write(replica, endpoint.generation - is_of_old, is_serving=is_serving)
+            is_switched = self._published == endpoint.generation
+            is_of_old = key in serving and endpoint.status == "Updating" and not is_switched
+            self._write(replica, endpoint.generation - is_of_old, is_serving=key in serving or is_switched)
 
     def _write(self, replica: Replica, generation: int, *, is_serving: bool) -> None:
         self._put(replica, replica.record(generation, is_serving=is_serving))

@@ -34,7 +34,8 @@ State = Literal["waiting", "starting", "up", "leaving", "gone"]
 
 SWITCH_SECONDS = 0.3
 """How long a router may take to use what it has read: until then a model that is to go takes calls."""
-DRAIN_SECONDS = 3600.0
+DRAIN_SECONDS = 600.0
+"""How long the calls inside a model may take until it is unloaded: longer than the router waits for any."""
 _SETTLED_SECONDS = 10.0
 """A replica that was up this long and ends is no part of a series of deaths."""
 _ENDING_SECONDS = 10.0

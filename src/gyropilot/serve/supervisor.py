@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import threading
+from collections.abc import Sequence
 
 from gyropilot.control.house import House
 from gyropilot.errors import Unavailable
@@ -18,6 +20,7 @@ from gyropilot.serve.model_files import ModelFiles
 from gyropilot.serve.replica import LEAVE_SECONDS
 from gyropilot.serve.replicas import Patience
 from gyropilot.store import endpoints, replicas
+from gyropilot.store.endpoints import EndpointRecord
 
 logger = logging.getLogger(__name__)
 
@@ -85,10 +88,18 @@ class Supervisor:
             if self._crews[endpoint_id].is_empty:
                 del self._crews[endpoint_id]
         if self._must_sweep:
-            self._files.sweep(digest for one in endpoints.all_of(self._db) for digest in digests_of(one))
+            self._sweep(endpoints.all_of(self._db))
             self._must_sweep = False
 
-    def _ticked(self, crew: EndpointCrew, endpoint: endpoints.EndpointRecord) -> bool:
+    def _sweep(self, there: Sequence[EndpointRecord]) -> None:
+        """Remove model files and logs that no endpoint needs."""
+        self._files.sweep(digest for one in there for digest in digests_of(one))
+        logs, ids = self._parts.house.settings.logs / "endpoints", {one.id for one in there}
+        for folder in logs.iterdir() if logs.is_dir() else ():
+            if folder.name not in ids:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _ticked(self, crew: EndpointCrew, endpoint: EndpointRecord) -> bool:
         """Give what the crew's tick gives; a fault in one endpoint leaves the others as they are."""
         try:
             return crew.tick(endpoint)
