@@ -86,15 +86,22 @@ def test_an_answer_takes_the_place_of_a_member_of_its_name():
     assert output == b'{"a":1,"SageMakerOutput":3}'
 
 
-def test_several_json_lines_are_joined_with_the_lines_of_one_answer():
+@pytest.mark.parametrize(
+    ("form", "answer"),
+    [
+        (JSON_LINES, b'"x"\n"y"\n"z"\n'),
+        (JSON | LINE | {"strategy": "MultiRecord"}, b'"x"\n"y"\n"z"\n'),
+        (JSON_LINES | {"accept": "application/json"}, b'["x", "y", "z"]'),
+    ],
+)
+def test_several_json_lines_are_joined_with_the_lines_of_one_answer_or_its_elements(form, answer):
     lines = b'{"a": 1}\n{"a": 2}\n3'
-    for form in (JSON_LINES, JSON | LINE | {"strategy": "MultiRecord"}):
-        _, output = through(lines, b'"x"\n"y"\n"z"\n', join_source="Input", **form)
-        assert [json.loads(line) for line in output.splitlines()] == [
-            {"a": 1, "SageMakerOutput": "x"},
-            {"a": 2, "SageMakerOutput": "y"},
-            {"SageMakerInput": 3, "SageMakerOutput": "z"},
-        ]
+    _, output = through(lines, answer, join_source="Input", **form)
+    assert [json.loads(line) for line in output.splitlines()] == [
+        {"a": 1, "SageMakerOutput": "x"},
+        {"a": 2, "SageMakerOutput": "y"},
+        {"SageMakerInput": 3, "SageMakerOutput": "z"},
+    ]
 
 
 def test_an_answer_that_spans_lines_is_one_json_value_to_one_record():

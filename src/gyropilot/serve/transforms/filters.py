@@ -131,8 +131,13 @@ def _parts_of_whole(where: str, data: bytes, form: RecordFormat) -> list[Part]:
 
 def _answer_parts(payload: Payload, answer: bytes, form: RecordFormat) -> list[Part]:
     where = f"{payload.where}: the model's answer"
-    # Answers to several records are JSON a line each, whatever their content type says.
-    return _parts_of_whole(where, answer, "jsonlines" if form == "json" and payload.count > 1 else form)
+    if form != "json" or payload.count == 1:
+        return _parts_of_whole(where, answer, form)
+    # Several records are answered by JSON a line each, whatever the content type says, or by one array.
+    parts = _parts_of_whole(where, answer, "jsonlines")
+    if len(parts) == 1 and isinstance(parts[0].value, list) and len(parts[0].value) == payload.count:
+        return [Part(where=f"{where} [{number}]", value=one) for number, one in enumerate(parts[0].value)]
+    return parts
 
 
 def _joined(
