@@ -90,6 +90,14 @@ class Endpoints:
         self._call("create_endpoint" if there is None else "update_endpoint", **target)
         return endpoint
 
+    def make_model(self, job: str) -> str:
+        """Make a model of a job's best candidate, unless there is one; give its name, the job's and a digest.
+
+        Raises:
+            NotDeployed: the job has no model.
+        """
+        return self._made_model(job, *self._best(job))
+
     def states(self, name: str, *, poll_seconds: float = 0.5) -> Iterator[dict[str, Json]]:
         """Give the endpoint again and again, the last one when it moves no more: InService or Failed.
 
@@ -117,9 +125,8 @@ class Endpoints:
 
     def delete(self, name: str) -> list[str]:
         """Delete an endpoint, and what `deploy` made for it; give what was deleted, in words."""
-        endpoint = self.describe(name)
         self._call("delete_endpoint", EndpointName=name)
-        return [f"endpoint {name}", *self._delete_made(name, endpoint["EndpointConfigName"])]
+        return [f"endpoint {name}", *self._delete_made(name)]
 
     def log_streams(self, name: str) -> list[str]:
         """Give the names of an endpoint's log streams, one a replica."""
@@ -170,18 +177,22 @@ class Endpoints:
             self._call("create_endpoint_config", EndpointConfigName=name, ProductionVariants=[variant])
         return name
 
-    def _delete_made(self, endpoint: str, configuration: str) -> Iterator[str]:
-        if not _is_made_for(endpoint, configuration):
-            return
-        described = _found(lambda: self.configuration(configuration))
-        if described is None:
-            return
-        self._call("delete_endpoint_config", EndpointConfigName=configuration)
-        yield f"endpoint configuration {configuration}"
-        for model in dict.fromkeys(one["ModelName"] for one in described["ProductionVariants"]):
-            if _is_made_for(endpoint, model) and _found(lambda model=model: self.model(model)) is not None:
-                self._call("delete_model", ModelName=model)
-                yield f"model {model}"
+    def _delete_made(self, endpoint: str) -> Iterator[str]:
+        kinds = [("endpoint_config", "EndpointConfig", "endpoint configuration"), ("model", "Model", "model")]
+        for operation, member, told in kinds:
+            for name in self._made(f"list_{operation}s", f"{member}s", f"{member}Name", endpoint):
+                self._call(f"delete_{operation}", **{f"{member}Name": name})
+                yield f"{told} {name}"
+
+    def _made(self, operation: str, listed: str, member: str, endpoint: str) -> list[str]:
+        """Give the names of what `deploy` made for an endpoint, also for what it served before."""
+        request, names = {"NameContains": _stem(endpoint)}, []
+        while True:
+            page = self._call(operation, **request)
+            names += [str(one[member]) for one in page[listed]]
+            if "NextToken" not in page:
+                return [name for name in names if _is_made_for(endpoint, name)]
+            request["NextToken"] = page["NextToken"]
 
     def _call(self, operation: str, **request: Json) -> dict[str, Json]:
         return self._connection.call("sagemaker", operation, request)
@@ -205,17 +216,24 @@ def _found(ask: Json) -> dict[str, Json] | None:
 
 
 def _name(endpoint: str, content: Json) -> str:
-    digest = hashlib.sha256(json.dumps([endpoint, content], sort_keys=True).encode()).hexdigest()[:_DIGITS]
-    return f"{_cut(endpoint)}-{digest}"
+    return f"{_stem(endpoint)}-{_digest(content)}"
 
 
 def _is_made_for(endpoint: str, name: str) -> bool:
-    start, _, digest = name.rpartition("-")
-    return start == _cut(endpoint) and len(digest) == _DIGITS and set(digest) <= set("0123456789abcdef")
+    stem, _, digest = name.rpartition("-")
+    return stem == _stem(endpoint) and len(digest) == _DIGITS and set(digest) <= set("0123456789abcdef")
 
 
-def _cut(endpoint: str) -> str:
-    return endpoint[: _NAME_CHARACTERS - _DIGITS - 1].rstrip("-")
+def _stem(endpoint: str) -> str:
+    """Give how the names begin of what is made for an endpoint: no other endpoint's begin so."""
+    room = _NAME_CHARACTERS - _DIGITS - 1
+    if len(endpoint) <= room:
+        return endpoint
+    return f"{endpoint[: room - _DIGITS - 1].rstrip('-')}-{_digest(endpoint)}"
+
+
+def _digest(content: Json) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_DIGITS]
 
 
 def _log_group(name: str) -> str:

@@ -1,0 +1,130 @@
+"""`gyropilot try`: in a pipe, in a terminal, and interrupted."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+from contextlib import contextmanager
+
+import psutil
+import pytest
+
+import services
+from gyropilot.log import printable
+
+pytestmark = pytest.mark.slow
+
+OPTIONS = ("--temperature", "0", "--max-tokens", "6")
+
+
+def said(service, endpoint, *lines, options=OPTIONS):
+    done = service.gyropilot("try", endpoint, *options, input="".join(f"{line}\n" for line in lines))
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def test_a_pipe_gives_the_answers_alone_and_each_turn_hears_the_ones_before(service, endpoint):
+    chat = service.sdk().chat(endpoint, options={"temperature": 0, "max_tokens": 6})
+    expected = []
+    for line in ("What is 2 and 2?", "And 3 and 3?"):
+        expected.append("".join(chat.say(line)))
+    assert [one["role"] for one in chat.messages] == ["user", "assistant"] * 2
+    printed, complained = said(service, endpoint, "What is 2 and 2?", "And 3 and 3?", "/exit", "never heard")
+    assert complained == ""
+    assert printed == "".join(f"{printable(one)}\n" for one in expected)
+
+
+def test_reset_and_system_begin_anew(service, endpoint):
+    printed, _ = said(service, endpoint, "/system Be brief.", "Hi 1?", "/reset", "Hi 1?", "/system", "Hi 1?")
+    chat = service.sdk().chat(endpoint, options={"temperature": 0, "max_tokens": 6})
+    plain = printable("".join(chat.say("Hi 1?")))
+    chat.reset(system="Be brief.")
+    brief = printable("".join(chat.say("Hi 1?")))
+    assert printed == f"{brief}\n{brief}\n{plain}\n"
+
+
+def test_a_command_that_there_is_not_is_told_with_those_that_there_are(service, endpoint):
+    printed, complained = said(service, endpoint, "/rest", "/help")
+    assert printed == ""
+    assert "there is no /rest" in complained
+    assert complained.count("/system TEXT") == 2
+
+
+def test_a_conversation_that_is_too_long_ends_a_pipe_with_the_reason(service, endpoint):
+    done = service.gyropilot("try", endpoint, input="long " * 2000)
+    assert done.returncode == 1
+    assert "256 tokens that the model takes" in done.stderr
+
+
+def test_ctrl_c_ends_the_answer_and_not_the_conversation(service, endpoint):
+    """In a terminal of its own, with an answer that does not end by itself: its model's process stands still."""
+    with _Terminal(service, "try", endpoint, "--temperature", "0", "--max-tokens", "6") as terminal:
+        terminal.wait_for("/exit ends.")
+        terminal.wait_for("> ")
+        with _standing_still(service):
+            terminal.type("What is 1 and 1?\n")
+            services.wait_until(terminal.is_asking, seconds=30, what="the question to be sent")
+            terminal.interrupt()
+            terminal.wait_for("(ended by Ctrl-C)")
+            terminal.wait_for("> ")
+        terminal.interrupt()
+        terminal.wait_for("/exit or Ctrl-D ends.")
+        terminal.wait_for("> ")
+        terminal.type("What is 2 and 2?\n")
+        terminal.wait_for("the most tokens of an answer")
+        terminal.wait_for("> ")
+        terminal.type("\x04")
+        assert terminal.process.wait(30) == 0
+
+
+@contextmanager
+def _standing_still(service):
+    """Stop the replicas of the service while the block runs."""
+    replicas = psutil.Process(service.process.pid).children(recursive=True)
+    assert replicas
+    for one in replicas:
+        one.suspend()
+    try:
+        yield
+    finally:
+        for one in replicas:
+            one.resume()
+
+
+class _Terminal:
+    def __init__(self, service, *arguments):
+        self._service, self._arguments = service, arguments
+
+    def __enter__(self):
+        self._ours, theirs = pty.openpty()
+        environment = services.clean_environment() | {"GYROPILOT_HOME": str(self._service.home), "TERM": "dumb"}
+        self.process = subprocess.Popen(
+            [*services.GYROPILOT, *self._arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+        )
+        os.close(theirs)
+        self._seen = ""
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+    def wait_for(self, text):
+        """Read until the text is there; what stands before it is forgotten."""
+        while text not in self._seen:
+            assert select.select([self._ours], [], [], 30)[0], f"waited for {text!r}, saw {self._seen!r}"
+            self._seen += os.read(self._ours, 4096).decode(errors="replace")
+        self._seen = self._seen.partition(text)[2]
+
+    def type(self, text):
+        os.write(self._ours, text.encode())
+
+    def is_asking(self):
+        connections = psutil.Process(self.process.pid).net_connections("tcp")
+        return any(one.status == psutil.CONN_ESTABLISHED for one in connections)
+
+    def interrupt(self):
+        self.process.send_signal(signal.SIGINT)

@@ -1,0 +1,138 @@
+"""From a job to an endpoint that answers, and to its end, by commands alone."""
+
+import json
+
+import pytest
+
+import services
+
+pytestmark = pytest.mark.slow
+
+
+def ran(service, *arguments, **options):
+    """Run a command that succeeds; give what it printed."""
+    done = service.gyropilot(*arguments, **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def refused(service, *arguments, **options):
+    """Run a command that fails; give the one line that says why."""
+    done = service.gyropilot(*arguments, **options)
+    assert done.returncode == 1, done.stdout
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def broken(service, endpoint):
+    """The name of an endpoint that is Failed, since its model has an environment that cannot be honoured."""
+    sagemaker, endpoints = service.boto3("sagemaker"), service.sdk().endpoints
+    variants = endpoints.configuration(endpoints.describe(endpoint)["EndpointConfigName"])["ProductionVariants"]
+    model = endpoints.model(variants[0]["ModelName"])
+    container = {name: model["PrimaryContainer"][name] for name in ("Image", "ModelDataUrl")}
+    sagemaker.create_model(
+        ModelName="broken",
+        PrimaryContainer=container | {"Environment": {"GYROPILOT_MAX_NEW_TOKENS": "many"}},
+        ExecutionRoleArn=model["ExecutionRoleArn"],
+    )
+    variant = {"VariantName": "v", "ModelName": "broken", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    sagemaker.create_endpoint_config(EndpointConfigName="broken", ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName="broken", EndpointConfigName="broken")
+    assert endpoints.wait("broken", timeout_seconds=60, poll_seconds=0.1)["EndpointStatus"] == "Failed"
+    yield "broken"
+    endpoints.delete("broken")
+
+
+def test_a_job_is_deployed_called_switched_and_deleted(service, endpoint):
+    said = ran(service, "deploy", endpoint, "--name", "second")
+    assert said.splitlines()[0] == "second is InService."
+    assert "gyropilot try second" in said
+    assert "model second" in said
+    assert "there is an endpoint second already, which is InService" in refused(
+        service, "deploy", endpoint, "--name", "second"
+    )
+    ran(service, "deploy", endpoint, "--name", "second", "--replace", "--instances", "2", "--no-wait")
+    made = service.boto3("sagemaker").list_endpoint_configs(NameContains="second-", SortBy="CreationTime")
+    configurations = [
+        service.sdk().endpoints.configuration(one["EndpointConfigName"]) for one in made["EndpointConfigs"]
+    ]
+    assert sorted(one["ProductionVariants"][0]["InitialInstanceCount"] for one in configurations) == [1, 2]
+    deleted = ran(service, "endpoints", "delete", "second", "--wait").splitlines()
+    assert deleted[0] == "deleted endpoint second"
+    made = ["deleted endpoint configuration", "deleted endpoint configuration", "deleted model"]
+    assert [line.rpartition(" ")[0] for line in deleted[1:]] == made
+    assert service.sdk().endpoints.find("second") is None
+    assert "there is no endpoint second" in refused(service, "endpoints", "show", "second")
+
+
+def test_endpoints_are_listed_and_shown(service, endpoint):
+    assert f"{endpoint}" in ran(service, "endpoints", "list").split()
+    listed = json.loads(ran(service, "endpoints", "list", "--name", endpoint, "--json"))
+    assert [one["EndpointName"] for one in listed] == [endpoint]
+    assert "zzz in its name" in service.gyropilot("endpoints", "list", "--name", "zzz").stderr
+    page = ran(service, "endpoints", "show", endpoint)
+    assert "Status   InService" in page
+    assert "AllTraffic: 1 of 1 processes, weight 1" in page
+    assert f"s3://data/out/{endpoint}/model.tar.gz" in page
+    assert "is ready" in ran(service, "endpoints", "logs", endpoint)
+
+
+def test_an_endpoint_is_invoked_with_a_text_a_file_and_standard_input(service, endpoint, tmp_path):
+    said = ran(service, "invoke", endpoint, "--text", "What is 2 and 2?", "--set", "max_new_tokens=5")
+    (answer,) = json.loads(said)
+    request = tmp_path / "request.json"
+    request.write_text(json.dumps({"inputs": "What is 2 and 2?", "parameters": {"max_new_tokens": 5}}))
+    assert json.loads(ran(service, "invoke", endpoint, "--file", request)) == [answer]
+    assert json.loads(ran(service, "invoke", endpoint, "--stream", input=request.read_text()))
+    assert "max_new_token" in refused(service, "invoke", endpoint, "--text", "x", "--set", "max_new_token=5")
+
+
+def test_a_name_that_is_nearly_one_is_told(service, endpoint):
+    for command in (
+        ["endpoints", "show"],
+        ["endpoints", "logs"],
+        ["endpoints", "delete"],
+        ["invoke", "--text", "x"],
+        ["try"],
+    ):
+        said = refused(service, *command, f"{endpoint}x", input="")
+        assert f"there is no endpoint {endpoint}x; did you mean {endpoint}?" in said, command
+
+
+def test_a_failed_endpoint_says_why_and_what_to_do(service, broken):
+    assert "Status   Failed" in ran(service, "endpoints", "show", broken)
+    for command in (["invoke", "--text", "x"], ["try"]):
+        said = refused(service, *command, broken, input="")
+        assert "Failed" in said, command
+        assert "GYROPILOT_MAX_NEW_TOKENS" in said, command
+        assert "elete" in said, command
+
+
+def test_a_job_without_a_model_is_not_deployed(service):
+    client = service.sdk()
+    client.create_job(services.request(service, "unready"))
+    client.stop("unready")
+    said = refused(service, "deploy", "unready")
+    assert "the job unready is Stop" in said
+    assert "has no model to deploy" in said
+    assert "ResourceNotFound" in refused(service, "deploy", "nobody")
+
+
+def test_without_a_service_the_command_says_how_to_start_one(tmp_path):
+    environment = services.clean_environment() | {"GYROPILOT_HOME": str(tmp_path)}
+    for command in (["deploy", "x"], ["endpoints", "list"], ["invoke", "x", "--text", "y"], ["try", "x"]):
+        done = services.run([*services.GYROPILOT, *command], env=environment)
+        assert done.returncode == 1
+        assert "gyropilot up" in done.stderr
+
+
+def test_names_of_endpoints_are_completed(service, endpoint):
+    environment = services.clean_environment() | {
+        "GYROPILOT_HOME": str(service.home),
+        "_GYROPILOT_COMPLETE": "bash_complete",
+        "COMP_WORDS": f"gyropilot try {endpoint[:2]}",
+        "COMP_CWORD": "2",
+    }
+    done = services.run([*services.GYROPILOT], env=environment)
+    assert f"plain,{endpoint}" in done.stdout.splitlines()
