@@ -24,7 +24,9 @@ def theirs():
 
 def sent(theirs, operation, members):
     """Give what a botocore client sends: method, path, headers, body."""
-    request = create_serializer("rest-json", include_validation=False).serialize_to_request(members, theirs.operation_model(operation))
+    request = create_serializer("rest-json", include_validation=False).serialize_to_request(
+        members, theirs.operation_model(operation)
+    )
     headers = [(name.lower(), str(value)) for name, value in request["headers"].items()]
     return request["method"], request["url_path"], headers, bytes(request["body"] or b"")
 

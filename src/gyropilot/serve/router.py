@@ -28,7 +28,7 @@ from gyropilot.serve.replica_client import (
     ReplicaStream,
     ReplicaUnreachable,
 )
-from gyropilot.store import endpoints, replicas
+from gyropilot.store import routes
 from gyropilot.store.endpoints import EndpointRecord
 from gyropilot.store.replicas import ReplicaRecord
 
@@ -105,10 +105,10 @@ class Router:
         Raises:
             NotFound: the account has none of that name there.
         """
-        endpoint = endpoints.find(self._db, account_id, region, name)
-        if endpoint is None or endpoint.status == "Deleting":
+        found = routes.find(self._db, account_id, region, name)
+        if found is None or found.endpoint.status == "Deleting":
             raise NotFound(f"Endpoint {name} of account {account_id} not found.")
-        return Target(endpoint=endpoint, replicas=tuple(replicas.of_endpoint(self._db, endpoint.id)))
+        return Target(endpoint=found.endpoint, replicas=found.replicas)
 
     async def invoke(
         self, target: Target, call: ReplicaCall, *, variant: str = "", seconds: float | None = None

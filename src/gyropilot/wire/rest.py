@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
-from gyropilot.errors import InvalidShape, UnknownOperation
+from gyropilot.errors import UnknownOperation
 from gyropilot.wire import service_model, validate
 from gyropilot.wire.service_model import Operation, RestServiceName, Shape
 
@@ -112,11 +112,7 @@ def write_response(operation: Operation, response: Mapping[str, Json]) -> RestAn
 
 def fits(shape: Shape, member: str, text: str) -> bool:
     """Say whether a text may be the value of a member, as for one that a model answered with."""
-    try:
-        validate.validated(replace(shape, required=frozenset()), {member: text})
-    except InvalidShape:
-        return False
-    return _VISIBLE.fullmatch(text) is not None
+    return not validate.broken_constraints(shape.members[member], text) and _VISIBLE.fullmatch(text) is not None
 
 
 def _grown(operation: Operation) -> Operation:

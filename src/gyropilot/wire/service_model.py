@@ -231,7 +231,9 @@ def _read(service: ServiceName | RestServiceName) -> dict[str, Any]:
     loader = Loader(
         extra_search_paths=[Loader.BUILTIN_DATA_PATH], include_default_search_paths=False, file_loader=_FileLoader()
     )
-    shipped: dict[str, Any] = loader.load_service_model(service, "service-2")
+    # Not load_service_model: it looks into the folders of all services first, which takes longer than reading one.
+    version = loader.determine_latest_version(service, "service-2")
+    shipped: dict[str, Any] = loader.load_data(f"{service}/{version}/service-2")
     return shipped
 
 

@@ -63,6 +63,22 @@ def validated(shape: Shape | None, request: dict[str, Json]) -> dict[str, Json]:
     return typed
 
 
+def broken_constraints(shape: Shape, value: Json) -> list[str]:
+    """Give the constraints of a shape's own (not its members') that a value of the right kind breaks."""
+    broken = []
+    measure = len(value) if isinstance(value, (str, list, dict, bytes)) else value
+    if shape.maximum is not None and measure > shape.maximum:
+        broken.append(_maximum(shape))
+    elif shape.pattern is not None and not matches(shape.pattern, value):
+        # Not tried on overlong text: no time is spent where the answer stands.
+        broken.append(_pattern(shape))
+    if shape.minimum is not None and measure < shape.minimum:
+        broken.append(_minimum(shape))
+    if shape.enum and value not in shape.enum:
+        broken.append(_enum(shape))
+    return broken
+
+
 @dataclass
 class _Faults:
     """Collects faults; lists the first hundred, counts all."""
@@ -93,7 +109,7 @@ def _value(shape: Shape, value: Json, path: str, faults: _Faults) -> Json:
         return value
     if shape.kind == "structure":
         return _structure(shape, value, path, faults)
-    for constraint in _broken(shape, value):
+    for constraint in broken_constraints(shape, value):
         faults.add(_hidden(shape, value), path, constraint)
     if shape.kind == "list":
         return _list(shape, value, path, faults)
@@ -130,7 +146,7 @@ def _list(shape: Shape, value: list[Json], path: str, faults: _Faults) -> list[J
         if item is None:
             faults.add(None, at, "Member must not be null")
         elif _is_scalar(member) and _IS_OF_KIND[member.kind](item):
-            broken = broken or bool(_broken(member, item))
+            broken = broken or bool(broken_constraints(member, item))
             typed.append(item)
         else:
             typed.append(_value(member, item, at, faults))
@@ -143,7 +159,7 @@ def _map(shape: Shape, value: dict[str, Json], path: str, faults: _Faults) -> di
     key_shape, inner = shape.parts["key"], shape.parts["value"]
     if shape.maximum is not None and len(value) > shape.maximum:
         return value
-    if any(_broken(key_shape, key) for key in value):
+    if any(broken_constraints(key_shape, key) for key in value):
         faults.add(value, path, f"Map keys must satisfy constraint: [{_all_constraints(key_shape)}]")
     typed: dict[str, Json] = {}
     broken = False
@@ -152,29 +168,13 @@ def _map(shape: Shape, value: dict[str, Json], path: str, faults: _Faults) -> di
         if item is None:
             faults.add(None, at, "Member must not be null")
         elif _is_scalar(inner) and _IS_OF_KIND[inner.kind](item):
-            broken = broken or bool(_broken(inner, item))
+            broken = broken or bool(broken_constraints(inner, item))
             typed[key] = item
         else:
             typed[key] = _value(inner, item, at, faults)
     if broken:
         faults.add(_hidden(inner, value), path, f"Map value must satisfy constraint: [{_all_constraints(inner)}]")
     return typed
-
-
-def _broken(shape: Shape, value: Json) -> list[str]:
-    """Give the constraints of a shape's own (not its members') that a value of the right kind breaks."""
-    broken = []
-    measure = len(value) if isinstance(value, (str, list, dict, bytes)) else value
-    if shape.maximum is not None and measure > shape.maximum:
-        broken.append(_maximum(shape))
-    elif shape.pattern is not None and not matches(shape.pattern, value):
-        # Not tried on overlong text: no time is spent where the answer stands.
-        broken.append(_pattern(shape))
-    if shape.minimum is not None and measure < shape.minimum:
-        broken.append(_minimum(shape))
-    if shape.enum and value not in shape.enum:
-        broken.append(_enum(shape))
-    return broken
 
 
 def _all_constraints(shape: Shape) -> str:
