@@ -9,7 +9,13 @@ from typing import Protocol
 
 import torch
 
-from gyropilot.problems.text_generation.decoding.adapters import Adapter
+
+class LoadedAdapter(Protocol):
+    """An adapter in memory, as a decoder uses it."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Give the memory its tensors take."""
 
 
 class Row(Protocol):
@@ -40,13 +46,13 @@ class Decoder(Protocol):
     reads_in_parts: bool
     """Whether a prompt may be read part by part; else it comes whole."""
 
-    def read_adapter(self, folder: Path) -> Adapter:
+    def read_adapter(self, folder: Path) -> LoadedAdapter:
         """Load a PEFT folder; raises TrainingFailed where it does not fit the model."""
 
     def text_before(self, prompt: Sequence[int]) -> Sequence[int]:
         """Give the tokens that an answer continues, which a repetition penalty counts: prompt or start token."""
 
-    def begin(self, prompt: Sequence[int], adapter: Adapter | None) -> Row:
+    def begin(self, prompt: Sequence[int], adapter: LoadedAdapter | None) -> Row:
         """Give the row of a new text; nothing is computed."""
 
     def compute(self, reads: Sequence[Read]) -> torch.Tensor:
@@ -57,3 +63,6 @@ class Decoder(Protocol):
 
     def end(self, row: Row) -> None:
         """Let go of a row."""
+
+    def reset(self) -> None:
+        """Let go of all rows, whatever state a failed `compute` left them in."""

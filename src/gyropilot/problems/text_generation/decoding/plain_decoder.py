@@ -25,7 +25,7 @@ from transformers import DynamicCache, EncoderDecoderCache
 
 from gyropilot.problems.text_generation import models
 from gyropilot.problems.text_generation.decoding.adapters import Adapter, check_fits, read_adapter
-from gyropilot.problems.text_generation.decoding.decoder import Read, Row
+from gyropilot.problems.text_generation.decoding.decoder import LoadedAdapter, Read, Row
 from gyropilot.problems.text_generation.models import DTYPES, DtypeName
 from gyropilot.problems.text_generation.plain import side_by_side
 
@@ -86,7 +86,7 @@ class PlainDecoder:
         self._hooked: set[str] = set()
         self._assigned: list[_Row] = []
 
-    def read_adapter(self, folder: Path) -> Adapter:
+    def read_adapter(self, folder: Path) -> LoadedAdapter:
         """Load a PEFT folder; raises TrainingFailed where it does not fit the model."""
         adapter = read_adapter(folder, dtype=self._dtype, device=self._device)
         check_fits(adapter, {name: tuple(module.weight.shape) for name, module in self._linears.items()})
@@ -96,11 +96,12 @@ class PlainDecoder:
         """Give the tokens that an answer continues: the prompt, or the token that begins every answer."""
         return prompt if self._is_causal else [models.answer_start(self._model)]
 
-    def begin(self, prompt: Sequence[int], adapter: Adapter | None) -> Row:
+    def begin(self, prompt: Sequence[int], adapter: LoadedAdapter | None) -> Row:
         """Give the row of a new text; nothing is computed."""
-        if adapter is not None:
-            self._hook(adapter.changes)
-        return _Row(prompt_length=len(prompt), adapter=adapter)
+        mine = cast(Adapter | None, adapter)
+        if mine is not None:
+            self._hook(mine.changes)
+        return _Row(prompt_length=len(prompt), adapter=mine)
 
     @torch.inference_mode()
     def compute(self, reads: Sequence[Read]) -> torch.Tensor:
@@ -118,6 +119,10 @@ class PlainDecoder:
         mine = cast(_Row, row)
         if mine.cohort is not None:
             mine.cohort.ended.add(mine)
+
+    def reset(self) -> None:
+        """Let go of all rows; each holds its cohort, so nothing else does."""
+        self._assigned = []
 
     def _cohorts(self, tokens_by_row: dict[_Row, Sequence[int]]) -> list[_Cohort]:
         """Give the cohorts that together hold each row once, all rows of one with as many tokens to read."""

@@ -22,12 +22,11 @@ from pathlib import Path
 
 from gyropilot import clock
 from gyropilot.errors import InvalidRequest, LimitExceeded, NotFound, Unavailable
-from gyropilot.problems.text_generation.decoding.adapters import Adapter
-from gyropilot.problems.text_generation.decoding.decoder import Decoder, Read, Row
+from gyropilot.problems.text_generation.decoding.decoder import Decoder, LoadedAdapter, Read, Row
 from gyropilot.problems.text_generation.decoding.generations import Generation
 from gyropilot.problems.text_generation.decoding.opening import open_decoder
 from gyropilot.problems.text_generation.decoding.sampling import Chooser, Sampling, Token, choose_all
-from gyropilot.problems.text_generation.models import DtypeName
+from gyropilot.problems.text_generation.hardware import Dtype
 
 _MOST_ROWS = 64
 _MOST_WAITING = 1024
@@ -49,7 +48,7 @@ class _Request:
     generation: Generation
     prompt: Sequence[int]
     sampling: Sampling
-    adapter: Adapter | None
+    adapter: LoadedAdapter | None
     tokens_needed: int
     row: Row | None = None
     chooser: Chooser | None = None
@@ -70,7 +69,7 @@ class _Work:
 
     changed: threading.Condition = field(default_factory=threading.Condition)
     waiting: deque[_Request] = field(default_factory=deque)
-    adapter_by_name: dict[str, Adapter | None] = field(default_factory=dict)
+    adapter_by_name: dict[str, LoadedAdapter | None] = field(default_factory=dict)
     is_closed: bool = False
 
 
@@ -80,7 +79,7 @@ class Scheduler:
     Its functions may be called from any thread.
     """
 
-    def __init__(self, folder: Path, *, dtype: DtypeName, cores: int, memory_bytes: int = 0) -> None:
+    def __init__(self, folder: Path, *, dtype: Dtype, cores: int, memory_bytes: int = 0) -> None:
         """Load a base model, or a whole tuned one.
 
         Args:
@@ -200,9 +199,13 @@ class Scheduler:
 
         torch.set_num_threads(self._cores)
         while self._admit():
-            self._drop_cancelled()
-            if self._rows:
-                self._turn()
+            try:
+                with torch.inference_mode():
+                    self._drop_cancelled()
+                    if self._rows:
+                        self._turn()
+            except Exception as error:
+                self._give_up(error)
         for request in self._rows:
             request.generation.fail(Unavailable("the model was unloaded before the answer was finished"))
         self._rows = []
@@ -244,11 +247,7 @@ class Scheduler:
         reads = [Read(_row(one), [one.last]) for one in going]
         reads += [Read(_row(one), one.prompt[one.read : one.read + size]) for one, size in parts]
         started_at = clock.monotonic()
-        try:
-            logits = self._decoder.compute(reads)
-        except Exception as error:
-            self._fail_all([*going, *(one for one, _ in parts)], error)
-            return
+        logits = self._decoder.compute(reads)
         self._measure(sum(size for _, size in parts), clock.monotonic() - started_at)
         asked = list(going)
         places = list(range(len(going)))
@@ -315,15 +314,16 @@ class Scheduler:
             request.generation.finish("length")
 
     def _leave(self, request: _Request) -> None:
-        self._rows.remove(request)
         if request.row is not None:
             self._decoder.end(request.row)
+        self._rows.remove(request)
 
-    def _fail_all(self, requests: Sequence[_Request], error: Exception) -> None:
-        """End what was computed together: which of them broke it cannot be told."""
-        _LOG.exception("a step of %d rows failed", len(requests))
+    def _give_up(self, error: Exception) -> None:
+        """End all that was computed together, since what broke cannot be told apart, and begin afresh."""
+        _LOG.exception("a step of %d rows failed", len(self._rows))
+        requests, self._rows = self._rows, []
+        self._decoder.reset()
         for request in requests:
-            self._leave(request)
             request.generation.fail(Unavailable(f"computing the answer failed: {error}"))
 
 
