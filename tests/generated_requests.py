@@ -73,7 +73,7 @@ class Maker:
             return "".join(self._draw.choices(letters, k=self._draw.randint(least, min(most, least + 20))))
         for _ in range(50):
             text = self._matching(_parsed(pattern))
-            if least <= len(text) <= most:
+            if least <= len(text) <= most and patterns.matches(pattern, text):  # looks are not made, but judged
                 return text
         return "a" * max(1, least)
 
