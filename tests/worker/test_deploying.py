@@ -216,19 +216,29 @@ def test_a_worker_killed_between_a_step_and_its_note_repeats_the_step(house, wor
     assert names_left(house) == ["mean-0", "mine", "mine"]
 
 
-def test_workers_that_die_in_the_phase_again_and_again_cost_the_endpoint_alone(tmp_path):
+@pytest.mark.parametrize("answers", [False, True])
+def test_workers_that_die_in_the_phase_again_and_again_cost_the_endpoint_at_most(tmp_path, answers):
     house = houses.build(tmp_path, (MEAN,), lease_seconds=2.0, job_attempts=1)
     first = mean_jobs.new_worker(house)
     first.start()
     mean_jobs.create(house, ModelDeployConfig=NAMED)
     mean_jobs.wait_until(lambda: endpoint_named(house), "the endpoint")
     first.stop()
+    if answers:
+        endpoint = endpoint_named(house)
+        assert stored.set_status(house.db, endpoint.id, generation=1, status="InService", serving=endpoint.wanted)
     lease, _ = leases.claim(house.db, "one that dies", 60, None)
     leases.give_up(house.db, lease)
     second = mean_jobs.new_worker(house)
     second.start()
     job = mean_jobs.ended(house)
     second.stop()
+    left = endpoint_named(house)
     house.db.close()
-    assert (job["AutoMLJobStatus"], job["AutoMLJobSecondaryStatus"]) == ("Completed", "ModelDeploymentError")
+    assert job["AutoMLJobStatus"] == "Completed"
+    if answers:
+        assert (job["AutoMLJobSecondaryStatus"], left.status) == ("Completed", "InService")
+        assert job["ModelDeployResult"] == {"EndpointName": "mine"}
+        return
+    assert (job["AutoMLJobSecondaryStatus"], left.status) == ("ModelDeploymentError", "Deleting")
     assert "The worker died once" in job["PartialFailureReasons"][0]["PartialFailureMessage"]

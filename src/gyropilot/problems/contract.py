@@ -275,7 +275,11 @@ class Search(Protocol):
     """Proposes candidates; the worker asks until None."""
 
     def ask(self) -> Mapping[str, Json] | None:
-        """Give the next candidate (JSON with `name`), or None when there is nothing left to try."""
+        """Give the next candidate (JSON with `name`), or None when there is nothing left to try.
+
+        The name is one of the job's own: at most 63 letters, digits and hyphens, best led by the job's name and a
+        hyphen, for callers name models after it.
+        """
 
     def tell(self, name: str, result: TrainResult | None) -> None:
         """Hear how a candidate ended; None: it failed."""

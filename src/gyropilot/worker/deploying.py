@@ -77,8 +77,21 @@ class Deploying:
             raise DeploymentFailed(told) from error
 
     def give_up(self, reason: str) -> None:
-        """Let the deployment of an earlier run fail."""
+        """End a deployment that earlier runs began and none could see to its end; an endpoint that answers stays.
+
+        Raises:
+            DeploymentFailed: with the reason; what was made is removed.
+        """
+        deployment = deployments.read(self._book.noted(_NOTED))
+        endpoint = None if deployment is None else deployments.endpoint_of(self._house, deployment)
+        if deployment is not None and endpoint is not None and endpoint.status == "InService":
+            self._note(replace(deployment, is_in_service=True))
+            self._book.event("deployed", f"The endpoint {deployment.endpoint_name} is in service.")
+            return
+        if deployment is not None:
+            deployments.take_away(self._house, self._book.job, deployment)
         self._fail(reason)
+        raise DeploymentFailed(reason)
 
     def _run(self, candidate: CandidateRecord) -> Ended:
         if ended := self._ended_early():

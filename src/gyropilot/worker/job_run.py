@@ -233,13 +233,13 @@ class JobRun:
 
     def _deployed(self, given_up: str) -> tuple[EndedBy, str]:
         """Give what ended the job, and why its model is not deployed, or an empty text."""
-        if given_up:
-            self._deploying.give_up(given_up)
-            return "finished", given_up
         best = self._book.candidate(self._book.job.best_candidate or "")
         if best is None:
             raise RuntimeError("a job whose model is to be deployed has no best candidate")
         try:
+            if given_up:
+                self._deploying.give_up(given_up)
+                return "finished", ""
             ended = self._deploying.run(best)
         except DeploymentFailed as failure:
             return "finished", str(failure)
