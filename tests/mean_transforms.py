@@ -8,7 +8,9 @@ from contextlib import contextmanager
 
 import houses
 import mean_endpoints
+import mean_gyropilot
 import replica_houses
+import services
 from gyropilot import names
 from gyropilot.control import transform_plans
 from gyropilot.serve.held_processes import HeldProcesses
@@ -124,3 +126,18 @@ def log_of(house, name="transform"):
 
 def json_lines(text):
     return [json.loads(line) for line in text.splitlines()]
+
+
+def train_model(service, name):
+    """Train the mean of 1, 2 and 3 and make a model of it, by boto3 alone."""
+    service.sdk().create_job(mean_gyropilot.mean_request(service, name))
+    sagemaker = service.boto3("sagemaker")
+    described = {"AutoMLJobName": name}
+    services.wait_until(
+        lambda: sagemaker.describe_auto_ml_job_v2(**described)["AutoMLJobStatus"] == "Completed",
+        seconds=60,
+        what=f"{name} to end",
+    )
+    containers = sagemaker.describe_auto_ml_job_v2(**described)["BestCandidate"]["InferenceContainers"]
+    role = service.variables["GYROPILOT_ROLE_ARN"]
+    sagemaker.create_model(ModelName=name, Containers=containers, ExecutionRoleArn=role)

@@ -10,27 +10,12 @@ import pytest
 import mean_gyropilot
 import mean_transforms
 import services
-from mean_gyropilot import BUCKET, PROGRAM, mean_request
+from mean_gyropilot import BUCKET, PROGRAM
 
 pytestmark = pytest.mark.slow
 
 ROWS = [row for number in range(60) for row in (f"echo {number}", "sleep 0.05")]
 ANSWERS = [f"2.0,{row}" if row.startswith("echo") else "2.0" for row in ROWS]
-
-
-def put_model(service, name):
-    """Train the mean of 1, 2 and 3 and make a model of it, by boto3 alone."""
-    service.sdk().create_job(mean_request(service, name))
-    sagemaker = service.boto3("sagemaker")
-    described = {"AutoMLJobName": name}
-    services.wait_until(
-        lambda: sagemaker.describe_auto_ml_job_v2(**described)["AutoMLJobStatus"] == "Completed",
-        seconds=60,
-        what=f"{name} to end",
-    )
-    containers = sagemaker.describe_auto_ml_job_v2(**described)["BestCandidate"]["InferenceContainers"]
-    role = service.variables["GYROPILOT_ROLE_ARN"]
-    sagemaker.create_model(ModelName=name, Containers=containers, ExecutionRoleArn=role)
 
 
 def replicas_of(service):
@@ -52,7 +37,7 @@ def test_a_job_goes_on_after_its_service_and_its_replica_were_killed(tmp_path):
     home = tmp_path / "home"
     with services.running(home, program=PROGRAM, cores=1, memory_gib=1) as service:
         mean_gyropilot.put_numbers(service)
-        put_model(service, "mean")
+        mean_transforms.train_model(service, "mean")
         s3 = service.boto3("s3")
         for key, rows in (("in/a.csv", ROWS[:1]), ("in/b.csv", ROWS), ("in/c.csv", ROWS[:2])):
             s3.put_object(Bucket=BUCKET, Key=key, Body="".join(f"{row}\n" for row in rows).encode())

@@ -43,6 +43,17 @@ def endpoints(context: click.Context, parameter: click.Parameter, incomplete: st
     return [name for name in names if name.startswith(incomplete)]
 
 
+def transforms(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Give the newest batch transforms whose names begin so."""
+    filters = {"NameContains": incomplete} if incomplete else {}
+    try:
+        found = watch.connect(_home(context)).transforms.summaries(**filters)
+        names = [str(one["TransformJobName"]) for one in islice(found, _MOST)]
+    except (click.ClickException, GyropilotError, ServiceError, OSError):
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def base_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Give the names of base models, installed or known, that begin so."""
     known = [one.name for one in catalog.CATALOG]

@@ -25,6 +25,8 @@ SUMMARIES = {
     "endpoints": "List, show and delete endpoints, and read their logs.",
     "invoke": "Send one request to an endpoint.",
     "try": "Chat with a text endpoint.",
+    "transform": "Have a model answer every record of objects in a bucket.",
+    "transforms": "List, show and stop batch transforms, and read their logs.",
     "keys": "Make, list and revoke access keys.",
     "roles": "Make, list, show and remove the roles of jobs.",
     "models": "List, show, pull, add and remove base models; let small ones stand in for big ones.",

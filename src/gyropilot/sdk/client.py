@@ -23,6 +23,7 @@ from gyropilot.sdk.endpoints import Endpoints
 from gyropilot.sdk.errors import NotDownloaded
 from gyropilot.sdk.invocations import JSON_TYPE, Answer, Invocations, StreamedAnswer
 from gyropilot.sdk.objects import Objects, OnBytes
+from gyropilot.sdk.transforms import Transforms
 from gyropilot.sdk.values import ENDED, Event, LogPart, Progress
 from gyropilot.sdk.watching import follow
 
@@ -50,6 +51,11 @@ class Client:
     def endpoints(self) -> Endpoints:
         """Give the endpoints of the service, and what they are made of."""
         return Endpoints(self._connection)
+
+    @property
+    def transforms(self) -> Transforms:
+        """Give the batch transforms of the service."""
+        return Transforms(self._connection)
 
     def invoke(self, endpoint: str, body: bytes, *, content_type: str = JSON_TYPE, accept: str = "") -> Answer:
         """Give an endpoint's answer to `body`."""
