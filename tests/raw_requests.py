@@ -82,7 +82,9 @@ class Answer:
 
     @property
     def code(self):
-        """The error's code, of JSON or of XML; empty where there is none."""
+        """The error's code, of a header, of JSON or of XML; empty where there is none."""
+        if "x-amzn-errortype" in self.headers:
+            return self.headers["x-amzn-errortype"]
         if self.body.startswith(b"{"):
             return json.loads(self.body).get("__type", "")
         return self.body.partition(b"<Code>")[2].partition(b"</Code>")[0].decode()

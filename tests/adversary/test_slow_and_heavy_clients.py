@@ -54,6 +54,7 @@ def test_a_slow_client_is_cut_off(key):
         "endless headers": (b"POST / HTTP/1.1\r\nHost: " + key.host.encode() + b"\r\n", b"X-A: b\r\n"),
         "half a body": (request[:-1], None),
         "half a second request": (request + b"POS", None),
+        "half a payload": (signed(key, target="/endpoints/e/invocations", body=b"12").written()[:-1], None),
     }
 
     def kept(number):

@@ -16,6 +16,8 @@ PATHS = (
     "/", "//", "/data", "/data/", "/data/train/rows.csv", "/health/", "/Health", "/health/../", "/./health",
     "/%68ealth", "/metrics", "/favicon.ico", "/docs", "/openapi.json", "/.env", "/..", "/%2e%2e/", "/%00",
     "/credentials.json", "/data/..%2f..%2fcredentials.json", "/endpoints/e/invocations", "*",
+    "/endpoints", "/endpoints/", "/endpoints/e", "/endpoints/e/invocations-response-stream",
+    "/endpoints/e/async-invocations", "/endpoints/../health", "/%65ndpoints/e/invocations",
     "/?Action=GetCallerIdentity&Version=2011-06-15",
 )  # fmt: skip
 SUB_RESOURCES = (
@@ -55,6 +57,13 @@ def test_every_sub_resource_of_the_object_store_is_refused(key, place):
             assert answer.status == 403, (method, place, name, answer)
 
 
+def test_a_runtime_call_is_refused_in_the_shape_of_its_door(key):
+    for operation in ("invocations", "invocations-response-stream", "async-invocations"):
+        answer = raw_requests.ask(key, unsigned(key, "POST", f"/endpoints/e/{operation}", body=b"{}"))
+        assert (answer.status, answer.code) == (403, "MissingAuthenticationTokenException"), operation
+        assert answer.headers["x-amzn-errortype"] == answer.code
+
+
 def test_only_health_answers(key):
     for method in ("GET", "HEAD"):
         answer = raw_requests.ask(key, unsigned(key, method, "/health"))
@@ -78,7 +87,7 @@ def test_other_schemes_of_authorisation_are_refused(key):
         "AWS4",
     ):
         with Line(key.url) as line:
-            for path in ("/", "/data/train/rows.csv"):
+            for path in ("/", "/data/train/rows.csv", "/endpoints/e/invocations"):
                 asked = unsigned(key, "GET", path, [("Authorization", given)])
                 assert line.ask(asked).status in REFUSED, given
 
@@ -115,7 +124,7 @@ def test_a_signed_request_under_a_foreign_name_or_from_a_foreign_page_is_refused
         assert not [header for header in own.headers if header.startswith("access-control-")]
 
 
-@pytest.mark.parametrize("path", ["/", "/health", "/data", "/data/train/rows.csv"])
+@pytest.mark.parametrize("path", ["/", "/health", "/data", "/data/train/rows.csv", "/endpoints/e/invocations"])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS"])
 def test_a_page_of_another_site_learns_nothing(key, method, path):
     page = (("Origin", "http://evil.example"), ("Access-Control-Request-Method", "POST"))
