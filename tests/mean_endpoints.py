@@ -34,9 +34,8 @@ def house(folder):
 
 @contextmanager
 def supervised(house, *, patience=SHORT, **chosen):
-    supervisor = Supervisor(
-        house, HeldProcesses(replica_houses.room(house, **chosen)), ModelFiles(house), patience=patience
-    )
+    processes = HeldProcesses(replica_houses.room(house, **chosen))
+    supervisor = Supervisor(house, processes, ModelFiles(house), patience=patience, poll_seconds=0.03)
     supervisor.start()
     try:
         yield supervisor

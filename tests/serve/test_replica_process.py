@@ -227,7 +227,7 @@ def test_a_process_without_memory_says_so(house, tmp_path):
 
 
 def test_a_process_that_hangs_is_ended(house, tmp_path):
-    with opened(house, tmp_path, stall_seconds=1.0) as process:
+    with opened(house, tmp_path, stall_seconds=3.0) as process:
         os.kill(process.process_id, signal.SIGSTOP)
         assert process.wait_until_ended(seconds=60)
         assert process.described_end(0).startswith("it gave no sign of life for ")

@@ -257,7 +257,8 @@ class LocalRun:
             at, held_bytes = self._heartbeat
             ago = clock.monotonic() - at
             message += f"; its last sign of life, {ago:.1f} s before, told of {memory.shown(held_bytes)} of memory"
-        if code == -signal.SIGKILL and memory.kernel_kills() > self._kernel_kills:
+        # A control group counts its own dead; without one, another's end at the same time is taken for ours.
+        if self._group is None and code == -signal.SIGKILL and memory.kernel_kills() > self._kernel_kills:
             message = f"out of memory: the machine had none left and its kernel ended the run; {message}"
             return Ending(outcome="died", message=message, is_out_of_memory=True)
         return Ending(outcome="died", message=message)

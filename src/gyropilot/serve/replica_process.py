@@ -100,8 +100,9 @@ class ReplicaProcess:
         self._has_ended.set()
 
     def _followed_to_end(self) -> Ending:
-        heard_at = asked_at = clock.monotonic()
-        silent_pings = 0
+        asked_at, silent_pings = clock.monotonic(), 0
+        heard_at: float | None = None
+        """None before its first sign of life, which the time that a start may take bounds."""
         while (ending := self._run.ending()) is None:
             if self._run.next_message(_LOOK_SECONDS if self._is_up.is_set() else _STARTING_LOOK_SECONDS) is not None:
                 heard_at = clock.monotonic()
@@ -109,7 +110,7 @@ class ReplicaProcess:
             if self._close_by is not None:
                 if now > self._close_by:
                     self.kill("it was asked to end and did not")
-            elif now - heard_at > self._stall_seconds:
+            elif heard_at is not None and now - heard_at > self._stall_seconds:
                 self.kill(f"it gave no sign of life for {now - heard_at:.0f} s")
             elif not self._is_up.is_set():
                 if self.socket.exists() and replica_calls.answers(self.socket):

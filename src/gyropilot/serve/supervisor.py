@@ -24,7 +24,7 @@ from gyropilot.store.endpoints import EndpointRecord
 
 logger = logging.getLogger(__name__)
 
-_POLL_SECONDS = 0.2
+POLL_SECONDS = 0.2
 _AWAY_SECONDS = 1.0
 
 
@@ -32,9 +32,15 @@ class Supervisor:
     """The supervisor of this process; `stop` ends every replica."""
 
     def __init__(
-        self, house: House, processes: HeldProcesses, files: ModelFiles, *, patience: Patience | None = None
+        self,
+        house: House,
+        processes: HeldProcesses,
+        files: ModelFiles,
+        *,
+        patience: Patience | None = None,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
-        self._db = house.db
+        self._db, self._poll_seconds = house.db, poll_seconds
         self._processes, self._files = processes, files
         self._parts = Parts(house=house, processes=processes, files=files, patience=patience or Patience())
         self._crews: dict[str, EndpointCrew] = {}
@@ -70,7 +76,7 @@ class Supervisor:
             except Exception:
                 logger.exception("looking after endpoints failed; trying again")
                 is_away = True
-            self._going_down.wait(_AWAY_SECONDS if is_away else _POLL_SECONDS)
+            self._going_down.wait(_AWAY_SECONDS if is_away else self._poll_seconds)
 
     def _prepare(self) -> None:
         """Clear away what a killed service left: its replicas ended with it."""
