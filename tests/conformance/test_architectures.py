@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+import served_models
 import services
 import tiny_models
 import tuning_jobs
@@ -39,12 +42,10 @@ HARDWARE = {
 READ_AGAIN = """
 import json, sys
 from pathlib import Path
-from gyropilot.problems.text_generation import inference
-for folder, inputs, count in json.load(sys.stdin):
-    model = inference.load(Path(folder))
-    parameters = {"max_new_tokens": count}
-    payloads = [{"inputs": text, "parameters": parameters} for text in inputs]
-    print(json.dumps([model.predict(one)[0]["generated_text"] for one in payloads]))
+import served_models
+for folder, base_models, inputs, count in json.load(sys.stdin):
+    with served_models.serving(Path(folder), base_models=Path(base_models)) as model:
+        print(json.dumps([model.text(one, max_new_tokens=count) for one in inputs]))
 """
 
 
@@ -154,10 +155,14 @@ def test_a_killed_training_goes_on_to_the_same_bits(trained, kind, tuning):
     assert (task.output / weights).read_bytes() == (run.output / weights).read_bytes()
 
 
-def test_the_saved_models_answer_in_a_fresh_process_as_when_they_were_measured(trained):
+def test_the_saved_models_answer_in_a_fresh_process_as_when_they_were_measured(trained, tmp_path):
+    """Each twice: as merged weights, and out of its archive, which is its adapter beside the base where it has one."""
     runs = [trained(kind, tuning) for kind, tuning in EACH]
+    archives = [served_models.unpacked(run.output, tmp_path / str(place)) for place, run in enumerate(runs)]
+    folders = [run.output / artifacts.MODEL for run in runs] + archives
     asked = [
-        (str(run.output / artifacts.MODEL), [text for text, _ in run.sample()], run.max_new_tokens()) for run in runs
+        (str(folder), str(run.job.base_models), [text for text, _ in run.sample()], run.max_new_tokens())
+        for folder, run in zip(folders, runs * 2, strict=True)
     ]
     done = subprocess.run(
         [sys.executable, "-c", READ_AGAIN],
@@ -166,9 +171,10 @@ def test_the_saved_models_answer_in_a_fresh_process_as_when_they_were_measured(t
         text=True,
         check=True,
         timeout=120,
+        env=os.environ | {"PYTHONPATH": str(Path(served_models.__file__).parent)},
     )
     answers = [json.loads(line) for line in done.stdout.splitlines()]
-    for (kind, tuning), run, found in zip(EACH, runs, answers, strict=True):
+    for (kind, tuning), run, found in zip(EACH * 2, runs * 2, answers, strict=True):
         assert found == [answer for _, answer in run.sample()], (kind, tuning)
 
 

@@ -82,7 +82,7 @@ def test_a_problem_is_found_by_request_and_by_its_stored_name(problem):
 
 
 def test_the_functions_that_run_in_children_exist_under_their_names(problem):
-    for name in (problem.profile, problem.train, problem.predict):
+    for name in (problem.profile, problem.train, problem.open_server):
         module, _, function = name.partition(":")
         assert callable(getattr(importlib.import_module(module), function))
 

@@ -6,9 +6,9 @@ import tarfile
 
 import pytest
 
+import served_models
 import services
 import tiny_models
-from gyropilot.problems.text_generation import inference
 
 
 @pytest.mark.slow
@@ -36,5 +36,7 @@ def test_a_job_on_another_family_gives_a_model_that_answers(service, tmp_path, k
     assert (listed["KeyCount"] > 0) == (tuning == "LORA")
     with tarfile.open(fileobj=io.BytesIO(artifact("model.tar.gz"))) as archive:
         archive.extractall(tmp_path / "model", filter="data")
-    (answer,) = inference.load(tmp_path / "model").predict({"inputs": "What is 7 and 7?"})
-    assert answer["generated_text"].startswith("It is")
+    base_models = service.home / "base_models"
+    with served_models.serving(tmp_path / "model", base_models=base_models) as model:
+        assert model.text("What is 7 and 7?").startswith("It is")
+        assert bool(model.server.base_digests) == (tuning == "LORA")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM
 
+import served_models
 from gyropilot.problems.text_generation.batches import Example
 from gyropilot.problems.text_generation.loop import TrainPlan
 from gyropilot.problems.text_generation.models import LoadedModel, find_architecture
@@ -109,3 +110,17 @@ def _threads():
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tuned(tmp_path_factory):
+    """A tiny model tuned on colours: its job and what it left."""
+    return served_models.train_tiny(tmp_path_factory.mktemp("tuned"))
+
+
+@pytest.fixture(scope="session")
+def served(tuned, tmp_path_factory):
+    """The tuned model as it is deployed: its adapter beside its base."""
+    folder = served_models.unpacked(tuned.output, tmp_path_factory.mktemp("served") / "model")
+    with served_models.serving(folder, base_models=tuned.base_models) as model:
+        yield model

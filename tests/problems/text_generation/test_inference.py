@@ -1,83 +1,156 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 
-import services
-import tuning_jobs
-from gyropilot.errors import InvalidRequest, TrainingFailed
+import served_models
+from gyropilot.errors import InvalidRequest, NotFound, TrainingFailed, Unavailable
 from gyropilot.problems.text_generation import artifacts
-from gyropilot.problems.text_generation.inference import load
+
+QUESTION = "What colour has stone 1?"
+IN_A_FRESH_PROCESS = """
+import json, sys
+from pathlib import Path
+import served_models
+for folder, base_models in json.loads(sys.argv[1]):
+    with served_models.serving(Path(folder), base_models=Path(base_models)) as model:
+        print(json.dumps([model.text(one) for one in json.loads(sys.argv[2])]))
+"""
 
 
-@pytest.fixture(scope="module")
-def output(tmp_path_factory):
-    root = tmp_path_factory.mktemp("job")
-    job = tuning_jobs.Job(root, services.make_tiny_model(root / "tiny"))
-    task = job.train_task(job.profile(job.stage(tuning_jobs.ROWS)))
-    job.train(task)
-    return task.output
+@pytest.fixture
+def copied(tuned, tmp_path):
+    return served_models.unpacked(tuned.output, tmp_path / "model")
 
 
-@pytest.fixture(scope="module")
-def model(output):
-    return load(output / artifacts.MODEL)
+def change(file, **values):
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
 
-def test_a_fresh_process_gives_the_answers_that_were_scored(output):
-    rows = json.loads((output / artifacts.EVALUATION).read_text())["generations"][:4]
-    code = (
-        "import json, pathlib, sys; from gyropilot.problems.text_generation.inference import load;"
-        "model = load(pathlib.Path(sys.argv[1]));"
-        "print(json.dumps([model.predict({'inputs': text})[0]['generated_text'] for text in json.loads(sys.argv[2])]))"
+def test_a_fresh_process_gives_the_answers_that_were_scored(tuned, copied, tmp_path):
+    """As adapter and base, and by the merged weights where the base is not there."""
+    scored = tuned.scored()[:4]
+    asked = [(str(copied), str(base_models)) for base_models in (tuned.base_models, tmp_path / "empty")]
+    found = subprocess.run(
+        [sys.executable, "-c", IN_A_FRESH_PROCESS, json.dumps(asked), json.dumps([text for text, _ in scored])],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(Path(served_models.__file__).parent)},
     )
-    inputs = json.dumps([row["input"] for row in rows])
-    command = [sys.executable, "-c", code, str(output / artifacts.MODEL), inputs]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert json.loads(found.stdout) == [row["tuned"]["answer"] for row in rows]
+    assert [json.loads(line) for line in found.stdout.splitlines()] == [[answer for _, answer in scored]] * 2
 
 
-def test_an_answer_is_as_long_as_asked(model):
-    payload = {"inputs": "What colour has stone 1?", "parameters": {"max_new_tokens": 2, "do_sample": False}}
-    (answer,) = model.predict(payload)
-    (whole,) = model.predict({"inputs": payload["inputs"]})
-    assert whole["generated_text"].startswith(answer["generated_text"])
-    assert len(answer["generated_text"]) < len(whole["generated_text"])
+def test_models_on_one_base_share_its_weights(tuned, copied, served):
+    (container,) = tuned.result.containers
+    server = served_models.opened(tuned.base_models)
+    try:
+        for name in ("a", "b"):
+            server.load(name, copied, dict(container.environment))
+        (digest,) = server.base_digests
+        assert container.shares == f"{digest}:{json.loads((copied / artifacts.SERVING).read_text())['dtype']}"
+        answers = {name: served_models.Served(server, name).text(QUESTION) for name in ("a", "b")}
+        assert answers["a"] == answers["b"] == served.text(QUESTION)
+        server.unload("a")
+        with pytest.raises(NotFound):
+            served_models.Served(server, "a").text(QUESTION)
+        assert served_models.Served(server, "b").text(QUESTION) == answers["b"]
+        server.unload("b")
+        assert server.base_digests == []
+    finally:
+        server.close()
+
+
+def test_the_merged_weights_answer_where_the_base_is_another_than_in_training(tuned, copied):
+    change(copied / artifacts.SERVING, base_model_digest="0" * 64)
+    with served_models.serving(copied, base_models=tuned.base_models) as model:
+        assert model.server.base_digests == []
+        (question, answer), *_ = tuned.scored()
+        assert model.text(question) == answer
+
+
+def test_an_answer_is_as_long_as_asked(served):
+    whole = served.text(QUESTION)
+    part = served.text(QUESTION, max_new_tokens=2, do_sample=False)
+    assert whole.startswith(part)
+    assert 0 < len(part) < len(whole)
+
+
+def test_the_environment_says_how_long_an_answer_may_be_and_what_is_told(tuned, copied):
+    environment = {"GYROPILOT_MAX_NEW_TOKENS": "2", "SAGEMAKER_INFERENCE_OUTPUT": "generated_text, details"}
+    with served_models.serving(copied, base_models=tuned.base_models, environment=environment) as model:
+        (one,) = model.answer({"inputs": QUESTION})
+        assert (one["details"]["finish_reason"], one["details"]["generated_tokens"]) == ("length", 2)
+
+
+def test_a_model_whose_environment_is_wrong_is_not_loaded(tuned, copied):
+    server = served_models.opened(tuned.base_models)
+    with pytest.raises(InvalidRequest, match=r"GYROPILOT_MAX_NEW_TOKEN: .*did you mean GYROPILOT_MAX_NEW_TOKENS"):
+        server.load("model", copied, {"GYROPILOT_MAX_NEW_TOKEN": "2"})
+    server.load("model", copied, {})
+    server.close()
+
+
+def test_another_tokenizer_than_in_training_is_refused(tuned, copied):
+    tokenizer = json.loads((copied / "tokenizer.json").read_text())
+    tokenizer["model"]["merges"] = []
+    (copied / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with (
+        pytest.raises(TrainingFailed, match="other tokens"),
+        served_models.serving(copied, base_models=tuned.base_models),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(
-    ("payload", "where"),
+    ("name", "told"),
     [
-        ({}, "inputs"),
-        ({"inputs": 3}, "inputs"),
-        ([], "inputs"),
-        ({"inputs": "x " * 600}, "inputs"),
-        ({"inputs": "x", "parameters": []}, None),
-        ({"inputs": "x", "parameters": {"beams": 2}}, "parameters"),
-        ({"inputs": "x", "parameters": {"do_sample": True}}, "parameters.do_sample"),
-        ({"inputs": "x", "parameters": {"max_new_tokens": 0}}, "parameters.max_new_tokens"),
-        ({"inputs": "x", "parameters": {"max_new_tokens": True}}, "parameters.max_new_tokens"),
-        ({"inputs": "x", "parameters": {"max_new_tokens": "5"}}, "parameters.max_new_tokens"),
+        (artifacts.SERVING, "gyropilot-serving.json of the model cannot be read"),
+        ("tokenizer.json", "lack tokenizer.json"),
+        ("gyropilot-template.json", "lack gyropilot-template.json"),
+        ("adapter/adapter_model.safetensors", "adapter"),
     ],
 )
-def test_a_payload_that_does_not_fit_is_refused_and_the_next_answered(model, payload, where):
-    if where is not None:
-        with pytest.raises(InvalidRequest) as caught:
-            model.predict(payload)
-        assert caught.value.faults[0].where == where
-    assert model.predict({"inputs": "What colour has stone 2?"})[0]["generated_text"]
+def test_a_folder_that_lacks_a_file_is_refused_by_its_name(tuned, copied, name, told):
+    (copied / name).unlink()
+    with pytest.raises(TrainingFailed, match=told), served_models.serving(copied, base_models=tuned.base_models):
+        pass
 
 
-def test_another_tokenizer_than_in_training_is_refused(output, tmp_path):
-    folder = tmp_path / "model"
-    folder.mkdir()
-    for path in (output / artifacts.MODEL).iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
-    tokenizer["model"]["merges"] = []
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-    with pytest.raises(TrainingFailed, match="other tokens"):
-        load(folder)
+def test_an_answer_nobody_waits_for_ends(served):
+    call = served.call({"inputs": QUESTION})
+    call.cancelled.set()
+    with pytest.raises(Unavailable):
+        served.server.answer(served.name, call)
+    assert served.text(QUESTION)
+
+
+def test_a_stream_that_nobody_takes_ends_and_the_next_call_is_answered(served):
+    call = served.call({"inputs": QUESTION, "stream": True, "parameters": {"max_new_tokens": 200}})
+    parts = served.server.stream(served.name, call).parts
+    assert next(parts).startswith(b"data:")
+    parts.close()
+    assert not call.cancelled.is_set()
+    assert served.text(QUESTION)
+
+
+def test_requests_at_the_same_time_get_the_answers_they_get_alone(served):
+    texts = [f"What colour has stone {number}?" for number in range(12)]
+    alone = [served.text(text) for text in texts]
+    together = [""] * len(texts)
+
+    def ask(place):
+        together[place] = served.text(texts[place])
+
+    threads = [threading.Thread(target=ask, args=(place,)) for place in range(len(texts))]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert together == alone

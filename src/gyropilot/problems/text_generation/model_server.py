@@ -44,6 +44,11 @@ class TextGenerationServer:
         self._encoders: dict[str, Encoder] = {}
         self._changing = threading.Lock()
 
+    @property
+    def base_digests(self) -> list[str]:
+        """The base models in memory that adapters share."""
+        return [digest for digest, _ in self._bases]
+
     def load(self, name: str, folder: Path, environment_: Mapping[str, str]) -> None:
         """Load a model folder that training saved: model.tar.gz unpacked, or `model/`.
 

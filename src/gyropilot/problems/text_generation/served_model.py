@@ -19,6 +19,8 @@ from gyropilot.problems.text_generation.rendering import InvalidTemplate
 from gyropilot.problems.text_generation.templates import Encoder
 
 _SEEDS = 2**63
+_COUNTED_CHARACTERS = 2**18
+"""Texts up to this long have their tokens counted before they are refused, which for megabytes would take seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class ServedModel:
         self._name, self._encoder = name, encoder
         known = scheduler.model_tokens
         self._tokens = model_tokens if known is None else min(known, model_tokens)
-        self._most_characters = self._tokens * encoder.most_characters
+        self._most_characters = max(_COUNTED_CHARACTERS, self._tokens * encoder.most_characters)
 
     def prepare(self, question: Question) -> Prepared:
         """Encode a question's prompts and say how long each answer may be.

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 LOST = "\N{REPLACEMENT CHARACTER}"
-"""What a decoder writes for bytes that are no character, or not yet one."""
-_MOST_LOST = 3
-"""How many of them, at the end of a text, one character may still take the place of: it has 4 bytes at most."""
+"""What a decoder writes for bytes that are no character, or not yet one. While a text ends in it nothing of that end is
+certain: a decoder that falls back to bytes writes it for every byte of a run until the last character is whole."""
 
 
 class Spelling:
@@ -29,10 +28,10 @@ class Spelling:
         """Add a token; give the text that is certain now and was not yet given."""
         self._ids.append(token_id)
         text = self._decode(self._ids[self._start :])
-        uncertain = min(len(text) - len(text.rstrip(LOST)), _MOST_LOST)
-        part = text[self._shown : len(text) - uncertain]
+        certain = text.rstrip(LOST)
+        part = certain[self._shown :]
         self._shown += len(part)
-        if part and not uncertain:
+        if part and certain == text:
             self._start, self._whole_until = self._whole_until, len(self._ids)
             self._shown = len(self._decode(self._ids[self._start :]))
         return part
@@ -45,7 +44,7 @@ class Spelling:
 
 
 class StopTexts:
-    """Lets text through up to the first stop text, holding back what may become one."""
+    """Lets text through up to the stop text that is whole first, holding back what may become one."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = stops
@@ -58,10 +57,10 @@ class StopTexts:
         if self.is_met:
             return ""
         held = self._held + text
-        places = [place for place in (held.find(stop) for stop in self._stops) if place >= 0]
-        if places:
+        met = [(place + len(stop), place) for stop in self._stops if (place := held.find(stop)) >= 0]
+        if met:
             self.is_met, self._held = True, ""
-            return held[: min(places)]
+            return held[: min(met)[1]]
         kept = self._beginning(held)
         self._held = held[len(held) - kept :]
         return held[: len(held) - kept]
