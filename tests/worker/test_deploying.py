@@ -125,6 +125,15 @@ def test_without_a_process_that_serves_the_job_says_so_and_ends(house, worker, m
     assert names_left(house) == ["mine"]
 
 
+@pytest.mark.slow
+def test_how_long_training_took_is_no_time_that_nobody_served(house, worker, serve, monkeypatch):
+    monkeypatch.setattr(deploying, "UNSERVED_TOLD_SECONDS", 3.0)
+    monkeypatch.setattr(deploying, "UNSERVED_SECONDS", 3.0)
+    mean_jobs.create(house, tags={"steps": "400", "step_seconds": "0.01"}, ModelDeployConfig=NAMED)
+    assert mean_jobs.ended(house)["ModelDeployResult"] == {"EndpointName": "mine"}
+    assert "unserved" not in mean_jobs.kinds_of(house)
+
+
 def test_stop_while_it_is_deployed_removes_what_was_made_and_keeps_the_model(house, worker):
     mean_jobs.create(house, ModelDeployConfig=NAMED)  # nobody serves, so it would wait
     mean_jobs.wait_until(lambda: endpoint_named(house), "the endpoint")

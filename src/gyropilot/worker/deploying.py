@@ -48,8 +48,7 @@ class Deploying:
     def __init__(self, house: House, book: JobBook, signals: Signals, seconds_left: Callable[[], float | None]) -> None:
         """Take what the phase works with; `seconds_left` gives how long the job may still take, None: no bound."""
         self._house, self._book, self._signals, self._seconds_left = house, book, signals, seconds_left
-        self._began_at = clock.monotonic()
-        self._last_served_at = self._began_at
+        self._began_at = self._last_served_at = 0.0
         self._is_told_unserved = False
 
     def run(self, candidate: CandidateRecord) -> Ended:
@@ -98,6 +97,7 @@ class Deploying:
             return ended
         self._book.enter(PHASE)
         deployment = self._made(candidate)
+        self._began_at = self._last_served_at = clock.monotonic()
         while True:
             if ended := self._ended_early():
                 return ended
