@@ -34,6 +34,7 @@ GYROPILOT = Path(sys.executable).with_name("gyropilot")
 BASE_MODEL = "SmolLM2-135M-Instruct"
 BUCKET = "demo"
 JOB = "small-talk"
+ENDPOINT = "small-talk"
 TOPICS = [
     *("ai", "botprofile", "conversations", "emotion", "food", "gossip", "greetings"),
     *("literature", "money", "movies", "psychology"),
@@ -64,6 +65,7 @@ def main() -> int:
         if watched.returncode != 0:
             return _explain_failure()
         evaluation = _download(variables)
+        _ask(variables, evaluation)
     _print_metrics(evaluation)
     _print_answers(evaluation)
     _print_artifacts()
@@ -158,8 +160,22 @@ def _create(variables: Mapping[str, str]) -> None:
         AutoMLProblemTypeConfig={
             "TextGenerationJobConfig": {"BaseModelName": BASE_MODEL},
         },
+        ModelDeployConfig={"EndpointName": ENDPOINT},
         RoleArn=variables["GYROPILOT_ROLE_ARN"],
     )
+
+
+def _ask(variables: Mapping[str, str], evaluation: Json) -> None:
+    """Ask the endpoint that the job left what the model was asked when it was measured."""
+    runtime = _client("sagemaker-runtime", variables)
+    _say(f"The endpoint {ENDPOINT}, asked with InvokeEndpoint")
+    for one in evaluation["generations"][:ANSWERS]:
+        body = json.dumps({"inputs": one["input"], "parameters": {"max_new_tokens": 32}})
+        started_at = time.monotonic()
+        answered = runtime.invoke_endpoint(EndpointName=ENDPOINT, ContentType="application/json", Body=body)
+        said = json.loads(answered["Body"].read())[0]["generated_text"]
+        print(f"\n  prompt    {_line(one['input'])}")
+        print(f"  answer    {_line(said)}  ({time.monotonic() - started_at:.2f} s)")
 
 
 def _download(variables: Mapping[str, str]) -> Json:
