@@ -16,13 +16,13 @@ from gyropilot.store.replicas import ReplicaRecord
 
 
 @contextmanager
-def running(folder, sockets, **settings):
-    """Give a server of the runtime door; stand-in replicas listen on `sockets`, names below the folder."""
+def running(folder, sockets, *, make_app=door.make_app, **settings):
+    """Give a server of the runtime door, or of more; stand-in replicas listen on `sockets`, names below the folder."""
     house = houses.build(folder / "house", (), **settings)
     with ExitStack() as stack:
         for name in sockets:
             stack.enter_context(replica_servers.running(folder / name))
-        yield stack.enter_context(serving(house, make_app=door.make_app))
+        yield stack.enter_context(serving(house, make_app=make_app))
     house.db.close()
 
 
