@@ -1,5 +1,6 @@
 import ast
 import csv
+import json
 import os
 import re
 import sys
@@ -34,6 +35,19 @@ def test_the_commands_of_the_command_line_page_run(service, folder):
     assert (folder / "first" / "manifest.json").exists()
     assert sorted(path.name for path in (folder / "elsewhere").iterdir()) == ["model", "report.html"]
     assert "tuningType" in (folder / "request.json").read_text()
+
+
+@pytest.mark.slow
+def test_the_commands_and_the_program_of_the_openai_page_run(service, endpoint, folder):
+    program = re.search(r"```python\n(.*?)```", (TOP / "docs" / "openai.md").read_text(), re.DOTALL)[1]
+    (folder / "program.py").write_text(program.replace("my-endpoint", endpoint))
+    ran = doc_blocks.run("openai.md", service, folder, replace={"my-endpoint": endpoint})
+    assert f'"id": "{endpoint}"' in ran.stdout
+    assert '"object":"chat.completion"' in ran.stdout
+    exported = json.loads(service.gyropilot("env", "--openai", "--json").stdout)
+    streamed = services.run([sys.executable, "program.py"], cwd=folder, env=services.clean_environment() | exported)
+    assert (streamed.returncode, streamed.stderr) == (0, "")
+    assert streamed.stdout
 
 
 @pytest.mark.slow
