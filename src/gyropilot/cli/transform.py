@@ -35,7 +35,7 @@ _CONCURRENT = 8
 @click.option("--whole", is_flag=True, help="Send each object whole; else a line is a record.")
 @click.option("--join", is_flag=True, help="Put each answer beside its record.")
 @click.option("--input-filter", metavar="PATH", help="What of a record the model gets, as $[1:] or $.question.")
-@click.option("--output-filter", metavar="PATH", help="What is kept, as $[0,-1] or $['id','SageMakerOutput'].")
+@click.option("--output-filter", metavar="PATH", help='What is kept, as $[0,-1] or $["id","SageMakerOutput"].')
 @click.option(
     "--instances", type=click.IntRange(1, 100), default=1, show_default=True, help="How many processes answer."
 )
@@ -51,8 +51,7 @@ def transform(
     DescribeTransformJob.
 
     \b
-    gyropilot transform my-job --input s3://data/questions/ --output s3://data/answers --content-type \\
-      application/jsonlines --join
+    gyropilot transform my-job --input s3://data/a.jsonl --output s3://data/answers --join
     """
     client = watch.connect(home)
     request = _request(**chosen)
