@@ -9,6 +9,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import services
+
 PROGRAM = (sys.executable, __file__)
 BUCKET = "data"
 
@@ -32,6 +34,29 @@ def put_numbers(service):
     s3 = service.boto3("s3")
     s3.create_bucket(Bucket=BUCKET)
     s3.put_object(Bucket=BUCKET, Key="numbers/a.csv", Body=b"1\n2\n3\n")
+
+
+def put_endpoint(service, name, **config):
+    """Train the mean of 1, 2 and 3 and bring it into service, by boto3 alone.
+
+    `config` is what else its configuration says.
+    """
+    service.sdk().create_job(mean_request(service, name))
+    sagemaker = service.boto3("sagemaker")
+    describe = {"AutoMLJobName": name}
+    services.wait_until(
+        lambda: sagemaker.describe_auto_ml_job_v2(**describe)["AutoMLJobStatus"] == "Completed",
+        seconds=60,
+        what=f"{name} to end",
+    )
+    containers = sagemaker.describe_auto_ml_job_v2(**describe)["BestCandidate"]["InferenceContainers"]
+    role = service.variables["GYROPILOT_ROLE_ARN"]
+    sagemaker.create_model(ModelName=name, Containers=containers, ExecutionRoleArn=role)
+    variant = {"VariantName": "main", "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
+    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant], **config)
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    waiter = sagemaker.get_waiter("endpoint_in_service")
+    waiter.wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
 
 
 def _main():

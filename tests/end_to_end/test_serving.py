@@ -8,29 +8,9 @@ from botocore.exceptions import ClientError
 
 import mean_gyropilot
 import services
-from mean_gyropilot import PROGRAM, mean_request
+from mean_gyropilot import PROGRAM, put_endpoint
 
 pytestmark = pytest.mark.slow
-
-
-def put_endpoint(service, name):
-    """Train the mean of 1, 2 and 3 and bring it into service, by boto3 alone."""
-    service.sdk().create_job(mean_request(service, name))
-    sagemaker = service.boto3("sagemaker")
-    describe = {"AutoMLJobName": name}
-    services.wait_until(
-        lambda: sagemaker.describe_auto_ml_job_v2(**describe)["AutoMLJobStatus"] == "Completed",
-        seconds=60,
-        what=f"{name} to end",
-    )
-    containers = sagemaker.describe_auto_ml_job_v2(**describe)["BestCandidate"]["InferenceContainers"]
-    role = service.variables["GYROPILOT_ROLE_ARN"]
-    sagemaker.create_model(ModelName=name, Containers=containers, ExecutionRoleArn=role)
-    variant = {"VariantName": "main", "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
-    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
-    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
-    waiter = sagemaker.get_waiter("endpoint_in_service")
-    waiter.wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
 
 
 def answers(service, name):
