@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tarfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,22 @@ import tuning_jobs
 from gyropilot.errors import InvalidRequest
 from gyropilot.problems.contract import Call, ServeTask, TrainResult
 from gyropilot.problems.text_generation import artifacts, inference
+
+_ANSWER = """
+import json, sys
+from pathlib import Path
+from gyropilot.problems.contract import Call, ServeTask
+from gyropilot.problems.text_generation import inference
+for folder, base_models, inputs, length in json.load(sys.stdin):
+    server = inference.open_server(ServeTask(base_models=Path(base_models), cores=1, memory_bytes=0))
+    server.load("model", Path(folder), {})
+    parameters = {"max_new_tokens": length} if length else {}
+    payloads = [json.dumps({"inputs": one, "parameters": parameters}).encode() for one in inputs]
+    calls = [Call(body=one, content_type="application/json", accept="") for one in payloads]
+    answers = [json.loads(server.answer("model", call).body) for call in calls]
+    print(json.dumps([one["generated_text"] for (one,) in answers]))
+    server.close()
+"""
 
 
 @dataclass(frozen=True)
@@ -102,3 +120,14 @@ def unpacked(output, folder):
     with tarfile.open(output / artifacts.ARCHIVE) as archive:
         archive.extractall(folder, filter="data")
     return folder
+
+
+def answers_of_a_fresh_process(asked):
+    """Give the answers of models that another process loads.
+
+    `asked`: for each model its folder, the base-model store, inputs, and how long answers may be or None.
+    """
+    told = json.dumps([(str(folder), str(base_models), *rest) for folder, base_models, *rest in asked])
+    done = subprocess.run([sys.executable, "-c", _ANSWER], input=told, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]

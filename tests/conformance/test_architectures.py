@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,14 +35,6 @@ HARDWARE = {
     "spin_count": "",
 }
 """A plan made beforehand: no probing, and the same bits on every machine."""
-READ_AGAIN = """
-import json, sys
-from pathlib import Path
-import served_models
-for folder, base_models, inputs, count in json.load(sys.stdin):
-    with served_models.serving(Path(folder), base_models=Path(base_models)) as model:
-        print(json.dumps([model.text(one, max_new_tokens=count) for one in inputs]))
-"""
 
 
 class Trained:
@@ -161,19 +149,10 @@ def test_the_saved_models_answer_in_a_fresh_process_as_when_they_were_measured(t
     archives = [served_models.unpacked(run.output, tmp_path / str(place)) for place, run in enumerate(runs)]
     folders = [run.output / artifacts.MODEL for run in runs] + archives
     asked = [
-        (str(folder), str(run.job.base_models), [text for text, _ in run.sample()], run.max_new_tokens())
+        (folder, run.job.base_models, [text for text, _ in run.sample()], run.max_new_tokens())
         for folder, run in zip(folders, runs * 2, strict=True)
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", READ_AGAIN],
-        input=json.dumps(asked),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-        env=os.environ | {"PYTHONPATH": str(Path(served_models.__file__).parent)},
-    )
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    answers = served_models.answers_of_a_fresh_process(asked)
     for (kind, tuning), run, found in zip(EACH * 2, runs * 2, answers, strict=True):
         assert found == [answer for _, answer in run.sample()], (kind, tuning)
 

@@ -1,11 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -14,14 +10,6 @@ from gyropilot.errors import InvalidRequest, NotFound, TrainingFailed, Unavailab
 from gyropilot.problems.text_generation import artifacts
 
 QUESTION = "What colour has stone 1?"
-IN_A_FRESH_PROCESS = """
-import json, sys
-from pathlib import Path
-import served_models
-for folder, base_models in json.loads(sys.argv[1]):
-    with served_models.serving(Path(folder), base_models=Path(base_models)) as model:
-        print(json.dumps([model.text(one) for one in json.loads(sys.argv[2])]))
-"""
 
 
 @pytest.fixture
@@ -36,15 +24,9 @@ def change(file, **values):
 def test_a_fresh_process_gives_the_answers_that_were_scored(tuned, copied, tmp_path):
     """As adapter and base, and by the merged weights where the base is not there."""
     scored = tuned.scored()[:4]
-    asked = [(str(copied), str(base_models)) for base_models in (tuned.base_models, tmp_path / "empty")]
-    found = subprocess.run(
-        [sys.executable, "-c", IN_A_FRESH_PROCESS, json.dumps(asked), json.dumps([text for text, _ in scored])],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": str(Path(served_models.__file__).parent)},
-    )
-    assert [json.loads(line) for line in found.stdout.splitlines()] == [[answer for _, answer in scored]] * 2
+    inputs = [text for text, _ in scored]
+    asked = [(copied, base_models, inputs, None) for base_models in (tuned.base_models, tmp_path / "empty")]
+    assert served_models.answers_of_a_fresh_process(asked) == [[answer for _, answer in scored]] * 2
 
 
 def test_models_on_one_base_share_its_weights(tuned, copied, served):

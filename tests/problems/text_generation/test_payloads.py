@@ -156,7 +156,7 @@ def test_events_end_before_a_stop_text_and_at_the_length(served, answer):
 
 def test_events_of_noise_hold_whole_characters_alone(served):
     """Drawn at a high temperature, bytes of characters come in any order."""
-    for seed in range(10):
+    for seed in range(4):
         payload = {"inputs": QUESTION, "stream": True, "parameters": {"temperature": 50.0, "seed": seed}}
         told = served.events(payload)
         (whole,) = served.answer({"inputs": QUESTION, "parameters": {"temperature": 50.0, "seed": seed}})
