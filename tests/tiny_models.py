@@ -31,14 +31,14 @@ CONFIGS = {
 """Each with the first part of its classes' names in transformers."""
 
 
-def make(kind: str, folder: Path) -> Path:
-    """Write the model of CONFIGS[kind]; the same bytes each time."""
+def make(kind: str, folder: Path, **changes) -> Path:
+    """Write the model of CONFIGS[kind], its sizes changed; the same bytes each time."""
     set_verbosity_error()
     disable_progress_bar()
     size, ids = services.write_tokenizer(folder)
     name, given = CONFIGS[kind]
     torch.manual_seed(0)
-    config = getattr(transformers, f"{name}Config")(vocab_size=size, **given, **ids)
+    config = getattr(transformers, f"{name}Config")(**{"vocab_size": size, **given, **ids, **changes})
     suffix = "ForConditionalGeneration" if name == "T5" else "ForCausalLM"
     model = getattr(transformers, name + suffix)(config)
     if kind == "flan-t5":

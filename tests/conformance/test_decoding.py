@@ -16,7 +16,7 @@ from gyropilot.problems.text_generation.decoding.scheduler import Scheduler
 from gyropilot.problems.text_generation.generation import generate
 from gyropilot.problems.text_generation.tuning.lora import Lora
 
-LENGTHS = (3, 60, 9, 1, 24, 40)
+LENGTHS = (3, 130, 9, 1, 24, 40)
 COUNTS = (20, 4, 12, 16, 2, 9)
 ADAPTERS = ("first", "second")
 

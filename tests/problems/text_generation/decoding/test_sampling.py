@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from transformers import (
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from gyropilot.problems.text_generation.decoding import sampling
+from gyropilot.problems.text_generation.decoding.sampling import Chooser, Sampling, choose_all, distribution
+
+VOCABULARY = 3000
+READ = (5, 9, 9, 2000)
+EACH = list(itertools.product((0.4, 1.0, 1.7), (0, 1, 40), (1.0, 0.9, 0.999, 0.05), (1.0, 1.3)))
+
+
+def scores(seed=0, spread=2.0):
+    return torch.randn(VOCABULARY, generator=torch.Generator().manual_seed(seed)) * spread
+
+
+def asked(**changes):
+    return Sampling(**({"max_new_tokens": 9, "do_sample": True} | changes))
+
+
+def drawn(chooser, logits, count=200):
+    return [chooser.choose(logits).id for _ in range(count)]
+
+
+@pytest.mark.parametrize(("temperature", "top_k", "top_p", "penalty"), EACH)
+def test_the_chances_are_those_of_transformers(temperature, top_k, top_p, penalty):
+    steps = [RepetitionPenaltyLogitsProcessor(penalty), TemperatureLogitsWarper(temperature)]
+    steps += [TopKLogitsWarper(top_k)] if top_k else []
+    steps += [TopPLogitsWarper(top_p)] if top_p < 1 else []
+    wanted = LogitsProcessorList(steps)(torch.tensor([READ]), scores()[None].clone())[0].softmax(-1)
+    given = asked(temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=penalty)
+    penalized = Chooser(given, READ, VOCABULARY)._penalized(scores())
+    torch.testing.assert_close(distribution(penalized, given), wanted, rtol=1e-5, atol=1e-8)
+
+
+def test_tokens_are_drawn_as_often_as_their_chances_say():
+    logits = torch.tensor([0.0, 1.0, -30.0, 2.0, 0.5])
+    tokens = drawn(Chooser(asked(seed=3), (), 5), logits, 4000)
+    found = torch.bincount(torch.tensor(tokens), minlength=5) / len(tokens)
+    torch.testing.assert_close(found, logits.softmax(-1), rtol=0, atol=0.03)
+    assert 2 not in tokens
+
+
+def test_the_same_seed_gives_the_same_tokens_and_rounding_moves_none():
+    logits = scores()
+    shaken = logits + 1e-6 * scores(seed=1)
+    first = drawn(Chooser(asked(seed=11, top_p=0.95), (), VOCABULARY), logits)
+    assert first == drawn(Chooser(asked(seed=11, top_p=0.95), (), VOCABULARY), shaken)
+    assert first != drawn(Chooser(asked(seed=12, top_p=0.95), (), VOCABULARY), logits)
+
+
+def test_without_a_seed_each_answer_is_another():
+    one, other = (drawn(Chooser(asked(), (), VOCABULARY), scores()) for _ in range(2))
+    assert one != other
+
+
+@pytest.mark.parametrize("given", [asked(do_sample=False, temperature=0.2), asked(temperature=0.0), asked(top_k=1)])
+def test_what_is_not_drawn_is_the_most_likely(given):
+    assert set(drawn(Chooser(given, (), VOCABULARY), scores(), 5)) == {int(scores().argmax())}
+
+
+def test_a_repeated_token_is_penalized_from_its_first_time():
+    logits = torch.tensor([1.0, 1.9, -1.0])
+    chooser = Chooser(asked(do_sample=False, repetition_penalty=2.0), (), 3)
+    assert chooser.choose(logits).id == 1
+    chooser.note(1)
+    assert chooser.choose(logits).id == 0
+
+
+def test_logprobs_are_of_the_model_itself():
+    given = asked(logprobs=3, temperature=0.1, top_k=2, repetition_penalty=1.5, seed=1)
+    token = Chooser(given, READ, VOCABULARY).choose(scores())
+    wanted = scores().log_softmax(-1)
+    assert token.logprob == float(wanted[token.id])
+    assert token.top == tuple(zip(wanted.topk(3).indices.tolist(), wanted.topk(3).values.tolist(), strict=True))
+    assert Chooser(asked(logprobs=0), (), VOCABULARY).choose(scores()).top == ()
+
+
+def test_a_row_without_numbers_fails_alone():
+    logits = torch.stack([scores(), scores(), torch.full((VOCABULARY,), float("inf"))])
+    logits[1, 7] = float("nan")
+    good, *bad = choose_all([Chooser(asked(do_sample=False), (), VOCABULARY) for _ in range(3)], logits)
+    assert good.id == int(scores().argmax())
+    assert [type(one) for one in bad] == [ArithmeticError] * 2
+
+
+def test_top_p_looks_beyond_its_first_candidates(monkeypatch):
+    monkeypatch.setattr(sampling, "_CANDIDATES", 10)
+    given = asked(top_p=0.9)
+    wanted = TopPLogitsWarper(0.9)(None, scores(spread=0.1)[None].clone())[0].softmax(-1)
+    torch.testing.assert_close(distribution(scores(spread=0.1), given), wanted, rtol=1e-5, atol=1e-8)
