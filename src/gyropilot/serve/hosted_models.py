@@ -7,7 +7,7 @@ has a ModelServer of its own, with as many threads as calls may be inside it at 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -17,13 +17,13 @@ from typing import TypeVar
 
 from gyropilot.errors import AlreadyExists, LimitExceeded, NotFound, Unavailable
 from gyropilot.problems.contract import Call, ModelServer, Reply, ServeTask
+from gyropilot.serve.part_flow import PartFlow
 
 Answer = TypeVar("Answer")
 OpenServer = Callable[[ServeTask], ModelServer]
 
 MOST_WAITING = 256
 """Calls that may wait for a thread of one ModelServer; what comes beyond is better sent elsewhere."""
-_END = object()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,22 +170,12 @@ class _Place:
     @asynccontextmanager
     async def streaming(self, name: str, call: Call) -> AsyncIterator[tuple[str, AsyncIterator[bytes]]]:
         async with self._admitted(call):
-            streamed = await _guarded(self._pool, self.server.stream, name, call)
-            parts = iter(streamed.parts)
+            flow = PartFlow(self._pool, partial(self.server.stream, name, call))
             try:
-                first = await _guarded(self._pool, next, parts, _END)
-                yield streamed.content_type, self._following(first, parts)
+                yield await flow.content_type(), flow.parts()
             finally:
-                close = getattr(parts, "close", None)
-                if close is not None:
-                    call.cancelled.set()
-                    await _guarded(self._pool, close)
-
-    async def _following(self, part: object, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
-        while part is not _END:
-            assert isinstance(part, bytes)
-            yield part
-            part = await _guarded(self._pool, next, parts, _END)
+                call.cancelled.set()
+                await flow.close()
 
     @asynccontextmanager
     async def _admitted(self, call: Call) -> AsyncIterator[None]:
