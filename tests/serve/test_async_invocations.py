@@ -42,7 +42,7 @@ def place(tmp_path_factory):
 
 @contextmanager
 def at_work(house):
-    runner = AsyncInvocations(house)
+    runner = AsyncInvocations(house, wait_seconds=0.05)
     runner.start()
     try:
         yield

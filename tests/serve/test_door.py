@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError, EventStreamError
 
 import houses
 import runtime_servers
+from gyropilot.serve import door
 from gyropilot.wire.rest import MAX_BODY_BYTES
 from runtime_servers import put_endpoint, put_replica, variant
 
@@ -25,7 +26,7 @@ OTHER_ACCOUNT = "111111111111"
 def place(tmp_path_factory):
     """A door, an endpoint `plain` with one replica, and where both lie."""
     folder = tmp_path_factory.mktemp("r")
-    with runtime_servers.running(folder, ["a"], invocation_seconds=2) as server:
+    with runtime_servers.running(folder, ["a"], invocation_seconds=1) as server:
         put_replica(server.house, put_endpoint(server.house, "plain", [variant("main")]), folder / "a")
         yield SimpleNamespace(
             folder=folder, server=server, house=server.house, runtime=server.client("sagemaker-runtime")
@@ -186,7 +187,7 @@ def test_a_stream_that_falls_silent_says_so(place):
     with closing(body):
         events = iter(body)
         assert next(events) == {"PayloadPart": {"Bytes": b"one"}}
-        with pytest.raises(EventStreamError, match="sent nothing for 2 seconds"):
+        with pytest.raises(EventStreamError, match="sent nothing for 1 seconds"):
             next(events)
 
 
@@ -268,3 +269,16 @@ def test_what_is_not_signed_is_refused_before_its_body_is_read(place):
         answer = connection.recv(4096)
     assert answer.startswith(b"HTTP/1.1 403")
     assert b"connection: close" in answer.lower()
+
+
+def test_a_client_that_does_not_read_its_stream_lets_the_replica_go(place, monkeypatch):
+    monkeypatch.setattr(door, "STREAM_SECONDS", 0.1)
+    monkeypatch.setattr(door, "READING_SECONDS", 0.1)
+    before = len(list(place.folder.glob("gone.*")))
+    body = json.dumps({"parts": ["x" * 2**24, "y"], "gate": str(place.folder / "never")}).encode()
+    path = "/endpoints/plain/invocations-response-stream"
+    head = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in signed(place, path, body).items())]
+    with socket.create_connection(("127.0.0.1", place.server.port), 10) as connection:
+        host = f"Host: 127.0.0.1:{place.server.port}\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall("\r\n".join([*head, host]).encode() + body)
+        wait_for(place.folder / f"gone.{before + 1}")

@@ -37,16 +37,18 @@ CALLS_PER_REPLICA = 4
 MOST_ATTEMPTS = 3
 
 _POLL_SECONDS = 0.25
-_WAIT_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
 
 
 class AsyncInvocations:
-    """The runner; one process of a home has one at work, the one that holds the lock `serve`."""
+    """The runner; one process of a home has one at work, the one that holds the lock `serve`.
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    `wait_seconds` go by before what did not succeed is tried again.
+    """
+
+    def __init__(self, house: House, *, wait_seconds: float = 1.0) -> None:
+        self._house, self._wait_seconds = house, wait_seconds
         self._running: Counter[str] = Counter()
         self._going_down = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), name="async-invocations")
@@ -85,7 +87,7 @@ class AsyncInvocations:
             logger.warning("no asynchronous invocations can be looked for, trying again: %s", error)
         except Exception:
             logger.exception("looking for asynchronous invocations failed; trying again")
-        await asyncio.sleep(_WAIT_SECONDS)
+        await asyncio.sleep(self._wait_seconds)
         return []
 
     def _look(self, running: Counter[str]) -> list[tuple[AsyncInvocation, str]]:
@@ -133,12 +135,12 @@ class AsyncInvocations:
                 answer = await self._asked(router, invocation)
                 await asyncio.to_thread(self._store_answer, invocation, answer)
         except ModelNotReady:
-            await asyncio.sleep(_WAIT_SECONDS)
+            await asyncio.sleep(self._wait_seconds)
             await self._given_back(invocation, is_counted=False)
             return
         except (Unavailable, OSError) as error:
             if invocation.attempts < MOST_ATTEMPTS:
-                await asyncio.sleep(_WAIT_SECONDS)
+                await asyncio.sleep(self._wait_seconds)
                 await self._given_back(invocation, is_counted=True)
                 return
             why_not = f"{error} That happened {invocation.attempts} times."
@@ -214,7 +216,7 @@ class AsyncInvocations:
                 logger.warning("an asynchronous invocation cannot be written, trying again: %s", error)
                 if self._going_down.is_set():
                     return
-                await asyncio.sleep(_WAIT_SECONDS)
+                await asyncio.sleep(self._wait_seconds)
 
 
 def _failure(invocation: AsyncInvocation, why: str) -> dict[str, Json]:

@@ -13,7 +13,7 @@ import asyncio
 import hashlib
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -25,7 +25,7 @@ from gyropilot.control.house import House
 from gyropilot.errors import Fault, InvalidRequest, MalformedRequest, NotAllowed, Unavailable
 from gyropilot.serve.call_bodies import BodyRoom, CallBodies, ClientGone
 from gyropilot.serve.replica_client import ReplicaCall
-from gyropilot.serve.router import CUSTOM_ATTRIBUTES, INFERENCE_ID, Router, StreamBroken, Target
+from gyropilot.serve.router import CUSTOM_ATTRIBUTES, INFERENCE_ID, STREAM_SECONDS, Router, StreamBroken, Target
 from gyropilot.serve.waiting import while_client_waits
 from gyropilot.store.principals import Kind
 from gyropilot.wire import claim, event_stream, rest
@@ -42,6 +42,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PATH_PREFIX = "/endpoints/"
 THREADS = 32
+READING_SECONDS = 60.0
+"""A client that needs so much longer than the model for its answer does not hold the replica any more."""
 SIGNING_NAME = "sagemaker"
 
 _KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -156,10 +158,18 @@ class _Door:
         target = await asyncio.get_running_loop().run_in_executor(self._threads, self._admitted, knock)
         if knock.operation.name == "InvokeEndpointAsync":
             await self._accept(knock, target)
-        elif knock.operation.name == "InvokeEndpoint":
-            await while_client_waits(knock.receive, self._invoke(knock, target))
         else:
-            await while_client_waits(knock.receive, self._stream(knock, target))
+            work = self._invoke if knock.operation.name == "InvokeEndpoint" else self._stream
+            await self._while_client_reads(knock, work(knock, target))
+
+    async def _while_client_reads(self, knock: _Knock, work: Coroutine[Any, Any, None]) -> None:
+        """Do the work, given up when the client goes away or leaves the answer unread for too long."""
+        seconds = self._house.settings.invocation_seconds + STREAM_SECONDS + READING_SECONDS
+        try:
+            async with asyncio.timeout(seconds):
+                await while_client_waits(knock.receive, work)
+        except TimeoutError as error:
+            raise ClientGone from error
 
     def _admitted(self, knock: _Knock) -> Target:
         """Hold a call against every rule, and give the endpoint that it is for."""
