@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, Literal, get_args
 
 from gyropilot.api import operations as operations_folder
-from gyropilot.api.caller import Caller
+from gyropilot.control.entrance import Caller
 from gyropilot.control.house import House
 from gyropilot.errors import UnknownOperation
 from gyropilot.store.principals import Principal

@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import Any
 
 from gyropilot.api import protocols
-from gyropilot.api.caller import Caller
 from gyropilot.api.catalog import Entry
 from gyropilot.api.protocols import WireProtocol
+from gyropilot.control.entrance import Caller
 from gyropilot.wire import signature
 
 Json = Any

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gyropilot import names
-from gyropilot.api.caller import Caller
+from gyropilot.control.entrance import Caller
 from gyropilot.control.house import House
 
 Json = Any

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gyropilot.api.caller import Caller
 from gyropilot.control import roles
+from gyropilot.control.entrance import Caller
 from gyropilot.control.house import House
 
 Json = Any

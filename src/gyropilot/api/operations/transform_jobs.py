@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gyropilot.api.caller import Caller
 from gyropilot.control import transform_jobs
+from gyropilot.control.entrance import Caller
 from gyropilot.control.house import House
 
 Json = Any
