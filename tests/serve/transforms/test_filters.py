@@ -123,6 +123,14 @@ def test_csv_that_is_not_split_may_have_newlines_in_its_cells():
     assert (body, output) == (b'"two\nlines",1\none,2', b"7,0.5\n8,0.75")
 
 
+def test_long_cells_and_half_surrogates_come_through():
+    cell = b"x" * 2**18
+    body, _ = through(b"7," + cell, b"1", input_filter="$[1]", **LINE)
+    assert body == cell
+    body, _ = through(b'{"a": "\\ud800\\u00fc"}', b"1", input_filter="$.a", **JSON)
+    assert body == b'"\\ud800\\u00fc"'
+
+
 def test_without_filters_records_and_answers_are_bytes():
     data, answer = b'"open\xff\n\x00', b"\x89PNG\n\xff"
     assert through(data, answer, **LINE) == (data, answer + b"\n")
@@ -147,6 +155,9 @@ def test_a_mark_of_byte_order_is_no_part_of_the_first_cell():
         (b"7\n\xff", b"1\n2\n", {"input_filter": "$[0]"} | LINE, "a line 2: is not UTF-8 at byte 0"),
         (b"{}", b"1", {"input_filter": "$.x"} | JSON, r"a: .*has no member 'x', only none"),
         (b"{", b"1", {"input_filter": "$.x"} | JSON, "a: it is no JSON"),
+        (b'{"x": NaN}', b"1", {"input_filter": "$.x"} | JSON, "a: it is no JSON: NaN is no number of JSON"),
+        (b'{"x": 1e999}', b"1", {"input_filter": "$.x"} | JSON, "a: it is no JSON: 1e999 is larger than"),
+        (b"[" * 100_000, b"1", {"input_filter": "$[0]"} | JSON, "a: it is no JSON"),
         (
             b"7\n8",
             b"1\n",

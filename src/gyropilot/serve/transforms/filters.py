@@ -63,7 +63,7 @@ def payload_of(records: Sequence[Record], plan: TransformPlan, uri: str) -> Payl
         body = b"\n".join(one.data for one in records)
     else:
         lines = [_picked(one, processing.input_filter, form, "InputFilter") for one in parts]
-        body = "\n".join(lines).encode()
+        body = b"\n".join(lines)
     return Payload(where=where, body=body, count=len(parts), parts=tuple(parts) if processing.joins_input else ())
 
 
@@ -88,7 +88,7 @@ def output_of(payload: Payload, answer: bytes, answer_type: str, plan: Transform
     parts = _answer_parts(payload, answer, form)
     if processing.joins_input:
         parts, form = _joined(payload, parts, form, plan.input_format)
-    return "\n".join(_picked(one, processing.output_filter, form, "OutputFilter") for one in parts).encode()
+    return b"\n".join(_picked(one, processing.output_filter, form, "OutputFilter") for one in parts)
 
 
 def _where(records: Sequence[Record], plan: TransformPlan, uri: str) -> str:
@@ -166,11 +166,13 @@ def _with_answer(given: Json, answer: Json) -> dict[str, Json]:
     return {**given, OUTPUT: answer} if isinstance(given, dict) else {INPUT: given, OUTPUT: answer}
 
 
-def _picked(part: Part, path: JsonPath, form: RecordFormat, name: str) -> str:
+def _picked(part: Part, path: JsonPath, form: RecordFormat, name: str) -> bytes:
     try:
         if form == "csv":
             return record_formats.write_row(path.pick_columns(part.value))
         return record_formats.write_json(path.pick(part.value))
+    except Unreadable as error:
+        raise _unreadable(part.where, error) from error
     except NothingThere as error:
         raise InvalidData(
             where=part.where,

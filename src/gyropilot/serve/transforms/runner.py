@@ -21,8 +21,6 @@ logger = logging.getLogger(__name__)
 _POLL_SECONDS = 0.25
 _AWAY_SECONDS = 1.0
 _WAIT_SECONDS = 5.0
-_LOOKED_AT = 1000
-"""Open jobs looked at in one turn: more than can wait for what may pass."""
 
 
 class TransformRunner:
@@ -56,11 +54,12 @@ class TransformRunner:
                 continue
             self._running = {job_id: thread for job_id, thread in self._running.items() if thread.is_alive()}
             try:
-                jobs = transform_jobs.oldest_open(self._house.db, limit=_LOOKED_AT)
-                if not has_swept and len(jobs) < _LOOKED_AT:
-                    work_folder.remove_others(self._house.settings.transforms, [one.id for one in jobs])
+                if not has_swept:
+                    work_folder.remove_others(self._house.settings.transforms, self._is_open)
                 has_swept, is_away = True, False
-                self._begin_what_fits(jobs)
+                # Those that run or wait for what may pass are the oldest; behind them comes what is next.
+                limit = self._house.settings.transforms_at_once + len(self._running) + len(self._not_before)
+                self._begin_what_fits(transform_jobs.oldest_open(self._house.db, limit=limit))
             except Unavailable as error:
                 if not is_away:
                     logger.warning("no transform job can be looked for, trying again: %s", error)
@@ -68,7 +67,12 @@ class TransformRunner:
             except Exception:
                 logger.exception("looking for transform jobs failed; trying again")
 
+    def _is_open(self, job_id: str) -> bool:
+        found = transform_jobs.get(self._house.db, job_id)
+        return found is not None and found.ended_at is None
+
     def _begin_what_fits(self, jobs: list[TransformJobRecord]) -> None:
+        self._not_before = {one.id: self._not_before[one.id] for one in jobs if one.id in self._not_before}
         for job in jobs:
             is_due = job.status == "Stopping" or clock.monotonic() >= self._not_before.get(job.id, 0.0)
             if job.id in self._running or not is_due:

@@ -72,7 +72,7 @@ class TransformRun:
         most_bytes = house.settings.log_mib_per_job * 2**20
         self._log = JobLog(house.settings.logs / "transforms" / job.id, most_bytes=most_bytes)
         self._state: dict[str, Json] = {}
-        self._is_storing = False
+        self._is_storing = bool(job.state.get("is_storing"))
         self._is_stopped = False
 
     def run(self) -> End:
@@ -82,7 +82,7 @@ class TransformRun:
             Unavailable: the database does not answer.
         """
         try:
-            if self._job.status == "Stopping" and not self._job.state.get("is_storing"):
+            if self._job.status == "Stopping" and not self._is_storing:
                 return self._end("Stopped")
             return asyncio.run(self._watched())
         except NoReplica as error:
@@ -203,11 +203,12 @@ class TransformRun:
         """Put the whole outputs into their bucket; from here on it is too late to stop."""
         self._state["is_storing"] = True
         status = await asyncio.to_thread(transform_jobs.note, self._house.db, self._job.id, self._state)
-        if status == "Stopping" and not self._job.state.get("is_storing"):
+        if status == "Stopping" and not self._is_storing:
             return await asyncio.to_thread(self._end, "Stopped")
         self._is_storing = True
         bucket, start = split_s3_uri(plan.output_uri)
-        content_type = plan.accept.partition(",")[0].strip() or DEFAULT_CONTENT_TYPE
+        wanted = plan.accept.partition(",")[0].strip()
+        content_type = wanted if wanted and "*" not in wanted else DEFAULT_CONTENT_TYPE
         for number, one in enumerate(pinned):
             if self._folder.output(number).exists():
                 key = f"{start}/{one.output}" if start else one.output

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -114,10 +114,9 @@ class WorkFolder:
         return self.path / f"{number}.mark"
 
 
-def remove_others(folder: Path, kept: Iterable[str]) -> None:
-    """Remove the folders of jobs but those of these ids."""
-    kept = set(kept)
+def remove_others(folder: Path, is_open: Callable[[str], bool]) -> None:
+    """Remove the folders of jobs that have ended, or are no more."""
     with suppress(FileNotFoundError):
         for one in folder.iterdir():
-            if one.name not in kept:
+            if not is_open(one.name):
                 shutil.rmtree(one, ignore_errors=True)
