@@ -28,9 +28,10 @@ from gyropilot.errors import InvalidRequest, MalformedRequest, NotAuthentic, Una
 from gyropilot.problems.contract import Style
 from gyropilot.serve import openai_errors, openai_models
 from gyropilot.serve.call_bodies import BodyRoom, CallBodies, ClientGone
+from gyropilot.serve.door import READING_SECONDS
 from gyropilot.serve.openai_models import TextModels
 from gyropilot.serve.replica_client import ReplicaCall
-from gyropilot.serve.router import Router, StreamBroken, Target
+from gyropilot.serve.router import STREAM_SECONDS, Router, StreamBroken, Target
 from gyropilot.serve.waiting import while_client_waits
 from gyropilot.wire import bearer
 
@@ -161,7 +162,11 @@ class _Door:
         body = await knock.room.read(knock.receive, knock.header("content-length") or "0")
         planned = await self._in_thread(self._planned, knock, body, style)
         work = self._stream(knock, planned) if planned.is_streamed else self._invoke(knock, planned)
-        await while_client_waits(knock.receive, work)
+        try:
+            async with asyncio.timeout(self._house.settings.invocation_seconds + STREAM_SECONDS + READING_SECONDS):
+                await while_client_waits(knock.receive, work)
+        except TimeoutError as error:  # the router bounds the model; who is slow is the client, who reads on and on
+            raise ClientGone from error
 
     async def _in_thread(self, function: Callable[..., T], *given: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *given)
