@@ -23,7 +23,7 @@ def read(pattern: str) -> Callable[[str], bool]:
     Raises:
         InvalidRequest: the pattern is of a kind that is not read here: JSON, columns, regular expressions.
     """
-    wanted, unwanted, any_of = [], [], []
+    wanted, unwanted, any_of = list[str](), list[str](), list[str]()
     place, text = 0, pattern.strip()
     while place < len(text):
         term = _TERM.match(text, place)
