@@ -14,6 +14,7 @@ import houses
 import replica_servers
 from gyropilot.errors import ModelFailed, ModelNotReady, NotFound, Unavailable
 from gyropilot.names import ACCOUNT_ID
+from gyropilot.serve import router as router_room
 from gyropilot.serve.replica_client import ReplicaCall
 from gyropilot.serve.router import Router, StreamBroken
 from gyropilot.store import replicas
@@ -199,6 +200,20 @@ def test_a_stream_is_cut_with_its_replica(house, folder):
         with routing(house) as (router, run), pytest.raises(StreamBroken, match="broke its answer off") as caught:
             run(ask(router))
         assert (came, caught.value.trouble) == ([b"one"], "StreamBroken")
+
+
+def test_a_stream_has_an_end(house, folder, monkeypatch):
+    monkeypatch.setattr(router_room, "STREAM_SECONDS", 0.2)
+    put_replica(house, put_endpoint(house, "e", [variant("main")]), folder / "a")
+    call = ReplicaCall(body=json.dumps({"parts": ["one", "two"], "gate": str(folder / "never")}).encode())
+
+    async def ask(router):
+        async with router.stream(target(house, router), call) as answer:
+            return [part async for part in answer.parts]
+
+    with routing(house) as (router, run), pytest.raises(StreamBroken, match="not done after 0.2") as caught:
+        run(ask(router))
+    assert caught.value.trouble == "ModelInvocationTimeExceeded"
 
 
 def test_a_model_error_keeps_what_the_model_said_short(house, folder):

@@ -4,7 +4,8 @@
     work       input -> router -> answer                   a task each, on this runner's own event loop
     done       the row is removed once the answer lies where it belongs; a crash before that repeats the work
 
-An invocation that finds no replica waits on; one whose replica dies is tried again, three times in all.
+An invocation that finds no replica, no database or no object store waits on, until its RequestTTLSeconds are over; one
+whose replica dies is tried again, three times in all.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from gyropilot.control import roles
 from gyropilot.control.house import House
 from gyropilot.errors import GyropilotError, ModelNotReady, NotFound, Unavailable
 from gyropilot.names import split_s3_uri
-from gyropilot.serve.replica_client import ReplicaCall
+from gyropilot.serve.replica_client import ReplicaBroke, ReplicaCall
 from gyropilot.serve.router import CUSTOM_ATTRIBUTES, INFERENCE_ID, Answer, Router
 from gyropilot.store import async_invocations, endpoints, replicas
 from gyropilot.store.async_invocations import AsyncInvocation
@@ -134,14 +135,13 @@ class AsyncInvocations:
             if not why_not:
                 answer = await self._asked(router, invocation)
                 await asyncio.to_thread(self._store_answer, invocation, answer)
-        except ModelNotReady:
-            await asyncio.sleep(self._wait_seconds)
-            await self._given_back(invocation, is_counted=False)
-            return
-        except (Unavailable, OSError) as error:
-            if invocation.attempts < MOST_ATTEMPTS:
+        except (ModelNotReady, Unavailable, OSError) as error:
+            # A replica that died on it may do so again; what else is away says nothing about the invocation.
+            is_counted = isinstance(error.__cause__, ReplicaBroke)
+            if not is_counted or invocation.attempts < MOST_ATTEMPTS:
+                logger.info("asynchronous invocation %s waits again: %s", invocation.id, error)
                 await asyncio.sleep(self._wait_seconds)
-                await self._given_back(invocation, is_counted=True)
+                await self._given_back(invocation, is_counted=is_counted)
                 return
             why_not = f"{error} That happened {invocation.attempts} times."
         except GyropilotError as error:
