@@ -20,12 +20,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from gyropilot import clock
 from gyropilot.errors import InvalidRequest, LimitExceeded, NotFound, Unavailable
 from gyropilot.problems.text_generation.decoding.decoder import Decoder, LoadedAdapter, Read, Row
 from gyropilot.problems.text_generation.decoding.generations import Generation
 from gyropilot.problems.text_generation.decoding.opening import open_decoder
 from gyropilot.problems.text_generation.decoding.sampling import Chooser, Sampling, Token, choose_all
+from gyropilot.problems.text_generation.decoding.threads import Threads
 from gyropilot.problems.text_generation.hardware import Dtype
 
 _MOST_ROWS = 64
@@ -104,7 +107,7 @@ class Scheduler:
         self._rows: list[_Request] = []
         self._turns = 0
         self._rate = _FIRST_RATE
-        self._cores = max(1, cores)
+        self._threads = Threads(cores)
         self._thread = threading.Thread(target=self._run, name="decoding", daemon=True)
         self._thread.start()
 
@@ -195,9 +198,6 @@ class Scheduler:
             )
 
     def _run(self) -> None:
-        import torch
-
-        torch.set_num_threads(self._cores)
         while self._admit():
             try:
                 with torch.inference_mode():
@@ -246,9 +246,7 @@ class Scheduler:
         parts = self._parts(is_awaited=bool(going))
         reads = [Read(_row(one), [one.last]) for one in going]
         reads += [Read(_row(one), one.prompt[one.read : one.read + size]) for one, size in parts]
-        started_at = clock.monotonic()
-        logits = self._decoder.compute(reads)
-        self._measure(sum(size for _, size in parts), clock.monotonic() - started_at)
+        logits = self._computed(reads, read=sum(size for _, size in parts))
         asked = list(going)
         places = list(range(len(going)))
         for place, (one, size) in enumerate(parts, start=len(going)):
@@ -291,10 +289,18 @@ class Scheduler:
                 break
         return parts
 
-    def _measure(self, read: int, seconds: float) -> None:
-        """Note how many tokens of prompts are read in a second, so that turns can be kept short."""
+    def _computed(self, reads: Sequence[Read], *, read: int) -> torch.Tensor:
+        """Compute a pass, with the best number of threads; note how many tokens of prompts are `read` in a second."""
+        tokens = sum(len(one.tokens) for one in reads)
+        number = self._threads.next(tokens)
+        torch.set_num_threads(number)
+        started_at = clock.monotonic()
+        logits = self._decoder.compute(reads)
+        seconds = clock.monotonic() - started_at
+        self._threads.note(tokens, number, seconds)
         if read >= _LEAST_PART and seconds > 0:
             self._rate = 0.7 * self._rate + 0.3 * read / seconds
+        return logits
 
     def _take(self, request: _Request, token: Token | Exception) -> None:
         if isinstance(token, Exception):
