@@ -211,7 +211,7 @@ def test_a_stream_has_an_end(house, folder, monkeypatch):
         async with router.stream(target(house, router), call) as answer:
             return [part async for part in answer.parts]
 
-    with routing(house) as (router, run), pytest.raises(StreamBroken, match="not done after 0.2") as caught:
+    with routing(house) as (router, run), pytest.raises(StreamBroken, match=r"not done after 0\.2") as caught:
         run(ask(router))
     assert caught.value.trouble == "ModelInvocationTimeExceeded"
 
