@@ -73,11 +73,11 @@ def add_model(house, name=MODEL, **chosen):
 
 
 @contextmanager
-def running(house, **chosen):
+def running(house, *, wait_seconds=(0.1, 60.0), **chosen):
     """Run the transform jobs of a house while the block runs."""
     processes = HeldProcesses(replica_houses.room(house, **chosen))
     processes.prepare()
-    runner = TransformRunner(house, processes, ModelFiles(house), mean_endpoints.SHORT)
+    runner = TransformRunner(house, processes, ModelFiles(house), mean_endpoints.SHORT, wait_seconds)
     runner.start()
     try:
         yield runner

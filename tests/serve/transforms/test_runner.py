@@ -9,6 +9,7 @@ import pytest
 
 import houses
 import mean_transforms
+import small_disks
 from api_servers import serving
 from mean_problem import MEAN
 from mean_transforms import (
@@ -231,4 +232,33 @@ def test_jobs_run_in_the_order_they_were_created(tmp_path):
     with running(house):
         first, second = completed(house, "one"), completed(house, "two")
     assert first.ended_at <= second.started_at
+    house.db.close()
+
+
+def test_a_full_disk_is_waited_for_and_one_that_stays_full_is_told(tmp_path):
+    house = houses.build(tmp_path / "h", (MEAN,))
+    add_model(house)
+    put(house, full__in__a_csv="1\n")
+    with (
+        small_disks.mounted(house.settings.transforms, mib=1) as disk,
+        serving(house) as server,
+        running(house, wait_seconds=[0.2] * 50),
+    ):
+        disk.fill()
+        create(server.client(), "full")
+        wait_until(lambda: record(house, "full").started_at and "waits: there is no space" in log_of(house, "full"), "")
+        disk.free()
+        completed(house, "full")
+        assert get(house, "full/out/a.csv.out") == "2.0\n"
+    with (
+        small_disks.mounted(house.settings.transforms, mib=1) as disk,
+        serving(house) as server,
+        running(house, wait_seconds=[0.1, 0.1]),
+    ):
+        disk.fill()
+        create(server.client(), "fuller", data="full/in/")
+        found = ended(house, "fuller")
+    assert found.status == "Failed"
+    assert found.failure_reason.startswith("there is no space left on a disk of the service")
+    assert found.failure_reason.endswith("; it did not pass in 2 tries")
     house.db.close()

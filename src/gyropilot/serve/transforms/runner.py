@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from gyropilot import clock
 from gyropilot.control.house import House
@@ -20,20 +22,34 @@ logger = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.25
 _AWAY_SECONDS = 1.0
-_WAIT_SECONDS = 5.0
+WAIT_SECONDS = (5.0, 20.0, 60.0, 120.0, 300.0)
+"""How long a job waits for what may pass, such as a full disk, each time that it got no further; then it fails."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wait:
+    count: int
+    until: float
+    records_done: int
 
 
 class TransformRunner:
     """Runs the transform jobs of a home; one process at a time does, the one that holds the lock `serve`."""
 
     def __init__(
-        self, house: House, processes: HeldProcesses, files: ModelFiles, patience: Patience | None = None
+        self,
+        house: House,
+        processes: HeldProcesses,
+        files: ModelFiles,
+        patience: Patience | None = None,
+        wait_seconds: Sequence[float] = WAIT_SECONDS,
     ) -> None:
         self._house, self._processes, self._files = house, processes, files
         self._patience = patience or Patience()
         self._going_down = threading.Event()
         self._running: dict[str, threading.Thread] = {}
-        self._not_before: dict[str, float] = {}
+        self._wait_seconds = wait_seconds
+        self._waits: dict[str, _Wait] = {}
         self._thread = threading.Thread(target=self._run, name="transforms")
 
     def start(self) -> None:
@@ -58,7 +74,7 @@ class TransformRunner:
                     work_folder.remove_others(self._house.settings.transforms, self._is_open)
                 has_swept, is_away = True, False
                 # Those that run or wait for what may pass are the oldest; behind them comes what is next.
-                limit = self._house.settings.transforms_at_once + len(self._running) + len(self._not_before)
+                limit = self._house.settings.transforms_at_once + len(self._running) + len(self._waits)
                 self._begin_what_fits(transform_jobs.oldest_open(self._house.db, limit=limit))
             except Unavailable as error:
                 if not is_away:
@@ -72,9 +88,9 @@ class TransformRunner:
         return found is not None and found.ended_at is None
 
     def _begin_what_fits(self, jobs: list[TransformJobRecord]) -> None:
-        self._not_before = {one.id: self._not_before[one.id] for one in jobs if one.id in self._not_before}
         for job in jobs:
-            is_due = job.status == "Stopping" or clock.monotonic() >= self._not_before.get(job.id, 0.0)
+            wait = self._waits.get(job.id)
+            is_due = wait is None or job.status == "Stopping" or clock.monotonic() >= wait.until
             if job.id in self._running or not is_due:
                 continue
             if len(self._running) >= self._house.settings.transforms_at_once and job.status != "Stopping":
@@ -88,12 +104,30 @@ class TransformRunner:
     def _run_job(self, job: TransformJobRecord) -> None:
         run = TransformRun(self._house, job, self._processes, self._files, self._patience, self._going_down)
         try:
-            outcome = run.run()
+            if run.run() != "waits":
+                self._waits.pop(job.id, None)
+                return
+            cause = run.trouble
         except Unavailable as error:
+            cause = str(error)
             logger.warning("transform job %s: waits: %s", job.name, error)
-            outcome = "waits"
         except Exception:
+            cause = "InternalFailure: an error of this service kept the job from its end."
             logger.exception("transform job %s: could not even be failed; trying again", job.name)
-            outcome = "waits"
-        if outcome == "waits":
-            self._not_before[job.id] = clock.monotonic() + _WAIT_SECONDS
+        try:
+            self._wait_or_fail(job, run, cause)
+        except Unavailable as error:
+            logger.warning("transform job %s: waits for the database: %s", job.name, error)
+
+    def _wait_or_fail(self, job: TransformJobRecord, run: TransformRun, cause: str) -> None:
+        """Let the job wait, longer each time that it got no further; fail it when it has waited often enough."""
+        before = self._waits.get(job.id)
+        found = transform_jobs.get(self._house.db, job.id)
+        done = 0 if found is None else found.state.get("records_done", 0)
+        count = before.count + 1 if before is not None and before.records_done == done else 0
+        if count >= len(self._wait_seconds):
+            self._waits.pop(job.id, None)
+            run.fail(f"{cause}; it did not pass in {count} tries")
+            return
+        until = clock.monotonic() + self._wait_seconds[count]
+        self._waits[job.id] = _Wait(count=count, until=until, records_done=done)

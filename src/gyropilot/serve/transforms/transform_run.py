@@ -74,12 +74,23 @@ class TransformRun:
         self._state: dict[str, Json] = {}
         self._is_storing = bool(job.state.get("is_storing"))
         self._is_stopped = False
+        self.trouble = ""
+        """What the job waits for to pass."""
 
-    def run(self) -> End:
-        """Work until the job has ended, is to be handed back, or has to wait for what may pass.
+    def fail(self, reason: str) -> None:
+        """End the job, for what did not pass.
 
         Raises:
             Unavailable: the database does not answer.
+        """
+        self._failed(reason)
+        self._log.close()
+
+    def run(self) -> End:
+        """Work until the job has ended, is to be handed back, or has to wait for what may pass: see `trouble`.
+
+        Raises:
+            Unavailable: the database, or the object store, does not answer.
         """
         try:
             if self._job.status == "Stopping" and not self._is_storing:
@@ -93,7 +104,8 @@ class TransformRun:
             return self._failed(str(error))
         except Exception as error:
             if trouble.may_pass(error):
-                self._say(f"waits: {trouble.told(error)}")
+                self.trouble = trouble.told(error)
+                self._say(f"waits: {self.trouble}")
                 return "waits"
             logger.exception("transform job %s: its run broke", self._job.name)
             broken = type(error).__name__
