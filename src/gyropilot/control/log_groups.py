@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from gyropilot.control.house import House
 from gyropilot.errors import NotFound
@@ -32,6 +32,7 @@ _KIND_BY_GROUP: Mapping[str, StepKind] = {
 }
 _ROWS_AT_ONCE = 500
 
+_SortBy = Literal["Name", "CreationTime"]
 Row = TypeVar("Row", StepSummary, TransformJobSummary)
 
 
@@ -63,8 +64,8 @@ class LogGroups:
 
     def groups(self) -> list[Group]:
         """Give every group, by name."""
-        of_jobs = [self._group_of_rows(name, self._steps(kind, "")) for name, kind in _KIND_BY_GROUP.items()]
-        of_jobs.append(self._group_of_rows(TRANSFORMS, self._transforms("")))
+        of_jobs = [_group(name, self._steps(kind, "", "CreationTime")) for name, kind in _KIND_BY_GROUP.items()]
+        of_jobs.append(_group(TRANSFORMS, self._transforms("", "CreationTime")))
         found = [group for group in of_jobs if group is not None]
         for endpoint in endpoints.of_account(self._db, self._account_id, self._region):
             found.append(Group(name=f"{ENDPOINTS}{endpoint.name}", created_at=endpoint.created_at))
@@ -93,7 +94,9 @@ class LogGroups:
         return found
 
     def _exists(self, group: str) -> bool:
-        return any(one.name == group for one in self.groups())
+        if group in _KIND_BY_GROUP:
+            return any(True for _ in self._steps(_KIND_BY_GROUP[group], ""))
+        return group != TRANSFORMS or any(True for _ in self._transforms(""))
 
     def _streams(self, group: str, prefix: str) -> list[Stream] | None:
         owner = prefix.partition("/")[0]
@@ -127,18 +130,14 @@ class LogGroups:
             if variant
         ]
 
-    def _group_of_rows(self, name: str, rows: Iterator[Row]) -> Group | None:
-        first = next(rows, None)
-        return None if first is None else Group(name=name, created_at=first.created_at)
-
-    def _steps(self, kind: StepKind, prefix: str) -> Iterator[StepSummary]:
-        """Give the steps whose names begin with `prefix`, oldest first."""
+    def _steps(self, kind: StepKind, prefix: str, sort_by: _SortBy = "Name") -> Iterator[StepSummary]:
+        """Give the steps whose names begin with `prefix`: by name, for which there is an index, or oldest first."""
         query = StepQuery(
             account_id=self._account_id,
             region=self._region,
             kind=kind,
             name_prefix=prefix or None,
-            sort_by="CreationTime",
+            sort_by=sort_by,
             sort_order="Ascending",
             limit=_ROWS_AT_ONCE,
         )
@@ -149,13 +148,13 @@ class LogGroups:
                 return
             query = replace(query, after=page.next_cursor)
 
-    def _transforms(self, prefix: str) -> Iterator[TransformJobSummary]:
-        """Give the transform jobs whose names hold `prefix`, oldest first."""
+    def _transforms(self, part: str, sort_by: _SortBy = "Name") -> Iterator[TransformJobSummary]:
+        """Give the transform jobs whose names hold `part`, by name or oldest first."""
         query = NamedQuery(
             account_id=self._account_id,
             region=self._region,
-            name_contains=prefix or None,
-            sort_by="CreationTime",
+            name_contains=part or None,
+            sort_by=sort_by,
             sort_order="Ascending",
             limit=_ROWS_AT_ONCE,
         )
@@ -165,6 +164,11 @@ class LogGroups:
             if page.next_cursor is None:
                 return
             query = replace(query, after=page.next_cursor)
+
+
+def _group(name: str, rows: Iterator[Row]) -> Group | None:
+    first = next(rows, None)
+    return None if first is None else Group(name=name, created_at=first.created_at)
 
 
 def _stream(one: StepSummary | TransformJobSummary, folder: Path, *, ended_at: datetime | None) -> Stream:
