@@ -10,12 +10,14 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+import bad_payloads
 import served_models
 import services
 import tiny_models
 import tuning_jobs
 from gyropilot.base_models import architectures as known
 from gyropilot.base_models import catalog
+from gyropilot.errors import InvalidRequest
 from gyropilot.problems.text_generation import artifacts, batches, models
 from gyropilot.problems.text_generation.architectures import ARCHITECTURES
 from gyropilot.problems.text_generation.batches import TokenCache
@@ -155,6 +157,20 @@ def test_the_saved_models_answer_in_a_fresh_process_as_when_they_were_measured(t
     answers = served_models.answers_of_a_fresh_process(asked)
     for (kind, tuning), run, found in zip(EACH * 2, runs * 2, answers, strict=True):
         assert found == [answer for _, answer in run.sample()], (kind, tuning)
+
+
+@pytest.mark.parametrize("kind", tiny_models.CONFIGS)
+def test_bad_payloads_are_refused_and_the_next_is_answered(trained, kind, tmp_path):
+    run = trained(kind, "LORA")
+    (text, answer), *_ = run.sample()
+    folder = served_models.unpacked(run.output, tmp_path / "model")
+    with served_models.serving(folder, base_models=run.job.base_models) as model:
+        for style, bodies in {"invoke": bad_payloads.INVOCATIONS, "chat": bad_payloads.CHATS}.items():
+            for body, word in bodies:
+                assert word in str(InvalidRequest.of(model.refused(body, style=style)))
+        assert model.text(text, max_new_tokens=run.max_new_tokens()) == answer
+        told = model.chat(("user", text), max_tokens=run.max_new_tokens())
+        assert told["choices"][0]["message"]["content"] == answer
 
 
 @pytest.mark.parametrize(("kind", "tuning"), EACH)
