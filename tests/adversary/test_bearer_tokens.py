@@ -15,7 +15,8 @@ COUNT = int(os.environ.get("GYROPILOT_MUTATIONS", 50))
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "PROPFIND")
 PATHS = (
     "/v1/", "/v1/models", "/v1/models/", "/v1/models/e", "/v1/models/..", "/v1/models/%2e%2e/%2e%2e/health",
-    "/v1//models", "/v1/../health", "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/files", "/v1/models?limit=1",
+    "/v1//models", "/v1/../health", "/v1/chat/completions", "/v1/completions", "/v1/embeddings",
+    "/v1/files", "/v1/models?limit=1",
 )  # fmt: skip
 CHAT = b'{"model": "e", "messages": [{"role": "user", "content": "precious"}]}'
 
