@@ -112,7 +112,8 @@ async def replica(folder: Path) -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(folder / "s"))
     listener.listen()
-    config = uvicorn.Config(make_app(models), http="h11", ws="none", loop="asyncio", lifespan="off", access_log=False)
+    quiet = {"access_log": False, "log_config": None}
+    config = uvicorn.Config(make_app(models), http="h11", ws="none", loop="asyncio", lifespan="off", **quiet)
     (folder / "replica.ready").touch()
     await uvicorn.Server(config).serve(sockets=[listener])
 

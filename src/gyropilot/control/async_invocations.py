@@ -68,12 +68,7 @@ def _input_faults(house: House, endpoint: EndpointRecord, request: Mapping[str, 
         problem = "exactly one of Body and InputLocation carries the payload"
         yield Fault(where="InputLocation", problem=problem, fix="name an object, or send up to 128,000 bytes as Body")
     elif "InputLocation" in request:
-        yield from _location_faults(house, role_arn_of(endpoint), request["InputLocation"])
-
-
-def role_arn_of(endpoint: EndpointRecord) -> str:
-    """Give the role under which inputs are read and answers written: that of the first variant's model."""
-    return str((endpoint.serving or endpoint.wanted)["variants"][0]["model"]["role_arn"])
+        yield from _location_faults(house, _role_arn(endpoint), request["InputLocation"])
 
 
 def _location_faults(house: House, role_arn: str, uri: str) -> Iterator[Fault]:
@@ -114,7 +109,7 @@ def _kept(
     extension = [part for part in (request.get("S3OutputPathExtension", "").strip("/"),) if part]
     failures = output.get("S3FailurePath")
     return {
-        "role_arn": role_arn_of(endpoint),
+        "role_arn": _role_arn(endpoint),
         "account_id": endpoint.account_id,
         "region": endpoint.region,
         "endpoint_name": endpoint.name,
@@ -128,6 +123,11 @@ def _kept(
         "failure_location": None if failures is None else _joined(failures, *extension, f"{stem}-error.out"),
         "invocation_seconds": request.get("InvocationTimeoutSeconds", INVOCATION_SECONDS),
     }
+
+
+def _role_arn(endpoint: EndpointRecord) -> str:
+    """Give the role under which inputs are read and answers written: that of the first variant's model."""
+    return str((endpoint.serving or endpoint.wanted)["variants"][0]["model"]["role_arn"])
 
 
 def _joined(path: str, *names: str) -> str:
