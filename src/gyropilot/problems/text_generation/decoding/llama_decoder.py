@@ -190,6 +190,7 @@ class LlamaDecoder:
         """Give the row of a new text; nothing is computed."""
         return _Row(prompt_length=len(prompt), adapter=cast(_Adapter | None, adapter))
 
+    @torch.inference_mode()
     def end(self, row: Row) -> None:
         """Let go of a row."""
         self._keys.drop(cast(_Row, row))
