@@ -54,7 +54,7 @@ def test_a_command_that_there_is_not_is_told_with_those_that_there_are(service, 
 def test_a_conversation_that_is_too_long_ends_a_pipe_with_the_reason(service, endpoint):
     done = service.gyropilot("try", endpoint, input="long " * 2000)
     assert done.returncode == 1
-    assert "256 tokens that the model takes" in done.stderr
+    assert "256 tokens" in done.stderr
 
 
 def test_ctrl_c_ends_the_answer_and_not_the_conversation(service, endpoint):
