@@ -187,8 +187,8 @@ def running_apart(home, *, database_url, apis=1, workers=1, servers=0, program=G
                 process.process.wait(30)
 
 
-def run(command, **options):
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
+def run(command, *, timeout=120, **options):
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout, **options)
 
 
 def clean_environment():

@@ -29,7 +29,9 @@ def test_fit_deploy_predict_transform_and_delete(service, python, tmp_path):
     rows.write_text("\n".join(["input,output", *lines]) + "\n")
     # The role by its bare name: the SDK asks IAM for its ARN.
     command = [python, HERE / "sagemaker_sdk" / "autopilot.py", name, "gyropilot", services.TINY, rows]
-    ran = services.run(command, env=services.clean_environment() | service.variables | {"HOME": str(tmp_path)})
+    ran = services.run(
+        command, env=services.clean_environment() | service.variables | {"HOME": str(tmp_path)}, timeout=400
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     seen = json.loads(ran.stdout.splitlines()[-1])
     assert seen["bucket"] == "sagemaker-us-east-1-000000000000"
