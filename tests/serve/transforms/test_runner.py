@@ -177,6 +177,17 @@ def test_a_job_that_is_stopped_midway_stores_nothing(house, runner, sagemaker):
     assert refused.value.response["Error"]["Code"] == "ValidationException"
 
 
+def test_a_job_that_is_stopped_while_its_model_loads_waits_for_nothing(house, runner, sagemaker):
+    put(house, loading__in__a_csv="1\n")
+    create(sagemaker, "loading", environment={"fault": "slow to load"}, **LINES)
+    wait_until(
+        lambda: record(house, "loading").started_at and "replica 0 starts" in log_of(house, "loading"), "a start"
+    )
+    sagemaker.stop_transform_job(TransformJobName="loading")
+    assert ended(house, "loading").status == "Stopped"
+    assert "could not be started" not in log_of(house, "loading")
+
+
 def test_a_deleted_model_and_a_changed_object(house, runner, sagemaker):
     add_model(house, "leaving")
     put(house, left__in__a_csv="1\nsleep 1\n", left__in__b_csv="2\n")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,13 +149,16 @@ class _Seat:
         self._key, self._text, self._problem = key, f"replica {number}", problem
         self._containers, self._processes, self._log, self._say = containers, processes, log, say
         self._patience = patience
-        self._is_over = False
+        self._over = asyncio.Event()
         self._process: ReplicaProcess | None = None
         self._start: asyncio.Task[_Replica] | None = None
 
     async def replica(self) -> _Replica:
         """Give a replica that has the model loaded, started if there is none; the start outlives who asked for it."""
-        if self._start is None or (self._start.done() and self._has_ended(self._start)):
+        ended = self._ended()
+        if ended is not None:
+            self._say(f"{self._text} ended: {ended.described_end(self._processes.room.memory_bytes)}")
+        if self._start is None or ended is not None:
             self._start = asyncio.create_task(self._started())
         return await asyncio.shield(self._start)
 
@@ -166,16 +169,21 @@ class _Seat:
 
     async def close(self) -> None:
         """Let go of the process, and start no other one."""
-        self._is_over = True
+        self._over.set()
+        if self._process is not None and self._start is not None and not self._start.done():
+            self._process.kill("nobody waits for what it loads")
         self._let_go()
         if self._start is not None:
             (replica,) = await asyncio.gather(self._start, return_exceptions=True)
             if isinstance(replica, _Replica):
                 await replica.client.close()
 
-    @staticmethod
-    def _has_ended(start: asyncio.Task[_Replica]) -> bool:
-        return start.cancelled() or (start.exception() is None and start.result().process.ending is not None)
+    def _ended(self) -> ReplicaProcess | None:
+        """Give the process that was started and has ended; None where there is none."""
+        if self._start is None or not self._start.done() or self._start.exception() is not None:
+            return None
+        process = self._start.result().process
+        return None if process.ending is None else process
 
     def _let_go(self) -> None:
         process, self._process = self._process, None
@@ -200,16 +208,21 @@ class _Seat:
             else:
                 self._say(f"{self._text} is ready, {clock.monotonic() - began_at:.1f} s after its start")
                 return _Replica(process=process, client=ReplicaClient(str(process.socket)))
-            self._say(f"{self._text} could not be started: {reason}")
-            if self._is_over:
+            if self._over.is_set():
                 break
-            if attempt < self._patience.attempts:
-                await asyncio.sleep(self._patience.after_failures(attempt))
+            self._say(f"{self._text} could not be started: {reason}")
+            if attempt < self._patience.attempts and await self._is_over_within(self._patience.after_failures(attempt)):
+                break
         raise NoReplica(reason)
+
+    async def _is_over_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), seconds)
+        return self._over.is_set()
 
     def _load(self) -> ReplicaProcess:
         process = self._process = self._processes.take(self._key, self._key, self._problem, self._log)
-        if self._is_over:  # closed while this thread was on its way
+        if self._over.is_set():  # closed while this thread was on its way
             self._let_go()
         if not process.wait_until_up(seconds=STARTUP_SECONDS):
             raise Refusal("its process took no calls", status=0)
