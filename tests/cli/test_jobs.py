@@ -30,6 +30,7 @@ def test_watching_a_job_that_completes_ends_with_0_and_its_metrics(service, tmp_
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()
     assert lines[0] == "Created cli-watch.  Follow it: gyropilot jobs watch cli-watch"
+    assert "Serve it: gyropilot deploy cli-watch" in ran.stderr
     assert any(line.startswith("training") and "loss" in line and "tokens/s" in line for line in lines), ran.stdout
     assert any(line.startswith("ValidationLoss") for line in lines)
     assert any(line.startswith("Status") and "Completed" in line for line in lines)

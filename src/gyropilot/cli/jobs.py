@@ -320,6 +320,8 @@ def _watch_and_print(name: str, home: Path | None) -> None:
     if status != 130:
         client = watching.connect(home)
         job_page.print_job(client.describe(name), client.progress(name))
+    if status == watching.EXIT_BY_STATUS["Completed"]:
+        click.echo(f"Serve it: gyropilot deploy {name}  Fetch it: gyropilot jobs download {name}", err=True)
     sys.exit(status)
 
 
