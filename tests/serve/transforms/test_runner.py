@@ -138,6 +138,14 @@ def test_a_record_that_the_model_refuses_fails_the_job_and_the_other_objects_are
     assert keys(house, "refused/out/") == ["refused/out/b.csv.out"]
 
 
+def test_of_several_records_at_fault_the_first_is_told(house, runner, sagemaker):
+    put(house, first__in__a_csv="1\n2\n3,4\nrefuse\n")
+    chosen = {"join_source": "Input", "output_filter": "$[2]", "accept": "text/csv", "concurrent": 4, "retries": 0}
+    create(sagemaker, "first", strategy="SingleRecord", **LINES, **chosen)
+    found = ended(house, "first")
+    assert found.failure_reason.startswith("s3://data/first/in/a.csv line 1: DataProcessing.OutputFilter '$[2]' picks")
+
+
 def test_a_record_that_ends_its_replica_is_told_and_its_neighbours_are_not(house, runner, sagemaker):
     put(house, dies__in__a_csv="".join(f"{row}\n" for row in [1, 2, 3, "die", 5, 6, 7]), dies__in__b_csv="1\n")
     create(sagemaker, "dies", strategy="SingleRecord", concurrent=5, retries=1, **LINES)

@@ -11,10 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import Any, Literal
 
 from gyropilot import clock
 from gyropilot.control import roles, transform_plans
@@ -28,13 +26,11 @@ from gyropilot.log import printable
 from gyropilot.names import split_s3_uri
 from gyropilot.serve.held_processes import HeldProcesses
 from gyropilot.serve.model_files import ModelFiles
-from gyropilot.serve.replica_client import ReplicaAnswer
 from gyropilot.serve.replicas import Patience
-from gyropilot.serve.transforms import assembling, filters, inputs, splitting
-from gyropilot.serve.transforms.answering import Answering, Containers, NoAnswer, NoReplica
-from gyropilot.serve.transforms.filters import Payload
-from gyropilot.serve.transforms.splitting import Batch
-from gyropilot.serve.transforms.work_folder import Progress, WorkFolder
+from gyropilot.serve.transforms import inputs
+from gyropilot.serve.transforms.answering import Answering, Containers, NoReplica
+from gyropilot.serve.transforms.object_run import ObjectRun
+from gyropilot.serve.transforms.work_folder import WorkFolder
 from gyropilot.store import transform_jobs
 from gyropilot.store.job_logs import JobLog
 from gyropilot.store.objects import DEFAULT_CONTENT_TYPE, Objects
@@ -44,11 +40,10 @@ from gyropilot.store.transform_jobs import TransformJobRecord
 logger = logging.getLogger(__name__)
 
 Json = Any
-Given = TypeVar("Given")
 End = Literal["ended", "handed back", "waits"]
 
-NOTE_SECONDS = 1.0
-"""How often progress goes into the job's row, and a mark into its folder."""
+_NOTE_SECONDS = 1.0
+"""How often progress goes into the job's row."""
 _LOOK_SECONDS = 0.2
 _LONGEST_REASON = 1024
 
@@ -131,7 +126,7 @@ class TransformRun:
             if self._going_down.is_set():
                 work.cancel()
                 return
-            if clock.monotonic() - noted_at < NOTE_SECONDS:
+            if clock.monotonic() - noted_at < _NOTE_SECONDS:
                 continue
             noted_at = clock.monotonic()
             with suppress(Exception):  # the database is away for a moment: noted the next time
@@ -200,8 +195,8 @@ class TransformRun:
                 inputs.opened(self._folder.source, is_gzip=plan.is_gzip, uri=pinned.uri) as source,
                 self._folder.open_part(number, progress) as part,
             ):
-                stretch = _Stretch(plan, answering, self._folder, part, number, progress, self._count)
-                await stretch.run(source, pinned.uri)
+                object_run = ObjectRun(plan, answering, self._folder, part, number, progress, self._count)
+                await object_run.run(source, pinned.uri)
         except InvalidData as error:
             self._folder.fail(number, str(error))
             self._count("files_failed", 1)
@@ -209,7 +204,7 @@ class TransformRun:
             return
         self._folder.finish(number)
         self._count("files_done", 1)
-        self._say(f"{pinned.uri}: done, {stretch.records} records in {clock.monotonic() - began_at:.1f} s")
+        self._say(f"{pinned.uri}: done, {object_run.records} records in {clock.monotonic() - began_at:.1f} s")
 
     async def _store(self, plan: TransformPlan, pinned: list[TransformObject], objects: Objects, reason: str) -> End:
         """Put the whole outputs into their bucket; from here on it is too late to stop."""
@@ -263,84 +258,6 @@ class TransformRun:
         line = printable(what).replace("\n", "\\n")
         logger.info("transform job %s: %s", self._job.name, line)
         self._log.write(f"{clock.now():%Y-%m-%dT%H:%M:%SZ} gyropilot: {line}\n".encode())
-
-
-class _Stretch:
-    """The answers to one object, from its mark to its end, several asked for at once and kept in order."""
-
-    def __init__(
-        self,
-        plan: TransformPlan,
-        answering: Answering,
-        folder: WorkFolder,
-        part: BinaryIO,
-        number: int,
-        progress: Progress,
-        count: Callable[[str, int], None],
-    ) -> None:
-        self._plan, self._answering = plan, answering
-        self._folder, self._part, self._number = folder, part, number
-        self._progress, self._count = progress, count
-        self._waiting: deque[tuple[Batch, Payload, asyncio.Task[ReplicaAnswer]]] = deque()
-        self._noted_at = clock.monotonic()
-
-    @property
-    def records(self) -> int:
-        """How many are answered."""
-        return self._progress.mark.records
-
-    async def run(self, source: inputs.Source, uri: str) -> None:
-        """Have every record answered.
-
-        Raises:
-            InvalidData: one cannot be; the first in the order of the object is told.
-        """
-        try:
-            await self._ask_all(source, uri)
-        except BaseException:
-            for _, _, task in self._waiting:
-                task.cancel()
-            await asyncio.gather(*(task for _, _, task in self._waiting), return_exceptions=True)
-            raise
-        finally:
-            self._folder.note(self._number, self._part, self._progress)
-
-    async def _ask_all(self, source: inputs.Source, uri: str) -> None:
-        width = self._plan.calls_at_once * self._plan.replicas
-        try:
-            for batch in splitting.batches(source, self._plan, uri, self._progress.mark):
-                payload = filters.payload_of(batch.records, self._plan, uri)
-                while self._waiting and (len(self._waiting) >= width or self._has_no_room_for(payload)):
-                    await self._settle()
-                self._waiting.append((batch, payload, asyncio.create_task(self._answering.ask(payload.body))))
-        except InvalidData:
-            while self._waiting:  # what stands before it may be at fault too
-                await self._settle()
-            raise
-        while self._waiting:
-            await self._settle()
-
-    def _has_no_room_for(self, payload: Payload) -> bool:
-        held = sum(len(one.body) for _, one, _ in self._waiting)
-        return held + len(payload.body) > transform_plans.WHOLE_OBJECT_BYTES
-
-    async def _settle(self) -> None:
-        """Keep the answer that is next in order."""
-        batch, payload, task = self._waiting[0]
-        try:
-            answer = await task
-        except NoAnswer as error:
-            raise InvalidData(
-                where=payload.where, problem=str(error), fix="correct the record, or take it out of the input"
-            ) from error
-        self._waiting.popleft()
-        kept = filters.output_of(payload, answer.body, answer.headers.get("content-type", ""), self._plan)
-        written = self._part.write(assembling.piece(kept, self._plan))
-        self._progress = Progress(mark=batch.after, written=self._progress.written + written)
-        self._count("records_done", len(batch.records))
-        if clock.monotonic() - self._noted_at > NOTE_SECONDS:
-            self._folder.note(self._number, self._part, self._progress)
-            self._noted_at = clock.monotonic()
 
 
 def _with(containers: Containers, plan: TransformPlan) -> Containers:
