@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
+
+from gyropilot.problems.text_generation import payloads
 
 QUESTION = "What colour has stone 1?"
 LINES = "application/jsonlines"
@@ -299,3 +303,14 @@ def test_control_texts_in_an_input_stay_text(served):
         "prompt_tokens"
     ]
     assert longer > tokens + 1
+
+
+def test_the_page_has_every_parameter_and_no_other(served):
+    page = (Path(__file__).parents[3] / "docs" / "problems" / "text_generation.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- parameters -->")[2].partition("<!-- end of parameters -->")[0]
+    told = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    (fault,) = served.refused({"inputs": QUESTION, "parameters": {"zzz": 1}})
+    known = set(fault.fix.removeprefix("known: ").split(", "))
+    elsewhere = {"early_stopping", "use_cache", *(name for name, _, _ in payloads.NOT_OFFERED)}
+    assert told == known - elsewhere
+    assert elsewhere <= known

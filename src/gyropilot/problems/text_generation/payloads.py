@@ -26,7 +26,7 @@ from gyropilot.problems.text_generation.questions import MAX_COPIES, MAX_PROMPTS
 JSON, LINES, EVENTS = "application/json", "application/jsonlines", "text/event-stream"
 CONTENT_TYPES = {"": JSON, JSON: JSON, "application/octet-stream": JSON, LINES: LINES}
 """What may be said of a payload; botocore calls one octet-stream where the caller says nothing."""
-_NOT_OFFERED: tuple[tuple[str, tuple[Json, ...], str], ...] = (
+NOT_OFFERED: tuple[tuple[str, tuple[Json, ...], str], ...] = (
     ("best_of", (1,), "num_return_sequences gives several answers to choose from"),
     ("decoder_input_details", (False,), "details tells how many tokens the prompt has"),
     ("frequency_penalty", (0,), "repetition_penalty is offered"),
@@ -249,7 +249,7 @@ def _read_parameters(
     length = questions.read_length(fields, ("max_new_tokens",), of_both="max_length")
     stops = questions.read_stops(fields, ("stop", "stop_sequences"))
     fields.ignored("early_stopping", "use_cache")
-    for name, allowed, instead in _NOT_OFFERED:
+    for name, allowed, instead in NOT_OFFERED:
         fields.only(name, allowed, instead)
     question = Question(
         prompts=prompts,
