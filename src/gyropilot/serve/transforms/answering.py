@@ -156,7 +156,8 @@ class _Seat:
     async def replica(self) -> _Replica:
         """Give a replica that has the model loaded, started if there is none; the start outlives who asked for it."""
         ended = self._ended()
-        if ended is not None:
+        if ended is not None and self._start is not None:
+            self._start.result().client.drop()
             self._say(f"{self._text} ended: {ended.described_end(self._processes.room.memory_bytes)}")
         if self._start is None or ended is not None:
             self._start = asyncio.create_task(self._started())
