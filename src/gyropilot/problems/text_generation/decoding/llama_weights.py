@@ -70,9 +70,9 @@ class Weights:
         return frozenset(self._file_by_name)
 
     def get(self, name: str) -> torch.Tensor:
-        """Give a tensor as it is stored."""
+        """Give a tensor as it is stored; a copy, since the file's own pages would all stay mapped for one of them."""
         tensor: torch.Tensor = self._file_by_name[name].get_tensor(name)
-        return tensor
+        return tensor.clone()
 
     def find(self, name: str) -> torch.Tensor | None:
         """Give a tensor, or None where there is none of the name."""
