@@ -6,7 +6,7 @@ import threading
 import pytest
 
 import served_models
-from gyropilot.errors import InvalidRequest, NotFound, TrainingFailed, Unavailable
+from gyropilot.errors import InvalidRequest, LimitExceeded, NotFound, TrainingFailed, Unavailable
 from gyropilot.problems.text_generation import artifacts
 
 QUESTION = "What colour has stone 1?"
@@ -76,6 +76,13 @@ def test_a_model_whose_environment_is_wrong_is_not_loaded(tuned, copied):
     with pytest.raises(InvalidRequest, match=r"GYROPILOT_MAX_NEW_TOKEN: .*did you mean GYROPILOT_MAX_NEW_TOKENS"):
         server.load("model", copied, {"GYROPILOT_MAX_NEW_TOKEN": "2"})
     server.load("model", copied, {})
+    server.close()
+
+
+def test_a_model_that_the_memory_has_no_room_for_is_refused_with_the_numbers(tuned, copied):
+    server = served_models.opened(tuned.base_models, memory_bytes=100 << 20)
+    with pytest.raises(LimitExceeded, match="of the replica's 100 MiB"):
+        server.load("model", copied, {})
     server.close()
 
 

@@ -19,6 +19,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -190,7 +191,7 @@ class Encoder:
         encoders = {"template": self._marked, "literal": self._literal}
         return [token for text, by in parts for token in encoders[by].encode(text, add_special_tokens=False).ids]
 
-    @property
+    @cached_property
     def most_characters(self) -> int:
         """The most characters that one token of the vocabulary stands for."""
         return max(map(len, self._literal.get_vocab()))
