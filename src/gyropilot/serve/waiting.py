@@ -21,19 +21,23 @@ async def while_client_waits(receive: Receive, work: Coroutine[Any, Any, None]) 
     Raises:
         ClientGone: the client went away first.
     """
+    # The work stays in the task of the call, which the watcher cancels: one task less, and a round of the loop less.
+    working, has_left = asyncio.current_task(), False
 
-    async def leaving() -> None:
+    async def watch() -> None:
+        nonlocal has_left
         while (await receive())["type"] != "http.disconnect":
             pass
+        has_left = True
+        if working is not None:
+            working.cancel()
 
-    working, watching = asyncio.create_task(work), asyncio.create_task(leaving())
+    watching = asyncio.create_task(watch())
     try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone
-        working.result()
+        await work
+    except asyncio.CancelledError:
+        if not has_left or working is None or working.uncancel() > 0:
+            raise
+        raise ClientGone from None
     finally:
         watching.cancel()
-        if not working.done():
-            working.cancel()
-            await asyncio.wait({working})
