@@ -58,12 +58,9 @@ def test_a_model_answers_and_a_job_becomes_a_model(service):
 
 def test_list_show_logs_and_stop(service):
     slow = ("--input", "s3://data/slow/a.csv", "--output", "s3://data/slow-answers", "--name", "slow", "--no-wait")
-    model = json.loads(ran(service, "transforms", "list", "--json"))[0]["TransformJobName"]
-    model = json.loads(ran(service, "transforms", "show", model, "--json"))["ModelName"]
-    assert ran(service, "transform", model, *slow) == "slow is InProgress.\n"
-    services.wait_until(
-        lambda: "a.csv: begins" in ran(service, "transforms", "logs", "slow"), seconds=30, what="it to begin"
-    )
+    assert ran(service, "transform", "mean", *slow) == "slow is InProgress.\n"
+    transforms = service.sdk().transforms
+    services.wait_until(lambda: "a.csv: begins" in str(transforms.log("slow")), seconds=30, what="it to begin")
     assert ran(service, "transforms", "stop", "slow", "--wait") == "slow is Stopped.\n"
     listed = ran(service, "transforms", "list", "--status", "Stopped").splitlines()
     assert [line.split()[:2] for line in listed] == [["NAME", "STATUS"], ["slow", "Stopped"]]
