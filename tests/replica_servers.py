@@ -5,6 +5,7 @@
     {"parts": [texts], "gate": path, "cut": true}                    a stream; waits for the file `gate` after the first
                                                                      part; breaks off at the end where it is to be cut
     {"wait": path}                                                   waits for the file before it answers
+    {"reached": path}                                                makes that file, when the call is there
     {"die": true}                                                    ends the process in the midst of the call
     {"headers": true}                                                tells what headers came
     anything else                                                    comes back as it is
@@ -79,6 +80,8 @@ class _Replica:
             raise answering.exception()
 
     async def answer(self, send, asked, headers, body, model):
+        if "reached" in asked:
+            Path(asked["reached"]).touch()
         if asked.get("die"):
             os._exit(9)
         if "wait" in asked:

@@ -261,21 +261,20 @@ def test_other_paths_say_what_is_answered(place, method, path):
 @pytest.mark.parametrize("is_streamed", [False, True])
 def test_a_client_that_goes_away_ends_the_work_for_it(place, is_streamed, caplog):
     before = len(list(place.folder.glob("gone.*")))
-    never = str(place.folder / "never")
+    never, reached = str(place.folder / "never"), place.folder / f"reached.{is_streamed}"
     asked = {"parts": [chunk("Hel"), "lo"], "gate": never} if is_streamed else {"wait": never}
+    asked["reached"] = str(reached)
     body = json.dumps({"model": "plain", "messages": MESSAGES, "stream": is_streamed} | asked)
     connection = http.client.HTTPConnection("127.0.0.1", place.server.port, timeout=30)
     with caplog.at_level("INFO", "gyropilot.serve.openai_door"):
         connection.request("POST", "/v1/chat/completions", body, {"Authorization": f"Bearer {place.token}"})
         if is_streamed:
             assert connection.getresponse().readline().startswith(b"data: ")
+        wait_until(reached.exists, seconds=20, what="the replica to have the call")
         connection.close()
         wait_until(lambda: "plain" in caplog.text, seconds=20, what="the call to end")
     assert "(the client went away)" in caplog.text
-    if is_streamed:
-        wait_until(
-            lambda: len(list(place.folder.glob("gone.*"))) > before, seconds=20, what="the replica to hear of it"
-        )
+    wait_until(lambda: len(list(place.folder.glob("gone.*"))) > before, seconds=20, what="the replica to hear of it")
 
 
 def test_calls_beyond_a_keys_rate_are_told_to_wait(tmp_path):
