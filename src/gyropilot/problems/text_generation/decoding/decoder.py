@@ -49,6 +49,9 @@ class Decoder(Protocol):
     def read_adapter(self, folder: Path) -> LoadedAdapter:
         """Load a PEFT folder; raises TrainingFailed where it does not fit the model."""
 
+    def tokens_kept(self, lengths: Sequence[int]) -> int:
+        """Give the tokens that memory must hold when texts of these lengths are computed together."""
+
     def text_before(self, prompt: Sequence[int]) -> Sequence[int]:
         """Give the tokens that an answer continues, which a repetition penalty counts: prompt or start token."""
 

@@ -182,6 +182,10 @@ class LlamaDecoder:
             column += size
         return _Added(down=torch.cat(downs), ups=tuple(ups)) if downs else None
 
+    def tokens_kept(self, lengths: Sequence[int]) -> int:
+        """Give their sum."""
+        return sum(lengths)
+
     def text_before(self, prompt: Sequence[int]) -> Sequence[int]:
         """Give the tokens that an answer continues."""
         return prompt

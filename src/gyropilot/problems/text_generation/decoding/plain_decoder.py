@@ -92,6 +92,10 @@ class PlainDecoder:
         check_fits(adapter, {name: tuple(module.weight.shape) for name, module in self._linears.items()})
         return adapter
 
+    def tokens_kept(self, lengths: Sequence[int]) -> int:
+        """Give how many there are when all are padded to the longest."""
+        return len(lengths) * max(lengths, default=0)
+
     def text_before(self, prompt: Sequence[int]) -> Sequence[int]:
         """Give the tokens that an answer continues: the prompt, or the token that begins every answer."""
         return prompt if self._is_causal else [models.answer_start(self._model)]
@@ -148,11 +152,19 @@ class PlainDecoder:
             return
         kept = [place for place, row in enumerate(cohort.rows) if row not in cohort.ended]
         places = torch.tensor(kept)
-        cohort.cache.batch_select_indices(places.to(self._device))
         cohort.rows, cohort.mask, cohort.ended = [cohort.rows[place] for place in kept], cohort.mask[places], set()
+        cohort.cache.batch_select_indices(places.to(self._device))
+        # Rows come and go: without this a cohort that never empties would grow by a token a step for ever.
+        width = cohort.mask.shape[1]
+        empty = width - int(cohort.mask.sum(1).max())
+        cohort.mask = cohort.mask[:, empty:]
+        _cut(cohort.cache, empty, width)
         if cohort.crossed is not None and cohort.prompt_mask is not None:
-            cohort.crossed.batch_select_indices(places.to(self._device))
             cohort.prompt_mask = cohort.prompt_mask[places]
+            longest = int(cohort.prompt_mask.sum(1).max())
+            cohort.prompt_mask = cohort.prompt_mask[:, :longest]
+            cohort.crossed.batch_select_indices(places.to(self._device))
+            _cut(cohort.crossed, 0, longest)
 
     def _read(self, cohort: _Cohort, tokens: list[Sequence[int]]) -> torch.Tensor:
         """Give [rows, hidden]: the last position's hidden state, contiguous so that the head is not copied."""
@@ -256,6 +268,12 @@ def _stacked(caches: Sequence[DynamicCache], width: int, *, side: Side) -> Dynam
         )
         result.update(keys, values, number)
     return result
+
+
+def _cut(cache: DynamicCache, begin: int, end: int) -> None:
+    """Keep these places of every row."""
+    for layer in cache.layers:
+        layer.keys, layer.values = layer.keys[:, :, begin:end], layer.values[:, :, begin:end]
 
 
 def _widened(x: torch.Tensor, width: int, *, side: Side) -> torch.Tensor:

@@ -231,8 +231,10 @@ class Scheduler:
     def _has_room(self, request: _Request) -> bool:
         if len(self._rows) >= self.capacity:
             return False
-        held = sum(one.tokens_needed for one in self._rows)
-        return self.tokens_at_once is None or held + request.tokens_needed <= self.tokens_at_once
+        if self.tokens_at_once is None:
+            return True
+        lengths = [one.tokens_needed for one in [*self._rows, request]]
+        return self._decoder.tokens_kept(lengths) <= self.tokens_at_once
 
     def _drop_cancelled(self) -> None:
         for request in [one for one in self._rows if one.generation.is_cancelled]:
