@@ -14,6 +14,7 @@ import houses
 import replica_servers
 from gyropilot.errors import ModelFailed, ModelNotReady, NotFound, Unavailable
 from gyropilot.names import ACCOUNT_ID
+from gyropilot.serve import replica_client
 from gyropilot.serve import router as router_room
 from gyropilot.serve.replica_client import ReplicaCall
 from gyropilot.serve.router import Router, StreamBroken
@@ -227,3 +228,23 @@ def test_a_model_error_keeps_what_the_model_said_short(house, folder):
         run(ask(router))
     assert caught.value.answer == "a" * 1000 + "..."
     assert len(str(caught.value)) < 2048
+
+
+def test_an_answer_longer_than_is_passed_on_is_the_models_error(house, folder, monkeypatch):
+    monkeypatch.setattr(replica_client, "MOST_ANSWER_BYTES", 100)
+    put_replica(house, put_endpoint(house, "e", [variant("main")]), folder / "a")
+
+    async def ask(router, size):
+        return await router.invoke(target(house, router), ReplicaCall(body=b"a" * size))
+
+    async def read(router):
+        call = ReplicaCall(body=json.dumps({"parts": ["a" * 99, "bb"]}).encode())
+        async with router.stream(target(house, router), call) as answer:
+            return [part async for part in answer.parts]
+
+    with routing(house) as (router, run):
+        with pytest.raises(ModelFailed, match=r"answer is longer than 100 bytes.*log-stream:main/1"):
+            run(ask(router, 101))
+        with pytest.raises(StreamBroken, match="longer than 100 bytes"):
+            run(read(router))
+        assert len(run(ask(router, 100)).body) == 100

@@ -23,7 +23,7 @@ Json = Any
 
 _READ_BYTES = 2**16
 _MOST_IDLE = 64
-_MOST_ANSWER_BYTES = 64 * 2**20
+MOST_ANSWER_BYTES = 64 * 2**20
 _NEVER_READ = (BrokenPipeError, ConnectionResetError)
 """What a Unix socket says whose other side closed with bytes of ours unread."""
 
@@ -34,6 +34,10 @@ class ReplicaUnreachable(GyropilotError):
 
 class ReplicaBroke(GyropilotError):
     """The connection ended in the midst of a call."""
+
+
+class AnswerTooLong(GyropilotError):
+    """The model answers with more than is passed on; it would again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +79,7 @@ class ReplicaStream:
     status: int
     headers: Mapping[str, str]
     parts: AsyncIterator[bytes]
-    """As they come; raises ReplicaBroke where the replica breaks off."""
+    """As they come; raises ReplicaBroke where the replica breaks off, AnswerTooLong where there is no end."""
 
     async def whole(self) -> ReplicaAnswer:
         """Give the answer once all of it came, as is done with refusals."""
@@ -86,8 +90,8 @@ class ReplicaStream:
 class ReplicaClient:
     """The calls of one replica process. None of them ends by itself: the caller bounds them by asyncio.timeout.
 
-    Every one raises ReplicaUnreachable or ReplicaBroke; a call that is cancelled closes its connection, by which the
-    replica knows that nobody waits any more.
+    Every one raises ReplicaUnreachable, ReplicaBroke or AnswerTooLong; a call that is cancelled closes its connection,
+    by which the replica knows that nobody waits any more.
     """
 
     def __init__(self, socket: str) -> None:
@@ -196,8 +200,8 @@ class _Line:
             if not isinstance(found, h11.Data):
                 raise ReplicaBroke("the replica closed the connection in the midst of its answer")
             size += len(found.data)
-            if size > _MOST_ANSWER_BYTES:
-                raise ReplicaBroke(f"the replica answers with more than {_MOST_ANSWER_BYTES} bytes")
+            if size > MOST_ANSWER_BYTES:
+                raise AnswerTooLong(f"the model's answer is longer than {MOST_ANSWER_BYTES} bytes")
             yield bytes(found.data)
 
     async def _next(self) -> object:

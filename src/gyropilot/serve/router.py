@@ -22,6 +22,7 @@ from gyropilot import clock
 from gyropilot.control.house import House
 from gyropilot.errors import GyropilotError, InvalidRequest, ModelFailed, ModelNotReady, NotFound, Unavailable
 from gyropilot.serve.replica_client import (
+    AnswerTooLong,
     ReplicaBroke,
     ReplicaCall,
     ReplicaClient,
@@ -135,6 +136,8 @@ class Router:
                 answer = await stream.whole()
         except TimeoutError as error:
             raise _timed_out(target, place, seconds) from error
+        except AnswerTooLong as error:
+            raise _failed(target, place, 500, f"{error}; ask for less at once") from error
         except ReplicaBroke as error:
             raise _broken(target) from error
         return Answer(
@@ -154,6 +157,8 @@ class Router:
                     place, stream = await self._begin(stack, target, call, variant, "parts")
             except TimeoutError as error:
                 raise _timed_out(target, place, self._seconds) from error
+            except AnswerTooLong as error:  # a refusal that has no end
+                raise _failed(target, place, 500, str(error)) from error
             except ReplicaBroke as error:
                 raise _broken(target) from error
             yield StreamedAnswer(
@@ -181,6 +186,8 @@ class Router:
                     "ModelInvocationTimeExceeded",
                     f"The model sent nothing for {self._seconds:g} seconds, or was not done after {STREAM_SECONDS:g}.",
                 ) from error
+            except AnswerTooLong as error:
+                raise StreamBroken("StreamBroken", f"{error}; what came so far stands.") from error
             except ReplicaBroke as error:
                 raise StreamBroken(
                     "StreamBroken", "The model broke its answer off; what came so far stands."
@@ -289,7 +296,7 @@ def _not_ready(target: Target, why: str) -> ModelNotReady:
     )
 
 
-def _failed(target: Target, place: ReplicaRecord, status: int, said: str) -> ModelFailed:
+def _failed(target: Target, place: ReplicaRecord | None, status: int, said: str) -> ModelFailed:
     arn = log_stream_arn(target.endpoint, place)
     shown = said if len(said) <= _SHOWN_CHARACTERS else f"{said[:_SHOWN_CHARACTERS]}..."
     at_fault = "client" if status < 500 else "server"

@@ -11,6 +11,7 @@ import houses
 import mean_transforms
 import small_disks
 from api_servers import serving
+from gyropilot.serve import replica_client
 from mean_problem import MEAN
 from mean_transforms import (
     add_model,
@@ -161,6 +162,15 @@ def test_an_answer_that_takes_too_long_is_told(house, runner, sagemaker):
     create(sagemaker, "slow", strategy="SingleRecord", retries=0, seconds=1, **LINES)
     found = ended(house, "slow")
     assert found.failure_reason.startswith("s3://data/slow/in/a.csv line 2: the model did not answer within 1 s;")
+
+
+def test_an_answer_that_is_too_long_is_told_and_not_asked_for_again(house, runner, sagemaker, monkeypatch):
+    monkeypatch.setattr(replica_client, "MOST_ANSWER_BYTES", 3)
+    put(house, long__in__a_csv="1\n")
+    create(sagemaker, "long", strategy="SingleRecord", retries=3, **LINES)
+    found = ended(house, "long")
+    assert found.failure_reason.startswith("s3://data/long/in/a.csv line 1: the model's answer is longer than 3 bytes")
+    assert "asked" not in found.failure_reason
 
 
 def test_a_model_that_cannot_be_loaded_fails_the_job(house, runner, sagemaker):

@@ -19,6 +19,7 @@ from gyropilot.serve import replica_calls
 from gyropilot.serve.held_processes import HeldProcesses
 from gyropilot.serve.replica_calls import Refusal
 from gyropilot.serve.replica_client import (
+    AnswerTooLong,
     ReplicaAnswer,
     ReplicaBroke,
     ReplicaCall,
@@ -107,7 +108,7 @@ class Answering:
         await asyncio.gather(*(seat.close() for seat in self._seats))
 
     async def _asked(self, call: ReplicaCall) -> ReplicaAnswer | str:
-        """Give the answer, or in words why there is none."""
+        """Give the answer, or in words why there is none; raises NoAnswer where asking again is in vain."""
         seat = min(self._seats, key=lambda one: one.calls)
         seat.calls += 1
         try:
@@ -117,6 +118,8 @@ class Answering:
                     return await replica.client.invoke(_MODEL, call)
             except TimeoutError:
                 return f"the model did not answer within {self._plan.timeout_seconds} s"
+            except AnswerTooLong as error:
+                raise NoAnswer(str(error)) from error
             except (ReplicaBroke, ReplicaUnreachable) as error:
                 return f"its replica ended on it: {await seat.end_of(replica.process) or error}"
         finally:
