@@ -1,14 +1,17 @@
-"""ModelDeployConfig at create: which forms are taken, and how the others are refused."""
+"""ModelDeployConfig: which forms are taken at create, and that a job takes away what it made and nothing else."""
+
+from dataclasses import replace
 
 import pytest
 
 import houses
 import mean_jobs
 from gyropilot import names
-from gyropilot.control import automl_jobs
+from gyropilot.control import automl_jobs, deployments
 from gyropilot.errors import InvalidRequest
-from gyropilot.store import endpoints
-from gyropilot.store.named_rows import NewRow
+from gyropilot.store import candidates, endpoint_configs, endpoints, jobs, models
+from gyropilot.store.named_rows import NamedQuery, NewRow
+from published_models import create_config, create_endpoint, create_model, publish, variant
 
 
 @pytest.mark.parametrize(
@@ -49,3 +52,62 @@ def test_faults_of_the_deployment_are_told_with_all_others(house):
     with pytest.raises(InvalidRequest) as caught:
         mean_jobs.create(house, ModelDeployConfig={}, RoleArn="arn:aws:iam::000000000000:role/none-such")
     assert {fault.where for fault in caught.value.faults} >= {"ModelDeployConfig.EndpointName", "RoleArn"}
+
+
+QUERY = NamedQuery(account_id=names.ACCOUNT_ID, region=houses.REGION, sort_by="Name", sort_order="Ascending", limit=9)
+PLACE = (names.ACCOUNT_ID, houses.REGION)
+
+
+def planned(house, container):
+    """Give a job, its candidate, and the names under which it is to be deployed."""
+    mean_jobs.create(house, ModelDeployConfig={"EndpointName": "mine"}, tags={"team": "blue"})
+    job = jobs.find(house.db, *PLACE, "job")
+    trained = jobs.find(house.db, *PLACE, "trained")
+    candidate = candidates.find(house.db, trained.id, "trained")
+    candidate = replace(candidate, name="best", body={"InferenceContainers": [container]})
+    return job, candidate, deployments.planned(job, candidate)
+
+
+def made_by_the_user(house, container):
+    """Make something under each name that a job plans to deploy under; give how to look at it."""
+    create_model(house, "best", container)
+    create_config(house, "mine", variant("best"))
+    create_endpoint(house, "mine", "mine")
+    found = (models, "best"), (endpoint_configs, "mine"), (endpoints, "mine")
+    return lambda: [kind.find(house.db, *PLACE, name) for kind, name in found]
+
+
+def test_what_another_call_made_under_a_planned_name_is_not_taken_away(house):
+    container = publish(house, "trained")
+    job, _, deployment = planned(house, container)
+    look = made_by_the_user(house, container)
+    before = look()
+    assert None not in before
+    deployments.take_away(house, job, deployment)
+    assert look() == before
+
+
+def test_what_was_made_is_taken_away_though_nothing_of_it_was_noted(house):
+    container = publish(house, "trained")
+    job, candidate, deployment = planned(house, container)
+    made = deployments.make_config(house, job, deployments.make_model(house, job, candidate, deployment))
+    deployments.make_endpoint(house, job, made)
+    deployments.take_away(house, job, deployment)
+    assert endpoints.find(house.db, *PLACE, "mine").status == "Deleting"
+    assert [kind.page(house.db, QUERY).items for kind in (models, endpoint_configs)] == [(), ()]
+
+
+def test_what_was_made_under_another_name_is_taken_away_and_not_what_had_the_first(house):
+    container = publish(house, "trained")
+    job, candidate, deployment = planned(house, container)
+    look = made_by_the_user(house, container)
+    before = look()
+    made = deployments.make_config(house, job, deployments.make_model(house, job, candidate, deployment))
+    assert made.model_name.startswith("best-")
+    assert made.config_name.startswith("mine-")
+    deployments.take_away(house, job, deployment)
+    assert look() == before
+    assert [one.name for kind in (models, endpoint_configs) for one in kind.page(house.db, QUERY).items] == [
+        "best",
+        "mine",
+    ]

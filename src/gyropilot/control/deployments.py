@@ -13,8 +13,11 @@ from typing import Any
 
 from gyropilot.control import endpoint_configs, endpoints, models
 from gyropilot.control.house import House
-from gyropilot.errors import AlreadyExists, Fault, NotAllowed, NotFound
+from gyropilot.control.repeated_calls import mark_of
+from gyropilot.errors import AlreadyExists, Fault, NotAllowed
+from gyropilot.store import endpoint_configs as stored_configs
 from gyropilot.store import endpoints as stored
+from gyropilot.store import models as stored_models
 from gyropilot.store.candidates import CandidateRecord
 from gyropilot.store.endpoints import EndpointRecord
 from gyropilot.store.job_records import JobRecord
@@ -140,10 +143,11 @@ def make_endpoint(house: House, job: JobRecord, deployment: Deployment) -> Deplo
         NotFound: model or configuration were deleted meanwhile.
         NotAllowed: the job's key was withdrawn.
     """
-    name = deployment.endpoint_name
-    request = {"EndpointName": name, "EndpointConfigName": deployment.config_name, **_tags(job)}
-    endpoints.create(house, _principal(house, job), request, region=job.region, invocation_id=_call(job))
-    return replace(deployment, endpoint_id=endpoints.find(house, job.account_id, job.region, name).id)
+    principal = _principal(house, job)
+    request = _endpoint_request(job, deployment)
+    endpoints.create(house, principal, request, region=job.region, invocation_id=_call(job))
+    made = endpoints.find(house, job.account_id, job.region, deployment.endpoint_name)
+    return replace(deployment, endpoint_id=made.id)
 
 
 def endpoint_of(house: House, deployment: Deployment) -> EndpointRecord | None:
@@ -152,23 +156,31 @@ def endpoint_of(house: House, deployment: Deployment) -> EndpointRecord | None:
 
 
 def take_away(house: House, job: JobRecord, deployment: Deployment) -> None:
-    """Remove endpoint, configuration and model as far as they were made; what is gone already is no error."""
-    endpoint = stored.find(house.db, job.account_id, job.region, deployment.endpoint_name)
-    if endpoint is not None and _is_ours(endpoint, job, deployment):
-        stored.request_delete(house.db, endpoint.id)
-    for delete, name in ((endpoint_configs.delete, deployment.config_name), (models.delete, deployment.model_name)):
-        try:
-            delete(house, _stand_in(job), job.region, name)
-        except NotFound:
-            continue
+    """Remove endpoint, configuration and model as far as the job made them; what is gone already is no error.
 
-
-def _is_ours(endpoint: EndpointRecord, job: JobRecord, deployment: Deployment) -> bool:
-    """Say whether the job made the endpoint of that name; it may have been killed before it noted which one it is."""
+    The job may have been killed before it noted what it made, or before it made what bears a planned name: what
+    another call made under that name stays.
+    """
     if deployment.endpoint_id:
-        return endpoint.id == deployment.endpoint_id
-    is_made_alike = endpoint.wanted["config_name"] == deployment.config_name and endpoint.principal == job.principal
-    return is_made_alike and endpoint.created_at >= job.created_at
+        stored.request_delete(house.db, deployment.endpoint_id)
+    elif there := stored.find(house.db, job.account_id, job.region, deployment.endpoint_name):
+        call = mark_of(_stand_in(job), _call(job), _endpoint_request(job, deployment))
+        stored.request_delete(house.db, there.id, made_by=call)
+    for name in (deployment.config_name, _other_name(job, deployment.config_name)):
+        config = stored_configs.find(house.db, job.account_id, job.region, name)
+        if config is not None:
+            call = mark_of(_stand_in(job), _call(job), config.request)
+            stored_configs.remove(house.db, job.account_id, job.region, name, made_by=call)
+    for name in (deployment.model_name, _other_name(job, deployment.model_name)):
+        model = stored_models.find(house.db, job.account_id, job.region, name)
+        if model is not None:
+            call = mark_of(_stand_in(job), _call(job), model.request)
+            stored_models.remove(house.db, job.account_id, job.region, name, made_by=call)
+
+
+def _endpoint_request(job: JobRecord, deployment: Deployment) -> dict[str, Json]:
+    named = {"EndpointName": deployment.endpoint_name, "EndpointConfigName": deployment.config_name}
+    return named | _tags(job)
 
 
 def _made_under(
@@ -178,9 +190,14 @@ def _made_under(
     try:
         create(house, principal, request(name), region=job.region, invocation_id=_call(job))
     except AlreadyExists:
-        name = f"{name[: _LONGEST_NAME - 9].rstrip('-')}-{_mark(job)}"
+        name = _other_name(job, name)
         create(house, principal, request(name), region=job.region, invocation_id=_call(job))
     return name
+
+
+def _other_name(job: JobRecord, name: str) -> str:
+    """Give the name that is taken where another call has made something under `name`."""
+    return f"{name[: _LONGEST_NAME - 9].rstrip('-')}-{_mark(job)}"
 
 
 def _principal(house: House, job: JobRecord) -> Principal:
@@ -191,7 +208,7 @@ def _principal(house: House, job: JobRecord) -> Principal:
 
 
 def _stand_in(job: JobRecord) -> Principal:
-    """Give who removes what the job made, also where its key was withdrawn meanwhile."""
+    """Give who made what the job made, also where the key was withdrawn meanwhile."""
     return Principal(access_key_id=job.principal, account_id=job.account_id, kind="operator", name="")
 
 

@@ -160,14 +160,16 @@ def update_wanted(
     return None if row is None else _record(row)
 
 
-def request_delete(db: Database, endpoint_id: str) -> bool:
-    """Let an endpoint be Deleting, from whatever it is; say whether this call did it."""
+def request_delete(db: Database, endpoint_id: str, *, made_by: str | None = None) -> bool:
+    """Let an endpoint be Deleting, from whatever it is; say whether this call did it.
+
+    With `made_by`, only an endpoint that this call made is deleted.
+    """
+    which = [endpoints_table.c.id == endpoint_id, endpoints_table.c.status != "Deleting"]
+    if made_by is not None:
+        which.append(endpoints_table.c.creating_call == made_by)
     with db.write() as connection:
-        changed = (
-            update(endpoints_table)
-            .where(endpoints_table.c.id == endpoint_id, endpoints_table.c.status != "Deleting")
-            .values(status="Deleting", modified_at=clock.now())
-        )
+        changed = update(endpoints_table).where(*which).values(status="Deleting", modified_at=clock.now())
         return connection.execute(changed).rowcount == 1
 
 

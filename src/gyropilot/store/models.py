@@ -72,9 +72,12 @@ def page(db: Database, query: NamedQuery) -> pages.Page[NamedSummary]:
     return named_rows.page_of_summaries(db, models_table, query)
 
 
-def remove(db: Database, account_id: str, region: str, name: str) -> bool:
-    """Take the model of exactly that name away, with its tags, and say whether it was there."""
-    return named_rows.remove(db, models_table, account_id, region, name)
+def remove(db: Database, account_id: str, region: str, name: str, *, made_by: str | None = None) -> bool:
+    """Take the model of exactly that name away, with its tags, and say whether it was there.
+
+    With `made_by`, it is taken away only if that call made it.
+    """
+    return named_rows.remove(db, models_table, account_id, region, name, made_by=made_by)
 
 
 def _record(row: Row[Any]) -> ModelRecord:

@@ -160,11 +160,14 @@ def page_of_summaries(db: Database, table: Table, query: NamedQuery) -> pages.Pa
     return pages.Page(items=listed, next_cursor=cursor)
 
 
-def remove(db: Database, table: Table, account_id: str, region: str, name: str) -> bool:
-    """Take the row of exactly that name away, with its tags, and say whether it was there."""
+def remove(db: Database, table: Table, account_id: str, region: str, name: str, *, made_by: str | None = None) -> bool:
+    """Take the row of exactly that name away, with its tags, and say whether it was there.
+
+    With `made_by`, it is taken away only if that was its `creating_call`.
+    """
     with db.write() as connection:
         row = connection.execute(_of_folded_name(table, account_id, region, folded(name)).with_for_update()).first()
-        if row is None or row.name != name:
+        if row is None or row.name != name or made_by not in (None, row.creating_call):
             return False
         return remove_row(connection, table, row.id, row.arn)
 
