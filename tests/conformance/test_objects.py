@@ -79,6 +79,9 @@ def test_a_file_goes_in_and_comes_out_whole(objects, tmp_path, size_bytes):
     objects.fetch("bucket", "dir/file", received, etag=info.etag)
     assert sent.read_bytes() == received.read_bytes()
     assert received.stat().st_mode & 0o077 == 0
+    blocks = list(objects.stream("bucket", "dir/file", etag=info.etag))
+    assert b"".join(blocks) == sent.read_bytes()
+    assert max(map(len, blocks), default=0) <= 16 << 20
 
 
 def test_an_object_that_changed_is_not_fetched(objects, tmp_path):
@@ -86,6 +89,9 @@ def test_an_object_that_changed_is_not_fetched(objects, tmp_path):
     objects.put_bytes("bucket", "k", b"new")
     with pytest.raises(InvalidData, match="s3://bucket/k: changed while the job ran"):
         objects.fetch("bucket", "k", tmp_path / "to", etag=etag)
+    with pytest.raises(InvalidData, match="s3://bucket/k: changed while the job ran"):
+        next(objects.stream("bucket", "k", etag=etag))
+    assert not (tmp_path / "to").exists()
     objects.delete("bucket", "k")
     with pytest.raises(InvalidData, match="s3://bucket/k: is gone"):
         objects.fetch("bucket", "k", tmp_path / "to", etag=etag)

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from dataclasses import replace
 
 import pytest
 
 import houses
 from gyropilot import names
 from gyropilot.control import models, tags
-from gyropilot.errors import AlreadyExists, InvalidRequest, NotFound
+from gyropilot.errors import AlreadyExists, InvalidRequest, NotFound, Throttled
 from gyropilot.store import roles
+from gyropilot.store.folder_objects import FolderObjects
 from gyropilot.store.principals import Principal
+from gyropilot.store.role_objects import RoleStores
 from gyropilot.store.roles import Role
 from mean_problem import MEAN
 from published_models import create_model, model_request, publish
@@ -27,6 +31,20 @@ def house(tmp_path_factory):
 @pytest.fixture(scope="module")
 def container(house):
     return publish(house, "tuned", data=b"a tuned model")
+
+
+class HeldObjects(FolderObjects):
+    """A store that notes what is streamed, and streams nothing before it may."""
+
+    def __init__(self, root):
+        super().__init__(root)
+        self.streamed, self.is_asked, self.may_go_on = [], threading.Event(), threading.Event()
+
+    def stream(self, bucket, key, *, etag):
+        self.streamed.append(key)
+        self.is_asked.set()
+        assert self.may_go_on.wait(30)
+        yield from super().stream(bucket, key, etag=etag)
 
 
 def faults_of(house, *containers, **chosen):
@@ -111,6 +129,29 @@ def test_an_unchanged_copy_elsewhere_is_the_same_model_data(house, container):
     assert kept["uri"] == "s3://data/copies/m.tar.gz"
     assert (kept["sha256"], kept["size_bytes"]) == (original["sha256"], original["size_bytes"])
     assert list(house.settings.scratch.iterdir()) == []
+
+
+def test_a_copy_is_read_once_and_one_of_an_account_at_a_time(tmp_path):
+    house = houses.build(tmp_path, (MEAN,))
+    container = publish(house, "tuned", data=b"a tuned model")
+    copies = [container | {"ModelDataUrl": f"s3://data/copies/{name}"} for name in ("one", "two")]
+    for name in ("one", "two"):
+        house.objects.put_bytes("data", f"copies/{name}", b"a tuned model")
+    objects = HeldObjects(house.objects.root)
+    house = replace(house, role_stores=RoleStores(objects, house.seal))
+    call = threading.Thread(target=create_model, args=(house, "First", copies[0]))
+    call.start()
+    assert objects.is_asked.wait(30)
+    with pytest.raises(Throttled, match="one at a time"):
+        create_model(house, "Second", copies[1])
+    create_model(house, "In-Place", container)  # is not read
+    objects.may_go_on.set()
+    call.join()
+    for name in ("Again", "And-Again"):
+        create_model(house, name, copies[0])
+    create_model(house, "Second", copies[1])
+    assert objects.streamed == ["copies/one", "copies/two"]
+    house.db.close()
 
 
 @pytest.mark.parametrize("data", [b"a tuned mode1", b"a tuned model, and more", b""])

@@ -50,6 +50,8 @@ def test_what_lies_elsewhere_is_not_read(objects, tmp_path, key):
         objects.head("data", key)
     with pytest.raises(NotAllowed):
         objects.fetch("data", key, tmp_path / "to", etag="e")
+    with pytest.raises(NotAllowed):
+        objects.stream("data", key, etag="e")
     assert not (tmp_path / "to").exists()
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gyropilot.base_models.store import BaseModelStore
+from gyropilot.control.model_digests import ModelDigests
 from gyropilot.problems.contract import Problem
 from gyropilot.settings import Settings
 from gyropilot.store.database import Database
@@ -27,6 +28,7 @@ class House:
     seal: Seal
     role_stores: RoleStores
     problems: tuple[Problem, ...]
+    model_digests: ModelDigests = field(default_factory=ModelDigests)
 
     def objects_of(self, role: Role) -> RoleObjects:
         """Give the objects that a role may use, in the service's store or in the role's own."""

@@ -6,9 +6,7 @@ recorded place with its recorded size is not read here: its digest is checked wh
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from gyropilot.control import images
@@ -16,11 +14,9 @@ from gyropilot.control.house import House
 from gyropilot.control.places import Places, store_fault, uri_faults
 from gyropilot.control.refusals import Refusal, faults_of
 from gyropilot.errors import Fault, InvalidData, NotAllowed, NotFound
-from gyropilot.files import sha256_of
 from gyropilot.names import split_s3_uri
 from gyropilot.problems.contract import Problem
 from gyropilot.store import model_data
-from gyropilot.store.folders import make_private_folder
 from gyropilot.store.model_data import ModelDataRecord
 from gyropilot.store.object_info import ObjectInfo
 from gyropilot.store.principals import Principal
@@ -135,15 +131,9 @@ def _recorded(house: House, principal: Principal, places: Places, info: ObjectIn
         return at_place
     # Only what has the size of model data is read, so no caller has us read more than a job of his wrote.
     by_digest = {one.sha256: one for one in model_data.of_size(house.db, principal.account_id, info.size_bytes)}
-    return by_digest.get(_sha256_of_object(house, places, info)) if by_digest else None
-
-
-def _sha256_of_object(house: House, places: Places, info: ObjectInfo) -> str:
-    make_private_folder(house.settings.scratch)
-    with tempfile.TemporaryDirectory(dir=house.settings.scratch, prefix="model-data-") as folder:
-        copy = Path(folder) / "copy"
-        places.objects.fetch(info.bucket, info.key, copy, etag=info.etag)
-        return sha256_of(copy)
+    if not by_digest:
+        return None
+    return by_digest.get(house.model_digests.of(principal.account_id, places.role, places.objects, info))
 
 
 def hostname_faults(containers: list[tuple[str, Mapping[str, Json]]]) -> Iterator[Fault]:

@@ -33,6 +33,7 @@ from gyropilot.store.object_files import (
     open_plain,
     refuse_links,
     sweep,
+    write_new,
 )
 from gyropilot.store.object_info import (
     DEFAULT_CONTENT_TYPE,
@@ -177,6 +178,10 @@ class FolderObjects:
 
     def fetch(self, bucket: str, key: str, to: Path, *, etag: str) -> None:
         """Copy the object that bears `etag` into the file `to`."""
+        write_new(to, self.stream(bucket, key, etag=etag))
+
+    def stream(self, bucket: str, key: str, *, etag: str) -> Iterator[bytes]:
+        """Give the bytes of the object that bears `etag`, block by block."""
         opened = self.open(bucket, key)
         if opened is None:
             raise _changed(bucket, key, "is gone: it was deleted while the job ran")
@@ -184,8 +189,8 @@ class FolderObjects:
         with file:
             if record.info.etag != etag:
                 raise _changed(bucket, key, f"changed while the job ran: its ETag was {etag}, is {record.info.etag}")
-            with os.fdopen(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as target:
-                shutil.copyfileobj(file, target, BLOCK_BYTES)
+            while block := file.read(BLOCK_BYTES):
+                yield block
 
     # Writing
 

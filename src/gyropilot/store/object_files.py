@@ -20,6 +20,18 @@ from gyropilot.names import new_id
 BLOCK_BYTES = 1 << 20
 
 
+def write_new(to: Path, blocks: Iterator[bytes]) -> None:
+    """Write blocks into the file `to`, which nobody else may read.
+
+    No file is made where the first block cannot be had.
+    """
+    first = next(blocks, b"")
+    with os.fdopen(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as target:
+        target.write(first)
+        for block in blocks:
+            target.write(block)
+
+
 class Draft:
     """Bytes on their way into the store: written to a temporary file, kept only if they are moved into place.
 

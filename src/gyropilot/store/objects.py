@@ -48,6 +48,13 @@ class Objects(Protocol):
             InvalidData: the object is gone or bears another etag: it changed while the job ran.
         """
 
+    def stream(self, bucket: str, key: str, *, etag: str) -> Iterator[bytes]:
+        """Give the bytes of the object that bears `etag`, block by block, in bounded memory.
+
+        Raises:
+            InvalidData: the object is gone or bears another etag, before or between the blocks.
+        """
+
     def read(self, bucket: str, key: str) -> bytes:
         """Give a small object's bytes.
 

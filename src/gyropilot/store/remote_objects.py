@@ -7,7 +7,6 @@ would fold `a//b` and `a/`.
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 from botocore.exceptions import BotoCoreError
 
 from gyropilot.errors import InvalidData, MissingExtra, NotAllowed, NotFound
+from gyropilot.store.object_files import write_new
 from gyropilot.store.object_info import DEFAULT_CONTENT_TYPE, ObjectInfo
 
 _PART_BYTES = 16 << 20
@@ -98,20 +98,24 @@ class RemoteObjects:
         )
 
     def fetch(self, bucket: str, key: str, to: Path, *, etag: str) -> None:
-        """Copy the object that bears `etag` into the file `to`, part by part, each asked for by that ETag."""
+        """Copy the object that bears `etag` into the file `to`."""
+        write_new(to, self.stream(bucket, key, etag=etag))
+
+    def stream(self, bucket: str, key: str, *, etag: str) -> Iterator[bytes]:
+        """Give the bytes of the object that bears `etag`, part by part, each asked for by that ETag."""
         uri = f"s3://{bucket}/{key}"
         info = self.head(bucket, key)
         if info is None:
             raise _changed(uri, "is gone: it was deleted while the job ran")
         if info.etag != etag:
             raise _changed(uri, f"changed while the job ran: its ETag was {etag}, is {info.etag}")
-        with os.fdopen(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as target:
-            for start in range(0, info.size_bytes, _PART_BYTES):
-                span = f"bytes={start}-{min(start + _PART_BYTES, info.size_bytes) - 1}"
-                try:
-                    target.write(self._bytes(bucket, key, Range=span, IfMatch=f'"{etag}"'))
-                except (_Precondition, NotFound) as error:
-                    raise _changed(uri, "changed while it was read") from error
+        for start in range(0, info.size_bytes, _PART_BYTES):
+            span = f"bytes={start}-{min(start + _PART_BYTES, info.size_bytes) - 1}"
+            try:
+                part = self._bytes(bucket, key, Range=span, IfMatch=f'"{etag}"')
+            except (_Precondition, NotFound) as error:
+                raise _changed(uri, "changed while it was read") from error
+            yield part
 
     def read(self, bucket: str, key: str) -> bytes:
         """Give a small object's bytes."""
