@@ -90,11 +90,9 @@ def wanted(*variants):
     return {"config_name": "config", "variants": list(variants), "data_capture": None}
 
 
-def create(house, name, *variants):
+def create(house, name, *variants, account=names.ACCOUNT_ID):
     """Store an endpoint that is Creating and give its id."""
-    row = NewRow(
-        account_id=names.ACCOUNT_ID, region=houses.REGION, name=name, arn=f"arn:aws:sagemaker:x:y:endpoint/{name}"
-    )
+    row = NewRow(account_id=account, region=houses.REGION, name=name, arn=f"arn:aws:sagemaker:x:y:endpoint/{name}")
     return endpoints.create(house.db, row, principal="AKIA", wanted=wanted(*variants), tags={}).id
 
 

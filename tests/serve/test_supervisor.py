@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -212,6 +213,54 @@ def test_models_that_share_live_in_one_process_and_come_back_together(house):
     deleted(house, made[0])
     assert answer_of(second).body == b"12.0\n"
     assert "replica main/1: starts again" in log_of(house, made[1])
+
+
+def test_a_load_that_takes_too_long_in_a_shared_process_delays_others_and_leaves_nothing_behind(house):
+    first, held, third = (
+        put_model(house, f"{name}.tar.gz", mean, shares="queue", fault=fault)
+        for name, mean, fault in (("first", 21.0, ""), ("held", 22.0, "held at load"), ("third", 23.0, ""))
+    )
+    go = house.settings.model_files / "go"
+    (neighbour,) = in_service(house, create(house, "neighbour", variant(first)))
+    overdue = create(house, "overdue", variant(held, startup_seconds=1))
+    failed = settled(house, overdue)
+    assert failed.failure_reason.startswith("Variant main, replica 1: it was not ready 1 s after its start")
+    queued, dropped = create(house, "queued", variant(third, startup_seconds=1)), create(house, "d", variant(third))
+    for one in (queued, dropped):
+        wait_until(lambda one=one: sockets_of(house, one), "it to wait for its turn")
+    deleted(house, dropped)  # without waiting for the load before it
+    assert status(house, queued) == "Creating"
+    go.touch()
+    (late,) = in_service(house, queued)
+    assert process_of(late) == process_of(neighbour)
+    assert [answer_of(one).body for one in (neighbour, late)] == [b"21.0\n", b"23.0\n"]
+    assert log_of(house, queued).count("could not be started") == 0
+    (again,) = in_service(house, create(house, "again", variant(held)))
+    assert (process_of(again), answer_of(again).body) == (process_of(neighbour), b"22.0\n")
+    go.unlink()
+
+
+def test_accounts_share_no_process(house):
+    model = put_model(house, "both.tar.gz", 31.0, shares="both")
+    made = [create(house, f"of-{account}", variant(model), account=account) for account in ("1" * 12, "2" * 12)]
+    (first,), (second,) = (in_service(house, one) for one in made)
+    assert process_of(first) != process_of(second)
+    assert [answer_of(one).body for one in (first, second)] == [b"31.0\n", b"31.0\n"]
+
+
+def test_replicas_that_come_up_and_end_in_turn_end_the_creation(house, two):
+    slow = put_model(house, "slow-b.tar.gz", fault="slow to load")
+    flapping = variant(two, startup_seconds=1) | {"download_seconds": 0}
+    endpoint = create(house, "flapping", flapping, variant(slow, name="b"))
+    while status(house, endpoint) == "Creating":
+        for one in replicas.of_endpoint(house.db, endpoint):
+            if one.variant == "main" and one.socket and mean_endpoints.answers(one):
+                with contextlib.suppress(OSError):
+                    kill(one)
+    found = endpoints.get(house.db, endpoint)
+    told = "Variant main, replica 1: it came up and ended again and again, and 1 s after its first start still did: the run"
+    assert (found.status, found.failure_reason[: len(told)]) == ("Failed", told)
+    deleted(house, endpoint)
 
 
 def test_models_of_several_containers_share_nothing(house, two, three):

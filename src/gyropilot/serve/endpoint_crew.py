@@ -23,6 +23,7 @@ from gyropilot.control.house import House
 from gyropilot.serve.held_processes import HeldProcesses
 from gyropilot.serve.model_files import ModelFiles
 from gyropilot.serve.replicas import Patience, Place, Replica
+from gyropilot.serve.router import STREAM_SECONDS
 from gyropilot.store import endpoints
 from gyropilot.store import replicas as stored
 from gyropilot.store.endpoints import EndpointRecord
@@ -34,6 +35,9 @@ Json = Any
 Key = tuple[str, int, str]
 """Variant, number, and digest of the model."""
 
+_LONGEST_ASYNC_SECONDS = 3600.0
+"""What InvocationTimeoutSeconds may be of an asynchronous call."""
+_SPARE_SECONDS = 60.0
 LONGEST_REASON = 1024
 """Characters of an endpoint's FailureReason."""
 
@@ -54,6 +58,9 @@ class EndpointCrew:
     def __init__(self, parts: Parts, endpoint_id: str) -> None:
         self._parts, self._endpoint_id = parts, endpoint_id
         self._replicas: dict[Key, Replica] = {}
+        self._logs: dict[str, JobLog] = {}
+        """By folder: an update may have two replicas of one name for a time."""
+        self._drain_seconds = 0.0
         self._published = 0
         """The generation whose replicas the router has been told of."""
 
@@ -68,6 +75,7 @@ class EndpointCrew:
         Raises:
             Unavailable: the database does not answer; what was not written will be.
         """
+        self._drain_seconds = max(self._drain_seconds, self._longest_call(endpoint))
         serving = _places(endpoint, endpoint.serving) if endpoint.status in {"InService", "Updating"} else {}
         wanted = _places(endpoint, endpoint.wanted) if endpoint.status in {"Creating", "Updating"} else {}
         for key, place in (serving | wanted).items():
@@ -77,6 +85,9 @@ class EndpointCrew:
             replica.look()
         if wanted:
             self._decide(endpoint, wanted)
+        else:
+            for key in serving:
+                self._replicas[key].settle()
         for key in self._replicas.keys() - serving.keys() - wanted.keys():
             self._let_leave(endpoint, self._replicas[key])
         self._tell(endpoint, serving)
@@ -89,15 +100,24 @@ class EndpointCrew:
     def leave(self) -> None:
         """End the replicas of an endpoint that is no more."""
         for replica in self._replicas.values():
-            replica.leave()
+            replica.leave(drain_seconds=self._drain_seconds)
             replica.look()
         self._forget_gone()
 
     def _new_replica(self, place: Place) -> Replica:
         settings = self._parts.house.settings
-        folder = settings.logs / "endpoints" / place.endpoint_id / f"{place.variant['name']}.{place.number}"
-        log = JobLog(folder, most_bytes=settings.log_mib_per_job * 2**20)
-        return Replica(place, self._parts.processes, self._parts.files, log, self._parts.patience)
+        name = f"{place.variant['name']}.{place.number}"
+        if name not in self._logs:
+            folder = settings.logs / "endpoints" / place.endpoint_id / name
+            self._logs[name] = JobLog(folder, most_bytes=settings.log_mib_per_job * 2**20)
+        return Replica(place, self._parts.processes, self._parts.files, self._logs[name], self._parts.patience)
+
+    def _longest_call(self, endpoint: EndpointRecord) -> float:
+        """Give how long a call may be inside a replica of what is served or wanted, in seconds."""
+        bounds = [self._parts.house.settings.invocation_seconds, STREAM_SECONDS]
+        if any("async" in (asked or {}) for asked in (endpoint.serving, endpoint.wanted)):
+            bounds.append(_LONGEST_ASYNC_SECONDS)
+        return max(bounds) + _SPARE_SECONDS
 
     def _decide(self, endpoint: EndpointRecord, wanted: Mapping[Key, Place]) -> None:
         """Switch to what is wanted once all of it is up; give it up where a part of it cannot be started."""
@@ -141,7 +161,7 @@ class EndpointCrew:
             return
         if replica.written is not None:  # first told to the router, then done
             self._put(replica, stored.ReplicaRecord(**{**vars(replica.written), "status": "Draining"}))
-        replica.leave()
+        replica.leave(drain_seconds=self._drain_seconds)
 
     def _tell(self, endpoint: EndpointRecord, serving: Mapping[Key, Place]) -> None:
         for key, replica in self._replicas.items():
@@ -164,6 +184,10 @@ class EndpointCrew:
         for key in gone:
             stored.remove(self._parts.house.db, self._replicas[key].id)
             del self._replicas[key]
+        if gone:
+            kept = {f"{variant}.{number}" for variant, number, _ in self._replicas}
+            for name in self._logs.keys() - kept:
+                self._logs[name].close()
         return bool(gone)
 
     def _remove(self, endpoint: EndpointRecord) -> None:

@@ -7,17 +7,21 @@ has a ModelServer of its own, with as many threads as calls may be inside it at 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 from gyropilot.errors import AlreadyExists, LimitExceeded, NotFound, Unavailable
 from gyropilot.problems.contract import Call, ModelServer, Reply, ServeTask
 from gyropilot.serve.part_flow import PartFlow
+from gyropilot.serve.replica_calls import QUEUE_SECONDS
+
+logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 OpenServer = Callable[[ServeTask], ModelServer]
@@ -34,6 +38,10 @@ class ContainerFiles:
     environment: Mapping[str, str]
 
 
+class LoadOverdue(Exception):
+    """A model is not loaded within its time; it is let go of once its loading ends."""
+
+
 class HostedModels:
     """Loads, answers and unloads."""
 
@@ -42,39 +50,105 @@ class HostedModels:
         self._open_server, self._task = open_server, task
         self._places = [_Place(open_server(task))]
         self._models: dict[str, _Model] = {}
+        self._loads: dict[str, _Load] = {}
+        """Those that wait or run, without those that nobody wants any more."""
+        self._running: set[asyncio.Task[None]] = set()
         self._loading = asyncio.Lock()
         """One model at a time: what loading needs beside the model itself is needed once."""
 
-    async def load(self, name: str, containers: Sequence[ContainerFiles]) -> None:
+    async def load(self, name: str, containers: Sequence[ContainerFiles], *, seconds: float) -> None:
         """Load a model; it takes calls when this returns.
 
+        Args:
+            name: what calls name it by.
+            containers: its files, in the order of the chain.
+            seconds: how long it may take, from when it begins: one at a time does.
+
         Raises:
-            AlreadyExists: one of that name is loaded.
+            AlreadyExists: one of that name is loaded, or being loaded.
+            LoadOverdue: it takes longer than that.
+            Unavailable: it was unloaded meanwhile, or waited too long for those before it.
             GyropilotError: as ModelServer.load.
         """
-        async with self._loading:
-            if name in self._models:
-                raise AlreadyExists(f"A model named {name} is loaded already.")
-            while len(self._places) < len(containers):
-                self._places.append(_Place(await asyncio.to_thread(self._open_server, self._task)))
-            places = self._places[: len(containers)]
-            loaded: list[_Place] = []
-            try:
-                for place, container in zip(places, containers, strict=True):
-                    await _guarded(None, place.server.load, name, container.folder, container.environment)
-                    loaded.append(place)
-            except BaseException:
-                for place in loaded:
-                    await _guarded(None, place.server.unload, name)
+        if name in self._models or name in self._loads:
+            raise AlreadyExists(f"A model named {name} is loaded already.")
+        load = self._loads[name] = _Load()
+        try:
+            await self._wait_for_turn(load)
+            running = asyncio.create_task(self._run(load, name, containers))
+            self._running.add(running)
+            running.add_done_callback(self._running.discard)
+            await _either(running, load.is_dropped, seconds)
+            if load.is_dropped.is_set():
+                raise Unavailable("The model is not wanted any more.")
+            if not running.done():
+                raise LoadOverdue(f"It was not loaded within {seconds:g} s.")
+            running.result()
+        finally:
+            load.is_dropped.set()
+            self._loads.pop(name, None)
+
+    async def _wait_for_turn(self, load: _Load) -> None:
+        """Take the lock; given back by `_run`."""
+        turn = asyncio.create_task(self._loading.acquire())
+        try:
+            await _either(turn, load.is_dropped, QUEUE_SECONDS)
+            if turn.done() and not load.is_dropped.is_set():
+                return
+        except BaseException:
+            self._give_up_turn(turn)
+            raise
+        self._give_up_turn(turn)
+        if load.is_dropped.is_set():
+            raise Unavailable("The model is not wanted any more.")
+        raise Unavailable(f"Other models were being loaded in its process for {QUEUE_SECONDS:g} s.")
+
+    def _give_up_turn(self, turn: asyncio.Task[Literal[True]]) -> None:
+        turn.cancel()
+        turn.add_done_callback(lambda done: None if done.cancelled() else self._loading.release())
+
+    async def _run(self, load: _Load, name: str, containers: Sequence[ContainerFiles]) -> None:
+        """Load, and let go again of what is not wanted any more by then."""
+        try:
+            places = await self._loaded(name, containers)
+            if not load.is_dropped.is_set():
+                self._models[name] = _Model(places)
+                return
+            for place in places:
+                await _guarded(None, place.server.unload, name)
+        except Exception:
+            if not load.is_dropped.is_set():
                 raise
-            self._models[name] = _Model(places)
+            logger.warning("a model whose load was given up did not load", exc_info=True)
+        finally:
+            self._loading.release()
+
+    async def _loaded(self, name: str, containers: Sequence[ContainerFiles]) -> list[_Place]:
+        while len(self._places) < len(containers):
+            self._places.append(_Place(await asyncio.to_thread(self._open_server, self._task)))
+        places = self._places[: len(containers)]
+        loaded: list[_Place] = []
+        try:
+            for place, container in zip(places, containers, strict=True):
+                await _guarded(None, place.server.load, name, container.folder, container.environment)
+                loaded.append(place)
+        except BaseException:
+            for place in loaded:
+                await _guarded(None, place.server.unload, name)
+            raise
+        return places
 
     async def unload(self, name: str) -> None:
         """Take no more calls for a model, wait until those in it have ended, and let go of it.
 
+        One that is being loaded is given up: at once where it waits, else when its loading ends.
+
         Raises:
-            NotFound: it is not loaded.
+            NotFound: it is neither loaded nor being loaded.
         """
+        if (load := self._loads.get(name)) is not None and name not in self._models:
+            load.is_dropped.set()
+            return
         model = self._models.get(name)
         if model is None:
             raise NotFound(f"No model named {name} is loaded.")
@@ -125,6 +199,14 @@ class HostedModels:
         if model.is_draining:
             raise Unavailable("The model is being unloaded from this replica.")
         return _Counted(model)
+
+
+class _Load:
+    """A load on its way."""
+
+    def __init__(self) -> None:
+        self.is_dropped = asyncio.Event()
+        """Nobody wants it (any more)."""
 
 
 class _Model:
@@ -192,6 +274,15 @@ class _Place:
             yield
         finally:
             self._free.release()
+
+
+async def _either(work: asyncio.Task[Any], event: asyncio.Event, seconds: float) -> None:
+    """Wait for the end of the work, or for the event, but no longer; the work goes on."""
+    waiting = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({work, waiting}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
 
 
 def _passed_on(call: Call, reply: Reply) -> Call:

@@ -1,8 +1,9 @@
 """The calls that a replica process answers, as one ASGI app.
 
 GET    /ping                        200
-POST   /models                      {"name", "containers": [{"folder", "environment"}]}; answered once it is loaded
-DELETE /models/{name}               takes no more calls, waits for those inside, unloads
+POST   /models                      {"name", "containers": [{"folder", "environment"}], "seconds"}; answered once it is
+                                    loaded; 504 where that takes longer, counted from when its own loading begins
+DELETE /models/{name}               takes no more calls, waits for those inside, unloads; gives up what is being loaded
 POST   /models/{name}/invocations   x-gyropilot-style: invoke | chat | completion; x-gyropilot-stream: 0 | 1;
                                     x-gyropilot-model: what the caller calls the model
 Every error is {"error": text}. A stream that breaks off ends with the connection.
@@ -31,7 +32,8 @@ from gyropilot.errors import (
     Unavailable,
 )
 from gyropilot.problems.contract import Call, Style
-from gyropilot.serve.hosted_models import ContainerFiles, HostedModels
+from gyropilot.serve import replica_calls
+from gyropilot.serve.hosted_models import ContainerFiles, HostedModels, LoadOverdue
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +75,7 @@ def make_app(models: HostedModels) -> App:
             raise
         except Exception as error:
             status, text = _judged(error, is_load=exchange.path == ["models"])
-            if status >= 500 and not isinstance(error, Unavailable | LimitExceeded):
+            if status >= 500 and not isinstance(error, Unavailable | LimitExceeded | LoadOverdue):
                 logger.exception("%s %s broke", scope["method"], scope["path"])
             await exchange.answer(status, {"error": text})
 
@@ -90,7 +92,7 @@ async def _route(models: HostedModels, exchange: _Exchange) -> None:
                 ContainerFiles(folder=Path(one["folder"]), environment=one["environment"])
                 for one in given["containers"]
             ]
-            await models.load(given["name"], containers)
+            await models.load(given["name"], containers, seconds=given["seconds"])
             await exchange.answer(200, {})
         case ("DELETE", "models", name):
             await models.unload(name)
@@ -208,6 +210,8 @@ def _judged(error: Exception, *, is_load: bool) -> tuple[int, str]:
     for kind, status in _STATUS:
         if isinstance(error, kind):
             return status, str(error)
+    if isinstance(error, LoadOverdue):
+        return replica_calls.OVERDUE, str(error)
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return 500, _NO_MEMORY_TO_LOAD if is_load else _NO_MEMORY
     return 500, _NOT_LOADED.format(type(error).__name__) if is_load else _BROKE

@@ -12,6 +12,11 @@ from typing import Any
 Json = Any
 
 PING_SECONDS = 10.0
+OVERDUE = 504
+"""Status by which a replica process says that a load takes longer than it may."""
+QUEUE_SECONDS = 3600.0
+"""How long a load may wait for those before it in its process; they are as long as the longest may take."""
+_ANSWER_SECONDS = 30.0
 
 
 class Refusal(Exception):
@@ -21,7 +26,7 @@ class Refusal(Exception):
         self.status = status
         """Of its answer; 0 where none came."""
         self.is_overdue = is_overdue
-        """None came in the time it had; it may be at work still."""
+        """It is not done in the time it had; it may be at work still."""
         super().__init__(text)
 
 
@@ -37,18 +42,22 @@ def answers(path: Path) -> bool:
 def load(path: Path, name: str, containers: Sequence[tuple[Path, Mapping[str, str]]], *, seconds: float) -> None:
     """Load a model from its containers' folders and environments; it takes calls when this returns.
 
+    The seconds count from when its own loading begins, which others in the same process may delay. `unload` ends the
+    wait; what is loaded too late, or unwanted, the process lets go of by itself.
+
     Raises:
         Refusal: it is not loaded; the process may have ended, or need longer than that many seconds.
     """
     listed = [{"folder": str(folder), "environment": dict(environment)} for folder, environment in containers]
-    _ask(path, "POST", "/models", {"name": name, "containers": listed}, seconds)
+    longest = QUEUE_SECONDS + seconds + _ANSWER_SECONDS
+    _ask(path, "POST", "/models", {"name": name, "containers": listed, "seconds": seconds}, longest)
 
 
 def unload(path: Path, name: str, *, seconds: float) -> None:
-    """Let a model take no more calls, wait for those inside, and let go of it.
+    """Let a model take no more calls, wait for those inside, and let go of it; give it up while it is being loaded.
 
     Raises:
-        Refusal: it was not loaded, or its calls need longer than that.
+        Refusal: it was not there, or its calls need longer than that.
     """
     _ask(path, "DELETE", f"/models/{name}", None, seconds)
 
@@ -68,7 +77,7 @@ def _ask(path: Path, method: str, target: str, body: Json, seconds: float) -> No
     finally:
         connection.close()
     if answer.status != 200:
-        raise Refusal(_told(told), status=answer.status)
+        raise Refusal(_told(told), status=answer.status, is_overdue=answer.status == OVERDUE)
 
 
 def _told(body: bytes) -> str:

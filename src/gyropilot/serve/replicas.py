@@ -9,6 +9,7 @@ Fetching, starting, loading and unloading take their time in threads; `look` see
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Mapping
@@ -34,17 +35,18 @@ State = Literal["waiting", "starting", "up", "leaving", "gone"]
 
 SWITCH_SECONDS = 0.3
 """How long a router may take to use what it has read: until then a model that is to go takes calls."""
-DRAIN_SECONDS = 600.0
-"""How long the calls inside a model may take until it is unloaded: longer than the router waits for any."""
 _SETTLED_SECONDS = 10.0
 """A replica that was up this long and ends is no part of a series of deaths."""
+_UP_LOOK_SECONDS = 0.2
 _ENDING_SECONDS = 10.0
 """How long a process whose connection broke may take until it has ended."""
+_NOT_THERE = 404
 _LONGEST_REASON = 900
 _OVERDUE = (
     "it was not ready {:g} s after its start; give it longer by ContainerStartupHealthCheckTimeoutInSeconds of the "
     "variant, or serve a smaller model"
 )
+_FLAPPING = "it came up and ended again and again, and {:g} s after its first start still did: {}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,13 +120,23 @@ class Replica:
         self._processes, self._files, self._log, self._patience = processes, files, log, patience
         self._key = _process_key(place, self.id)
         self._process: ReplicaProcess | None = None
+        self._model = ""
+        """What its process knows the model by: another name each time, since a load that was given up may go on."""
+        self._drain_seconds = 0.0
         self._outcome: ReplicaProcess | _Failure | None = None
         self._is_loaded = False
         self._failures, self._deaths = 0, 0
         self._not_before = self._up_at = clock.monotonic()
         self._begun_at: float | None = None
+        self._unsettled_since: float | None = None
+        """Its first start since it was last in service; None: it has been in service since its last start."""
         self._thread: threading.Thread | None = None
         self._files.hold(place.model)
+
+    def settle(self) -> None:
+        """Take it as in service: what it took to come there counts no more."""
+        if self.state == "up":
+            self._unsettled_since, self.gave_up = None, None
 
     def look(self) -> None:
         """See what came about, and begin what is due."""
@@ -137,17 +149,17 @@ class Replica:
         if self.state == "leaving" and (self._thread is None or not self._thread.is_alive()):
             self._finish_leaving()
 
-    def leave(self) -> None:
-        """Unload, once the calls inside have ended; the router must have been told."""
+    def leave(self, *, drain_seconds: float) -> None:
+        """Unload, once the calls inside have ended, or after so many seconds; the router must have been told."""
         if self.state in {"leaving", "gone"}:
             return
+        self._drain_seconds = drain_seconds
         was, self.state = self.state, "leaving"
         if was == "up":
             self.say("takes no more calls and is unloaded")
             self._begin_unloading()
-        elif was == "starting" and self._process is not None and self._processes.holders(self._key) == 1:
-            # Nobody waits for what it loads.
-            threading.Thread(target=self._process.kill, args=("it is not wanted any more",), daemon=True).start()
+        elif was == "starting":
+            threading.Thread(target=self._give_up_start, name=f"give up {self.place.text}", daemon=True).start()
 
     def record(self, generation: int, *, is_serving: bool) -> ReplicaRecord:
         """Give what the router may know of it."""
@@ -159,7 +171,7 @@ class Replica:
             number=self.place.number,
             status=self._status(is_serving=is_serving),
             socket=str(self._process.socket) if self._process is not None else "",
-            model=self.id,
+            model=self._model,
             restarts=self.restarts,
             reason=self.reason,
         )
@@ -178,9 +190,11 @@ class Replica:
         return "Failed" if self.state == "waiting" and self._failures else "Starting"
 
     def _begin(self) -> None:
-        self.state, self._outcome = "starting", None
+        self.state, self._outcome, self._model = "starting", None, names.new_id()
         if self._begun_at is None:
             self._begun_at = clock.monotonic()
+        if self._unsettled_since is None:
+            self._unsettled_since = self._begun_at
         self.say("starts" if not (self.restarts or self._failures) else "starts again")
         self._thread = threading.Thread(target=self._bring_up, name=f"start {self.place.text}", daemon=True)
         self._thread.start()
@@ -190,7 +204,7 @@ class Replica:
         if isinstance(outcome, ReplicaProcess):
             self.say(f"is ready, {clock.monotonic() - (self._begun_at or 0.0):.1f} s after its start")
             self.state, self._up_at = "up", clock.monotonic()
-            self._failures, self._begun_at, self.gave_up = 0, None, None
+            self._failures, self._begun_at = 0, None
             return
         failure = outcome or _Failure(reason="its start broke; the service's log has the whole of it", is_final=False)
         self._let_go()
@@ -209,6 +223,9 @@ class Replica:
         self.restarts += 1
         self.state, self._not_before = "waiting", clock.monotonic() + self._patience.after_deaths(self._deaths)
         self.say(f"ended: {self.reason}")
+        longest = float(self.place.variant["startup_seconds"] + self.place.variant["download_seconds"])
+        if self._unsettled_since is not None and clock.monotonic() - self._unsettled_since > longest:
+            self.gave_up = _shortened(_FLAPPING.format(longest, self.reason))
 
     def _begin_unloading(self) -> None:
         self._is_loaded = False
@@ -229,7 +246,6 @@ class Replica:
         self._files.release(self.place.model)
         self.state = "gone"
         self.say("is gone")
-        self._log.close()
 
     def _bring_up(self) -> None:
         try:
@@ -249,21 +265,37 @@ class Replica:
             raise Unavailable("it is not wanted any more")
         process = self._process = self._processes.take(self._key, self.id, model["problem"], self._log.write)
         began_at = clock.monotonic()
-        if not process.wait_until_up(seconds=seconds):
-            raise Refusal(_OVERDUE.format(seconds), status=0, is_overdue=process.ending is None)
+        while not process.wait_until_up(seconds=_UP_LOOK_SECONDS):
+            if self.state == "leaving":
+                raise Unavailable("it is not wanted any more")
+            is_overdue = clock.monotonic() - began_at > seconds
+            if is_overdue or process.ending is not None:
+                raise Refusal(_OVERDUE.format(seconds), status=0, is_overdue=process.ending is None)
         left = max(1.0, seconds - (clock.monotonic() - began_at))
-        replica_calls.load(process.socket, self.id, containers, seconds=left)
+        replica_calls.load(process.socket, self._model, containers, seconds=left)
         self._is_loaded = True
         return process
 
+    def _give_up_start(self) -> None:
+        """Nobody waits for what it loads."""
+        thread = self._thread
+        while thread is not None and thread.is_alive():
+            process = self._process
+            if process is not None and self._processes.holders(self._key) == 1:
+                process.kill("it is not wanted any more")
+            elif process is not None:
+                with contextlib.suppress(Refusal):  # its load is yet to come: the next time
+                    replica_calls.unload(process.socket, self._model, seconds=replica_calls.PING_SECONDS)
+            thread.join(_UP_LOOK_SECONDS)
+
     def _refused(self, error: Refusal) -> _Failure:
         process = self._process
-        if error.status or process is None:
-            return _Failure(reason=_shortened(str(error)), is_final=400 <= error.status < 500)
-        if error.is_overdue:
+        if process is not None and error.is_overdue:
             if self._processes.holders(self._key) == 1:
                 process.kill("its model took too long to load")
             return _Failure(reason=_OVERDUE.format(self.place.variant["startup_seconds"]), is_final=False)
+        if error.status or process is None or self.state == "leaving":
+            return _Failure(reason=_shortened(str(error)), is_final=400 <= error.status < 500)
         if not process.wait_until_ended(seconds=_ENDING_SECONDS):
             return _Failure(reason=_shortened(str(error)), is_final=False)
         ending = process.ending
@@ -278,9 +310,9 @@ class Replica:
             return
         clock.sleep(SWITCH_SECONDS)
         try:
-            replica_calls.unload(process.socket, self.id, seconds=DRAIN_SECONDS)
+            replica_calls.unload(process.socket, self._model, seconds=self._drain_seconds)
         except Refusal as error:
-            if process.ending is None:
+            if process.ending is None and error.status != _NOT_THERE:
                 logger.warning("replica %s: not unloaded: %s", self.place.text, error)
 
 
