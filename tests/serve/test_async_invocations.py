@@ -1,6 +1,8 @@
 """Asynchronous invocations: taken for good, worked off under the model's role, whatever dies meanwhile."""
 
+import errno
 import json
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -14,6 +16,7 @@ import runtime_servers
 from gyropilot import clock
 from gyropilot.serve.async_invocations import AsyncInvocations
 from gyropilot.store import async_invocations, endpoints, replicas, roles, tables
+from gyropilot.store.role_objects import RoleObjects
 from replica_houses import wait_until
 from runtime_servers import put_endpoint, put_replica, variant
 
@@ -228,6 +231,37 @@ def test_one_that_waits_too_long_or_whose_endpoint_goes_is_failed(place, monkeyp
     assert "RequestTTLSeconds" in reasons[0]
     assert reasons[1]
     assert late not in waiting(place)
+
+
+def test_a_failure_waits_for_the_store_that_is_away_and_the_model_is_not_asked_again(place, monkeypatch):
+    tries, put = [], RoleObjects.put_bytes
+    asked = place.folder / "asked.once"
+
+    def put_when_back(objects, bucket, key, *rest):
+        tries.append(key)
+        if len(tries) == 1:
+            asked.unlink()
+        if len(tries) < 3:
+            raise OSError(errno.ECONNREFUSED, "the store is away")
+        return put(objects, bucket, key, *rest)
+
+    told = ask(place, {"status": 400, "error": "row 3 is no number", "reached": str(asked)})
+    monkeypatch.setattr(RoleObjects, "put_bytes", put_when_back)
+    with at_work(place.house):
+        failure = json.loads(came(place, told["FailureLocation"]))
+        wait_until(lambda: not waiting(place), "the row to go")
+    assert "row 3 is no number" in failure["failureReason"]
+    assert len(tries) == 3
+    assert not asked.exists()  # taken away at the first try
+
+
+def test_places_go_to_who_has_the_fewest(place):
+    runner = AsyncInvocations(place.house)
+    runner._accounts = {"a1": "a", "a2": "a", "b": "b", "c": "c"}
+    assert runner._shares({"a1": 1000, "a2": 1000}, Counter(b=10)) == {"a1": 24, "a2": 24}
+    assert runner._shares({"a1": 1000, "b": 1000, "c": 2}, Counter()) == {"a1": 31, "b": 31, "c": 2}
+    assert runner._shares({"a1": 1000, "b": 1000}, Counter(a1=40)) == {"b": 24}
+    assert runner._shares({"a1": 3, "b": 0}, Counter(a1=1)) == {"a1": 3}
 
 
 def test_an_invoker_s_key_is_enough_and_no_other_account_s(place):

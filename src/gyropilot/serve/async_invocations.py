@@ -5,7 +5,8 @@
     done       the row is removed once the answer lies where it belongs; a crash before that repeats the work
 
 An invocation that finds no replica, no database or no object store waits on, until its RequestTTLSeconds are over; one
-whose replica dies is tried again, three times in all.
+whose replica dies is tried again, three times in all. A failure that cannot be stored is kept, and tried again for
+RequestTTLSeconds more. Accounts come in turn, and so do the endpoints of each.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import json
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from gyropilot import clock
 from gyropilot.control import roles
 from gyropilot.control.house import House
+from gyropilot.engine.trouble import may_pass
 from gyropilot.errors import GyropilotError, ModelNotReady, NotFound, Unavailable
 from gyropilot.names import split_s3_uri
 from gyropilot.serve.replica_client import ReplicaBroke, ReplicaCall
@@ -33,11 +36,17 @@ from gyropilot.wire.rest import MAX_BODY_BYTES
 Json = Any
 
 MOST_AT_ONCE = 64
+MOST_OF_ACCOUNT = 48
+MOST_LATE = 16
+"""Of those that only have to be failed."""
 CALLS_PER_REPLICA = 4
 """Where the endpoint's configuration has no MaxConcurrentInvocationsPerInstance."""
 MOST_ATTEMPTS = 3
 
 _POLL_SECONDS = 0.25
+_FAILURE_AGAIN_SECONDS = 60.0
+
+_LATE = "It waited for longer than its RequestTTLSeconds."
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +60,10 @@ class AsyncInvocations:
     def __init__(self, house: House, *, wait_seconds: float = 1.0) -> None:
         self._house, self._wait_seconds = house, wait_seconds
         self._running: Counter[str] = Counter()
+        """By endpoint."""
+        self._late = 0
+        self._accounts: dict[str, str] = {}
+        """Of the endpoints that were looked at; empty of those that were deleted."""
         self._going_down = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), name="async-invocations")
 
@@ -71,6 +84,7 @@ class AsyncInvocations:
             while not self._going_down.is_set():
                 for invocation, why_not in await self._looked():
                     self._running[invocation.endpoint_id] += 1
+                    self._late += why_not == _LATE
                     task = asyncio.create_task(self._worked_off(router, invocation, why_not))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
@@ -96,18 +110,39 @@ class AsyncInvocations:
         db, room = self._house.db, MOST_AT_ONCE - running.total()
         if room <= 0:
             return []
-        late = "It waited for longer than its RequestTTLSeconds."
-        found = [(one, late) for one in async_invocations.take_expired(db, room)]
-        for endpoint_id in async_invocations.waiting_endpoints(db):
-            most, why_not = self._room_of(endpoint_id, running[endpoint_id])
-            most = min(most, room - len(found))
-            if most > 0:
-                found += [(one, why_not) for one in async_invocations.take(db, endpoint_id, most)]
+        found = [(one, _LATE) for one in async_invocations.take_expired(db, min(room, max(0, MOST_LATE - self._late)))]
+        running += Counter(one.endpoint_id for one, _ in found)
+        waiting = async_invocations.waiting_endpoints(db)
+        places = {one: self._room_of(one, running[one]) for one in waiting}
+        # Those in work count for their accounts too, though none of theirs may wait.
+        self._accounts = {one: account for one, account in self._accounts.items() if one in running or one in places}
+        for endpoint_id, most in self._shares({one: most for one, (most, _) in places.items()}, running).items():
+            why_not = places[endpoint_id][1]
+            found += [(one, why_not) for one in async_invocations.take(db, endpoint_id, most)]
         return found
+
+    def _shares(self, places: Mapping[str, int], running: Counter[str]) -> Counter[str]:
+        """Share the free places out: each to the account, and there to the endpoint, that has the fewest."""
+        running, given = Counter(running), Counter[str]()
+        of_account = Counter[str]()
+        for endpoint_id, count in running.items():
+            of_account[self._accounts.get(endpoint_id, "")] += count
+        while running.total() < MOST_AT_ONCE:
+            taking = [
+                one for one, most in places.items()
+                if given[one] < most and of_account[self._accounts[one]] < MOST_OF_ACCOUNT
+            ]  # fmt: skip
+            if not taking:
+                break
+            chosen = min(taking, key=lambda one: (of_account[self._accounts[one]], running[one], given[one]))
+            for counter, key in ((running, chosen), (given, chosen), (of_account, self._accounts[chosen])):
+                counter[key] += 1
+        return given
 
     def _room_of(self, endpoint_id: str, running: int) -> tuple[int, str]:
         """Give how many more calls an endpoint takes; of one that takes none ever again, why."""
         endpoint = endpoints.get(self._house.db, endpoint_id)
+        self._accounts[endpoint_id] = "" if endpoint is None else endpoint.account_id
         if endpoint is None or endpoint.status == "Deleting":
             return MOST_AT_ONCE, "The endpoint was deleted."
         if endpoint.serving is None:
@@ -128,29 +163,31 @@ class AsyncInvocations:
             logger.exception("asynchronous invocation %s could not even be failed", invocation.id)
             await self._given_back(invocation, is_counted=True)
         finally:
+            self._late -= why_not == _LATE
             self._running[invocation.endpoint_id] -= 1
+            if not self._running[invocation.endpoint_id]:
+                del self._running[invocation.endpoint_id]
 
     async def _answered(self, router: Router, invocation: AsyncInvocation, why_not: str) -> None:
         try:
-            if not why_not:
+            if not why_not and "failure" not in invocation.request:
                 answer = await self._asked(router, invocation)
                 await asyncio.to_thread(self._store_answer, invocation, answer)
-        except (ModelNotReady, Unavailable, OSError) as error:
+        except Exception as error:
             # A replica that died on it may do so again; what else is away says nothing about the invocation.
             is_counted = isinstance(error.__cause__, ReplicaBroke)
-            if not is_counted or invocation.attempts < MOST_ATTEMPTS:
+            is_worth_it = isinstance(error, ModelNotReady) or may_pass(error)
+            if is_worth_it and not (is_counted and invocation.attempts >= MOST_ATTEMPTS):
                 logger.info("asynchronous invocation %s waits again: %s", invocation.id, error)
                 await asyncio.sleep(self._wait_seconds)
                 await self._given_back(invocation, is_counted=is_counted)
                 return
-            why_not = f"{error} That happened {invocation.attempts} times."
-        except GyropilotError as error:
-            why_not = str(error)
-        except Exception:
-            logger.exception("asynchronous invocation %s failed", invocation.id)
-            why_not = f"It failed for a reason inside the service; its log has it under {invocation.id}."
-        if why_not:
-            await asyncio.to_thread(self._store_failure, invocation, why_not)
+            why_not = _told(invocation, error)
+        if "failure" in invocation.request:
+            why_not = str(invocation.request["failure"]["why"])
+        if why_not and not await asyncio.to_thread(self._store_failure, invocation, why_not):
+            await self._failure_kept(invocation, why_not)
+            return
         await self._written(async_invocations.remove, self._house.db, invocation.id)
 
     async def _asked(self, router: Router, invocation: AsyncInvocation) -> Answer:
@@ -186,15 +223,33 @@ class AsyncInvocations:
         self._put(invocation, invocation.request["output_location"], answer.body, answer.content_type)
         logger.info("asynchronous invocation %s: answered", invocation.id)
 
-    def _store_failure(self, invocation: AsyncInvocation, why: str) -> None:
+    def _store_failure(self, invocation: AsyncInvocation, why: str) -> bool:
+        """Store what went wrong where it was promised; False: it has to be tried again."""
         logger.warning("asynchronous invocation %s failed: %s", invocation.id, why)
         place = invocation.request["failure_location"]
         if place is None:
-            return
+            return True
         try:
             self._put(invocation, place, json.dumps(_failure(invocation, why), indent=1).encode(), "application/json")
-        except (GyropilotError, OSError) as error:
+        except Exception as error:
+            given_up_at = _until(invocation)
+            if may_pass(error) and clock.now() < given_up_at:
+                logger.warning(
+                    "the failure of asynchronous invocation %s cannot be stored, which is tried until %s: %s",
+                    invocation.id,
+                    given_up_at.isoformat(timespec="seconds"),
+                    error,
+                )
+                return False
             logger.error("the failure of asynchronous invocation %s cannot be stored: %s", invocation.id, error)
+        return True
+
+    async def _failure_kept(self, invocation: AsyncInvocation, why: str) -> None:
+        """Let an invocation wait with its failure, which is not asked of the model anew."""
+        failure = {"why": why, "until": _until(invocation).isoformat()}
+        again_at = clock.now() + timedelta(seconds=_FAILURE_AGAIN_SECONDS)
+        await asyncio.sleep(self._wait_seconds)
+        await self._written(async_invocations.give_back_failed, self._house.db, invocation, failure, again_at)
 
     def _put(self, invocation: AsyncInvocation, uri: str, body: bytes, content_type: str) -> None:
         objects = roles.objects_of_job(self._house, invocation.request["role_arn"])
@@ -217,6 +272,24 @@ class AsyncInvocations:
                 if self._going_down.is_set():
                     return
                 await asyncio.sleep(self._wait_seconds)
+
+
+def _told(invocation: AsyncInvocation, error: Exception) -> str:
+    """Give what is told of an error that ends an invocation."""
+    if isinstance(error.__cause__, ReplicaBroke):
+        return f"{error} That happened {invocation.attempts} times."
+    if isinstance(error, GyropilotError):
+        return str(error)
+    logger.error("asynchronous invocation %s failed", invocation.id, exc_info=error)
+    return f"It failed for a reason inside the service; its log has it under {invocation.id}."
+
+
+def _until(invocation: AsyncInvocation) -> datetime:
+    """Give how long the failure of an invocation is tried to be stored: RequestTTLSeconds from when it failed."""
+    kept = invocation.request.get("failure")
+    if kept is not None:
+        return datetime.fromisoformat(kept["until"])
+    return clock.now() + (invocation.expires_at - invocation.created_at)
 
 
 def _failure(invocation: AsyncInvocation, why: str) -> dict[str, Json]:

@@ -23,7 +23,7 @@ from gyropilot.store.tables import async_invocations as invocations_table
 
 Json = Any
 MOST_WAITING = 100_000
-"""Of one endpoint."""
+"""Of one endpoint; it may be passed by as many as are added in one moment."""
 
 _columns = invocations_table.c
 
@@ -58,29 +58,35 @@ def add(db: Database, invocation_id: str, endpoint_id: str, request: Mapping[str
         "created_at": now,
         "expires_at": now + timedelta(seconds=ttl_seconds),
     }
-    with db.write() as connection:
-        of_endpoint = (_columns.endpoint_id == endpoint_id, _columns.status == "Waiting")
+    of_endpoint = (_columns.endpoint_id == endpoint_id, _columns.status == "Waiting")
+    with db.read() as connection:  # not in the write, which would keep all other writers waiting while it counts
         waiting = connection.execute(select(func.count()).select_from(invocations_table).where(*of_endpoint))
         if waiting.scalar_one() >= MOST_WAITING:
             raise Unavailable(f"{MOST_WAITING} invocations wait for this endpoint already; try again later.")
+    with db.write() as connection:
         connection.execute(insert(invocations_table).values(values))
 
 
 def waiting_endpoints(db: Database) -> list[str]:
-    """Give the ids of the endpoints for which invocations wait."""
-    wanted = select(_columns.endpoint_id).where(_columns.status == "Waiting").distinct()
+    """Give the ids of the endpoints for which invocations wait, in their order."""
+    found: list[str] = []
     with db.read() as connection:
-        return [str(row.endpoint_id) for row in connection.execute(wanted)]
+        while True:  # one look into the index for each: DISTINCT would go through all that wait
+            is_next = (_columns.status == "Waiting", _columns.endpoint_id > (found[-1] if found else ""))
+            endpoint_id = connection.execute(select(func.min(_columns.endpoint_id)).where(*is_next)).scalar_one()
+            if endpoint_id is None:
+                return found
+            found.append(str(endpoint_id))
 
 
 def take(db: Database, endpoint_id: str, most: int) -> list[AsyncInvocation]:
     """Let the oldest that wait for an endpoint, `most` at most, be Running, and give them."""
-    return _take(db, _columns.endpoint_id == endpoint_id, most)
+    return _take(db, _columns.endpoint_id == endpoint_id, _columns.created_at, most)
 
 
 def take_expired(db: Database, most: int) -> list[AsyncInvocation]:
     """Do the same with those, of whichever endpoint, that waited longer than they may."""
-    return _take(db, _columns.expires_at <= clock.now(), most)
+    return _take(db, _columns.expires_at <= clock.now(), _columns.expires_at, most)
 
 
 def give_back(db: Database, invocation: AsyncInvocation, *, is_counted: bool) -> None:
@@ -89,6 +95,14 @@ def give_back(db: Database, invocation: AsyncInvocation, *, is_counted: bool) ->
     changed = update(invocations_table).where(_columns.id == invocation.id)
     with db.write() as connection:
         connection.execute(changed.values(status="Waiting", attempts=attempts))
+
+
+def give_back_failed(db: Database, invocation: AsyncInvocation, failure: Mapping[str, Json], until: datetime) -> None:
+    """Let an invocation whose failure cannot be stored wait again with it, until that moment at most."""
+    changed = update(invocations_table).where(_columns.id == invocation.id)
+    values = {"status": "Waiting", "request": invocation.request | {"failure": dict(failure)}, "expires_at": until}
+    with db.write() as connection:
+        connection.execute(changed.values(values))
 
 
 def give_all_back(db: Database) -> int:
@@ -104,9 +118,9 @@ def remove(db: Database, invocation_id: str) -> None:
         connection.execute(delete(invocations_table).where(_columns.id == invocation_id))
 
 
-def _take(db: Database, which: ColumnElement[bool], most: int) -> list[AsyncInvocation]:
+def _take(db: Database, which: ColumnElement[bool], order: ColumnElement[Any], most: int) -> list[AsyncInvocation]:
     is_waiting = _columns.status == "Waiting"
-    oldest = select(_columns.id).where(is_waiting, which).order_by(_columns.created_at, _columns.id).limit(most)
+    oldest = select(_columns.id).where(is_waiting, which).order_by(order, _columns.id).limit(most)
     with db.read() as connection:  # looked at first: one who finds nothing must not write to the disk
         ids = [row.id for row in connection.execute(oldest)]
     if not ids:

@@ -304,6 +304,7 @@ async_invocations = Table(
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),
     Index("async_invocations_waiting", "status", "endpoint_id", "created_at"),
+    Index("async_invocations_expiring", "status", "expires_at"),
 )
 
 transform_jobs = Table(

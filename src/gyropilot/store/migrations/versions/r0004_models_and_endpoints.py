@@ -129,6 +129,7 @@ def _make_async_invocations() -> None:
         sa.Column("expires_at", sa.BigInteger, nullable=False),
     )
     op.create_index("async_invocations_waiting", "async_invocations", ["status", "endpoint_id", "created_at"])
+    op.create_index("async_invocations_expiring", "async_invocations", ["status", "expires_at"])
 
 
 def _make_transform_jobs(bytewise: sa.types.TypeEngine[str]) -> None:
