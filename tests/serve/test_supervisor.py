@@ -258,7 +258,7 @@ def test_replicas_that_come_up_and_end_in_turn_end_the_creation(house, two):
                 with contextlib.suppress(OSError):
                     kill(one)
     found = endpoints.get(house.db, endpoint)
-    told = "Variant main, replica 1: it came up and ended again and again, and 1 s after its first start still did: the run"
+    told = "Variant main, replica 1: it came up and ended again and again, and 1 s after its first start still did: "
     assert (found.status, found.failure_reason[: len(told)]) == ("Failed", told)
     deleted(house, endpoint)
 
@@ -292,3 +292,36 @@ def test_a_second_process_stands_by_until_the_first_has_ended(tmp_path):
     wait_until(lambda: told == ["one starts", "one stops", "two starts"], "the second to start")
     second.stop()
     assert told[-1] == "two stops"
+
+
+def test_a_stand_by_that_stumbles_lets_others_try_and_tries_again(tmp_path, caplog):
+    told, trouble = [], [True]
+
+    class Noted:
+        def __init__(self, name):
+            self.name = name
+
+        def start(self):
+            told.append(f"{self.name} starts")
+            if self.name == "weak" and trouble[0]:
+                raise OSError(24, "Too many open files")
+
+        def stop(self):
+            told.append(f"{self.name} stops")
+
+    standby = Standby(tmp_path, lambda: [Noted("strong"), Noted("weak")], wait_seconds=0.01)
+    standby.start()
+    wait_until(lambda: told.count("weak starts") > 2, "it to try again")
+    other = Standby(tmp_path, lambda: [Noted("other")], wait_seconds=0.001)
+    other.start()
+    wait_until(lambda: "other starts" in told, "another process to have its turn")
+    other.stop()
+    trouble[0] = False
+    tries = told.count("weak starts")
+    wait_until(lambda: told.count("weak starts") > tries, "it to start")
+    standby.stop()
+    assert told[-2:] == ["weak stops", "strong stops"]
+    assert told.count("strong starts") == told.count("strong stops")
+    assert told.count("weak stops") == 1
+    stumbles = [one for one in caplog.records if "Too many open files" in one.getMessage()]
+    assert len(stumbles) <= 2  # once, and once more after the other had its turn
