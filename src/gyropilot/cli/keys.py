@@ -14,7 +14,7 @@ from gyropilot.names import DEFAULT_ROLE_NAME
 from gyropilot.sdk import bearer
 from gyropilot.sdk.access import Access
 from gyropilot.sdk.errors import Refused
-from gyropilot.store.principals import Kind
+from gyropilot.store.first_keys import Kind
 
 Json = Any
 

@@ -20,7 +20,7 @@ from gyropilot import settings as settings_file
 from gyropilot.cli import notes
 from gyropilot.errors import GyropilotError
 from gyropilot.settings import Settings, ShellKey
-from gyropilot.store.principals import Credentials
+from gyropilot.store import first_keys
 
 Json = Any
 
@@ -74,7 +74,7 @@ def of_home(settings: Settings) -> Service:
         ServiceIsDown: none does, or it does not answer.
     """
     note = _answering(settings)
-    access_key, secret = Credentials.open(settings.credentials, note["account_id"]).first_admin()
+    access_key, secret = first_keys.first_admin(first_keys.open_file(settings.credentials, note["account_id"]))
     return _noted(note, access_key=access_key, secret=secret, key_from=f"the first admin of {settings.home}")
 
 
@@ -144,7 +144,8 @@ def _is_of_home(shell: ShellKey, home: Path | None = None) -> bool:
         settings = settings_file.read({"home": home})
         if not settings.credentials.exists():
             return False
-        return Credentials.open(settings.credentials, settings.account_id).find_secret(shell.access_key) == shell.secret
+        keys = first_keys.open_file(settings.credentials, settings.account_id)
+        return shell.access_key in keys and keys[shell.access_key][1] == shell.secret
     except (GyropilotError, OSError):
         return False
 

@@ -1,48 +1,31 @@
-"""Principals: who may call. The first admin key lies in an owner-only file, further keys in the table, secrets sealed.
-
-{"<access key id>": {"secret": "...", "kind": "admin", "name": "first", "account_id": "000000000000"}}
-"""
+"""Principals: who may call. The first admin key lies in the home's file, further keys in the table, secrets sealed."""
 
 from __future__ import annotations
 
-import json
 import logging
-import secrets
-import string
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from gyropilot import clock, names
-from gyropilot.errors import InvalidRequest, LimitExceeded, SealBroken
-from gyropilot.store import private_files
+from gyropilot.errors import LimitExceeded, SealBroken
+from gyropilot.store import first_keys
 from gyropilot.store.database import Database
+from gyropilot.store.first_keys import Kind, Principal
 from gyropilot.store.seals import Seal
 from gyropilot.store.tables import principals as principals_table
 from gyropilot.store.turns import take_turn
 
+__all__ = ["BELIEVED_SECONDS", "Credentials", "KeyRecord", "Kind", "Principal", "row_name"]
+
 logger = logging.getLogger(__name__)
 
-Kind = Literal["admin", "operator", "invoker"]
 BELIEVED_SECONDS = 5.0
-
-_KINDS: tuple[Kind, ...] = get_args(Kind)
-_FIX = "restore the file from a copy, or remove it: the next start makes a fresh key"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Principal:
-    """A caller."""
-
-    access_key_id: str
-    account_id: str
-    kind: Kind
-    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,22 +61,7 @@ class Credentials:
             InvalidRequest: others than the owner may read the file, it is not as we write it, or it has no admin of
                 the account.
         """
-        if not path.exists():
-            private_files.make(path, json.dumps({_new_key_id(): _new_admin(account_id)}, indent=1).encode())
-        entries = _entries(path)
-        known = {key: _entry(path, key, entry) for key, entry in entries.items()}
-        accounts = {principal.account_id for principal, _ in known.values() if principal.kind == "admin"}
-        if not accounts:
-            raise InvalidRequest(where=str(path), problem="holds no admin key", fix=_FIX)
-        if account_id not in accounts:
-            of_home = " or ".join(sorted(accounts))
-            raise InvalidRequest(
-                where="setting account_id",
-                found=account_id,
-                problem=f"is not the account of this home, which its first start fixed: {of_home}",
-                fix=f"set account_id to {of_home}, or choose another home",
-            )
-        return cls(known, db, seal)
+        return cls(first_keys.open_file(path, account_id), db, seal)
 
     def find(self, access_key_id: str) -> tuple[Principal, str] | None:
         """Give the principal of an access key and its secret."""
@@ -116,7 +84,7 @@ class Credentials:
 
     def first_admin(self) -> tuple[str, str]:
         """Give access key id and secret of the first admin key."""
-        return next((key, secret) for key, (principal, secret) in self._first.items() if principal.kind == "admin")
+        return first_keys.first_admin(self._first)
 
     def first(self) -> list[Principal]:
         """Give the principals of the home's file."""
@@ -129,8 +97,8 @@ class Credentials:
             LimitExceeded: the account has `most_valid` valid keys in the table; None: any number.
         """
         db, seal = self._table()
-        principal = Principal(access_key_id=_new_key_id(), account_id=account_id, kind=kind, name=name)
-        secret = _new_secret()
+        principal = Principal(access_key_id=first_keys.new_key_id(), account_id=account_id, kind=kind, name=name)
+        secret = first_keys.new_secret()
         values = {"sealed_secret": seal.seal(secret, row=row_name(principal.access_key_id)), "created_at": clock.now()}
         with db.write() as connection:
             if most_valid is not None:
@@ -206,46 +174,5 @@ def _check_valid_keys(connection: Connection, account_id: str, most_valid: int) 
         raise LimitExceeded(f"Account {account_id} has {count} valid keys; revoke those that are not used.")
 
 
-def _entries(path: Path) -> dict[str, Any]:
-    try:
-        entries = json.loads(private_files.read(path))
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest(where=str(path), problem=f"is not JSON: {error}", fix=_FIX) from error
-    if not isinstance(entries, dict):
-        raise InvalidRequest(where=str(path), problem="is not an object of access keys", fix=_FIX)
-    return entries
-
-
-def _entry(path: Path, key: str, entry: object) -> tuple[Principal, str]:
-    where = f"{path}: {key}"
-    members = ("secret", "kind", "name", "account_id")
-    if not isinstance(entry, dict) or not all(isinstance(entry.get(name), str) for name in members):
-        raise InvalidRequest(where=where, problem=f"must have the texts {', '.join(members)}", fix=_FIX)
-    kind = next((one for one in _KINDS if one == entry["kind"]), None)
-    if kind is None:
-        raise InvalidRequest(
-            where=f"{where}.kind",
-            found=entry["kind"],
-            problem="is no kind of principal",
-            fix=f"use one of {', '.join(_KINDS)}",
-        )
-    if len(entry["secret"]) < 16:
-        raise InvalidRequest(where=f"{where}.secret", problem="is shorter than 16 characters", fix=_FIX)
-    principal = Principal(access_key_id=key, account_id=entry["account_id"], kind=kind, name=entry["name"])
-    return principal, entry["secret"]
-
-
 def _principal(row: Row[Any]) -> Principal:
     return Principal(access_key_id=row.access_key_id, account_id=row.account_id, kind=row.kind, name=row.name)
-
-
-def _new_key_id() -> str:
-    return "GYRO" + "".join(secrets.choice(string.ascii_uppercase + "234567") for _ in range(16))
-
-
-def _new_secret() -> str:
-    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(40))
-
-
-def _new_admin(account_id: str) -> dict[str, str]:
-    return {"secret": _new_secret(), "kind": "admin", "name": "first", "account_id": account_id}
