@@ -39,3 +39,9 @@ def test_want_of_space_is_named():
     assert "no space left" in trouble.told(PASSING[0])
     assert "no space left" in trouble.told(PASSING[-1])
     assert "does not answer" in trouble.told(PASSING[-2])
+
+
+def test_no_path_of_the_machine_is_told():
+    told = trouble.told(OSError(errno.ENOSPC, "No space left on device", "/home/of/the/service/models/x"))
+    assert told == "there is no space left on a disk of the service (No space left on device)"
+    assert "/home" not in trouble.told(OSError(errno.EIO, "Input/output error", "/home/of/the/service"))

@@ -10,11 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import houses
 import mean_endpoints
 import small_disks
 from gyropilot.errors import NotAllowed, TrainingFailed, Unavailable
 from gyropilot.serve import model_files
 from gyropilot.serve.model_files import ModelFiles
+from gyropilot.store import roles
+from gyropilot.store.roles import Role
 from mean_endpoints import archive_of, put_model
 
 
@@ -135,6 +138,43 @@ def test_files_are_read_under_the_role_of_the_model(house, files):
         files.fetch({**model, "role_arn": "arn:aws:iam::123456789012:role/gone"})
 
 
+def test_a_role_that_was_removed_or_narrowed_reaches_no_files_that_are_at_hand(house, files):
+    model = snapshot(house, b"content")
+    files.fetch(model)
+    roles.add(house.db, Role(arn=houses.ROLE, read_prefixes=("s3://other",), write_prefixes=(), passable_by=("*",)))
+    with pytest.raises(NotAllowed, match=r"may not read s3://data/model.tar.gz, only s3://other"):
+        files.fetch(model)
+    roles.remove(house.db, houses.ROLE)
+    with pytest.raises(NotAllowed, match="was removed"):
+        files.fetch(model)
+
+
+def test_a_fetch_ends_when_its_time_is_over_or_nobody_wants_it(house, files):
+    model = snapshot(house, b"content")
+    with pytest.raises(TrainingFailed, match=r"not fetched within 0 s; give it longer by ModelDataDownloadTimeout"):
+        files.fetch(model, seconds=0)
+
+    def unwanted():
+        raise Unavailable("it is not wanted any more")
+
+    with pytest.raises(Unavailable, match=r"^it is not wanted any more$"):
+        files.fetch(model, check_wanted=unwanted)
+    assert list(house.settings.model_files.iterdir()) == []
+    assert unpacked(files, model) == {"model": b"content"}
+
+
+def test_what_was_half_removed_is_no_model(house, files, monkeypatch):
+    model = snapshot(house, archive_of({"a": b"1", "b": b"2"}))
+    ((folder, _),) = files.fetch(model)
+    with monkeypatch.context() as patched:
+        patched.setattr(model_files.shutil, "rmtree", lambda path, **_: (path / "a").unlink())  # killed in its midst
+        files.sweep([])
+    assert not folder.exists()
+    again = ModelFiles(house)
+    again.clear_partial()
+    assert unpacked(again, model) == {"a": b"1", "b": b"2"}
+
+
 def test_two_that_want_the_same_files_get_them(house, files):
     model = snapshot(house, archive_of({"a": b"1"}))
     with ThreadPoolExecutor(8) as pool:
@@ -159,7 +199,8 @@ def test_a_full_disk_is_told_and_passes(house, files):
     model = snapshot(house, b"content" * 10_000)
     with small_disks.mounted(house.settings.model_files, mib=1) as disk:
         disk.fill()
-        with pytest.raises(Unavailable, match="there is no space left on a disk of the service"):
+        with pytest.raises(Unavailable, match="there is no space left on a disk of the service") as error:
             files.fetch(model)
+        assert str(house.settings.home) not in str(error.value)
         disk.free()
         assert unpacked(files, model) == {"model": b"content" * 10_000}

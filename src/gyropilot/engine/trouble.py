@@ -46,7 +46,8 @@ def may_pass(error: BaseException) -> bool:
 
 def told(error: BaseException) -> str:
     """Give what happened in words for the owner of a job."""
-    cause = str(error) or type(error).__name__
+    # strerror alone: the whole text of an OSError has paths of this machine.
+    cause = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     if _SPACE_WORDS in cause or (isinstance(error, OSError) and error.errno in _SPACE):
         return f"there is no space left on a disk of the service ({cause})"
     if isinstance(error, OSError) and error.errno is not None:

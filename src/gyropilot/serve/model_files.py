@@ -9,25 +9,27 @@ is ever unpacked, let alone loaded.
 
 from __future__ import annotations
 
-import contextlib
+import math
 import shutil
 import tarfile
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gyropilot import names
+from gyropilot import clock, names
 from gyropilot.control import roles
 from gyropilot.control.house import House
 from gyropilot.engine import trouble
 from gyropilot.errors import InvalidData, NotAllowed, NotFound, TrainingFailed, Unavailable
 from gyropilot.files import sha256_of, sync
 from gyropilot.store.folders import make_private_folder
+from gyropilot.store.role_objects import RoleObjects
 
 Json = Any
+CheckWanted = Callable[[], None]
 
 MOST_FILES = 100_000
 """Files that an archive may have."""
@@ -35,6 +37,11 @@ LARGEST_FACTOR = 50
 """How much larger than its archive a model may be: weights hardly shrink."""
 LEAST_ROOM = 64 * 2**20
 """Bytes that any archive may unpack to."""
+_LOOK_SECONDS = 0.2
+_TOO_SLOW = (
+    "its files were not fetched within {:g} s; give it longer by ModelDataDownloadTimeoutInSeconds of the variant, or "
+    "keep the model where it is read faster"
+)
 _TAR_ERRORS = (tarfile.TarError, EOFError, UnicodeError, ValueError)
 
 
@@ -66,48 +73,74 @@ class ModelFiles:
         with self._guard:
             self._held.subtract(one["sha256"] for one in model["containers"])
 
-    def fetch(self, model: Mapping[str, Json]) -> list[tuple[Path, Mapping[str, str]]]:
+    def fetch(
+        self, model: Mapping[str, Json], *, seconds: float = math.inf, check_wanted: CheckWanted | None = None
+    ) -> list[tuple[Path, Mapping[str, str]]]:
         """Give the folder and the environment of each container of a model that is held; fetched where it must be.
 
+        Args:
+            model: a snapshot, which names the role that must be able to read its files, wherever they are by now.
+            seconds: how long it may take altogether.
+            check_wanted: called time and again; what it raises ends the fetch, and is raised.
+
         Raises:
-            TrainingFailed: an object is gone, is not the one that was recorded, or is no archive that may be unpacked.
+            TrainingFailed: an object is gone, is not the one that was recorded, or is no archive that may be unpacked;
+                or it takes too long.
             NotAllowed: the role is gone, or may not read it.
             Unavailable: the disk is full, or the object store does not answer.
         """
-        return [(self._folder_of(model, one), one["environment"]) for one in model["containers"]]
+        until = clock.monotonic() + seconds
+
+        def check() -> None:
+            if check_wanted is not None:
+                check_wanted()
+            if clock.monotonic() > until:
+                raise TrainingFailed(_TOO_SLOW.format(seconds))
+
+        return [(self._folder_of(model, one, check), one["environment"]) for one in model["containers"]]
 
     def sweep(self, digests: Iterable[str]) -> None:
         """Remove the files of models that have none of these digests and are not held, and what fetches left."""
         kept = set(digests)
+        removed = []
         with self._guard:
             kept |= {digest for digest, count in self._held.items() if count > 0}
-            with contextlib.suppress(FileNotFoundError):
-                for one in self._folder.iterdir():
-                    if one.name not in kept and not one.name.startswith("."):
-                        shutil.rmtree(one, ignore_errors=True)
+            for one in self._folder.iterdir() if self._folder.is_dir() else ():
+                if one.name not in kept and not one.name.startswith("."):
+                    # Under another name first: what a killed service left half removed must not pass for a model.
+                    removed.append(one.rename(self._folder / f".{names.new_id()[:8]}"))
+        for one in removed:
+            shutil.rmtree(one, ignore_errors=True)
 
     def clear_partial(self) -> None:
         """Remove what fetches of a killed service left; called before the first fetch."""
         for one in self._folder.glob(".*"):
             shutil.rmtree(one, ignore_errors=True)
 
-    def _folder_of(self, model: Mapping[str, Json], container: Mapping[str, Json]) -> Path:
+    def _folder_of(self, model: Mapping[str, Json], container: Mapping[str, Json], check: CheckWanted) -> Path:
         digest = str(container["sha256"])
+        # Files that another model of the same bytes brought here are no way around the role.
+        objects = roles.objects_of_job(self._house, model["role_arn"])
+        objects.check_read(*names.split_s3_uri(container["uri"]))
         with self._guard:
             lock = self._fetching.setdefault(digest, threading.Lock())
         folder = self._folder / digest
-        with lock:
+        while not lock.acquire(timeout=_LOOK_SECONDS):
+            check()
+        try:
             if not folder.is_dir():
-                self._place(model, container, folder)
+                self._place(objects, container, folder, check)
+        finally:
+            lock.release()
         return folder
 
-    def _place(self, model: Mapping[str, Json], container: Mapping[str, Json], folder: Path) -> None:
+    def _place(self, objects: RoleObjects, container: Mapping[str, Json], folder: Path, check: CheckWanted) -> None:
         make_private_folder(self._folder)
         partial = self._folder / f".{names.new_id()[:8]}"
         try:
             partial.mkdir(mode=0o700)
             archive, unpacked = partial / "fetched", partial / "unpacked"
-            self._fetch(model["role_arn"], container, archive)
+            _fetch(objects, container, archive, check)
             unpacked.mkdir(mode=0o700)
             _unpack(archive, unpacked, container["uri"])
             _sync_all(unpacked)
@@ -122,18 +155,21 @@ class ModelFiles:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
-    def _fetch(self, role_arn: str, container: Mapping[str, Json], to: Path) -> None:
-        uri, size, digest = container["uri"], container["size_bytes"], container["sha256"]
-        objects = roles.objects_of_job(self._house, role_arn)
-        bucket, key = names.split_s3_uri(uri)
-        found = objects.head(bucket, key)
-        if found is None:
-            raise TrainingFailed(f"{uri} is not there any more; put the model back, or train it anew")
-        if found.size_bytes != size:
-            raise _changed(uri, f"it has {found.size_bytes} bytes, and its job recorded {size}")
-        objects.fetch(bucket, key, to, etag=found.etag)
-        if (read := sha256_of(to)) != digest:
-            raise _changed(uri, f"its SHA-256 is {read}, and its job recorded {digest}")
+
+def _fetch(objects: RoleObjects, container: Mapping[str, Json], to: Path, check: CheckWanted) -> None:
+    uri, size, digest = container["uri"], container["size_bytes"], container["sha256"]
+    bucket, key = names.split_s3_uri(uri)
+    found = objects.head(bucket, key)
+    if found is None:
+        raise TrainingFailed(f"{uri} is not there any more; put the model back, or train it anew")
+    if found.size_bytes != size:
+        raise _changed(uri, f"it has {found.size_bytes} bytes, and its job recorded {size}")
+    with to.open("xb") as file:
+        for block in objects.stream(bucket, key, etag=found.etag):
+            file.write(block)
+            check()
+    if (read := sha256_of(to)) != digest:
+        raise _changed(uri, f"its SHA-256 is {read}, and its job recorded {digest}")
 
 
 def _changed(uri: str, how: str) -> TrainingFailed:

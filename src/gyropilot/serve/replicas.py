@@ -260,14 +260,13 @@ class Replica:
     def _loaded(self) -> ReplicaProcess:
         """Fetch, start and load; `_process` is set as soon as there is one."""
         model, seconds = self.place.model, float(self.place.variant["startup_seconds"])
-        containers = self._files.fetch(model)
-        if self.state == "leaving":
-            raise Unavailable("it is not wanted any more")
+        download_seconds = float(self.place.variant["download_seconds"])
+        containers = self._files.fetch(model, seconds=download_seconds, check_wanted=self._check_wanted)
+        self._check_wanted()
         process = self._process = self._processes.take(self._key, self.id, model["problem"], self._log.write)
         began_at = clock.monotonic()
         while not process.wait_until_up(seconds=_UP_LOOK_SECONDS):
-            if self.state == "leaving":
-                raise Unavailable("it is not wanted any more")
+            self._check_wanted()
             is_overdue = clock.monotonic() - began_at > seconds
             if is_overdue or process.ending is not None:
                 raise Refusal(_OVERDUE.format(seconds), status=0, is_overdue=process.ending is None)
@@ -275,6 +274,10 @@ class Replica:
         replica_calls.load(process.socket, self._model, containers, seconds=left)
         self._is_loaded = True
         return process
+
+    def _check_wanted(self) -> None:
+        if self.state == "leaving":
+            raise Unavailable("it is not wanted any more")
 
     def _give_up_start(self) -> None:
         """Nobody waits for what it loads."""

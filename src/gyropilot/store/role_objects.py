@@ -45,6 +45,10 @@ class RoleObjects:
         self._check(bucket, key, "read", self._role.read_prefixes)
         return self._inner.head(bucket, key) if self._is_visible(bucket) else None
 
+    def check_read(self, bucket: str, key: str) -> None:
+        """Raise NotAllowed where the role may not read an object, whether or not it is there."""
+        self._check(bucket, key, "read", self._role.read_prefixes)
+
     def fetch(self, bucket: str, key: str, to: Path, *, etag: str) -> None:
         """Copy the object that bears `etag` into the file `to`."""
         self._check(bucket, key, "read", self._role.read_prefixes)

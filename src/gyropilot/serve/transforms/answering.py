@@ -14,6 +14,7 @@ from typing import Any
 
 from gyropilot import clock
 from gyropilot.control.transform_plans import TransformPlan
+from gyropilot.engine import trouble
 from gyropilot.errors import GyropilotError
 from gyropilot.serve import replica_calls
 from gyropilot.serve.held_processes import HeldProcesses
@@ -208,7 +209,7 @@ class _Seat:
                 if error.status and error.status < 500:
                     raise NoReplica(reason) from error
             except (GyropilotError, OSError) as error:
-                reason = str(error)
+                reason = str(error) if isinstance(error, GyropilotError) else trouble.told(error)
             else:
                 self._say(f"{self._text} is ready, {clock.monotonic() - began_at:.1f} s after its start")
                 return _Replica(process=process, client=ReplicaClient(str(process.socket)))
