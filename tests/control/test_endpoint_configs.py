@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import houses
@@ -161,4 +163,17 @@ def test_the_role_of_each_model_must_write_asynchronous_answers(house):
     assert "lies outside what the role may write" in str(faults["AsyncInferenceConfig.OutputConfig.S3OutputPath"])
     roles.remove(house.db, arn)
     faults = faults_of(house, variant("Reader"), AsyncInferenceConfig=answers)
-    assert "was removed" in str(faults["AsyncInferenceConfig.OutputConfig.S3OutputPath"])
+    assert "no such role" in str(faults["AsyncInferenceConfig.OutputConfig: the ExecutionRoleArn of model Reader"])
+
+
+def test_who_may_not_pass_a_model_s_role_chooses_no_place_that_it_writes_to(house):
+    arn = "arn:aws:iam::000000000000:role/kept"
+    kept = Role(arn=arn, read_prefixes=("s3://data",), write_prefixes=("s3://data",), passable_by=("GYROCHOSEN",))
+    roles.add(house.db, kept)
+    chosen, other = (replace(houses.admin(house), access_key_id=key) for key in ("GYROCHOSEN", "GYROOTHER"))
+    create_model(house, "Kept", publish(house, "kept"), principal=chosen, ExecutionRoleArn=arn)
+    answers = {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://data/answers"}}}
+    faults = faults_of(house, variant("Kept"), principal=other, **answers)
+    assert faults.keys() == {"AsyncInferenceConfig.OutputConfig: the ExecutionRoleArn of model Kept"}
+    assert create_config(house, "by-passer", variant("Kept"), principal=chosen, **answers)
+    assert create_config(house, "without-a-place", variant("Kept"), principal=other)

@@ -8,10 +8,10 @@ from typing import Any
 from gyropilot import names
 from gyropilot.control import named_listings, page_tokens, repeated_calls, tags, variants
 from gyropilot.control.house import House
-from gyropilot.control.places import reached_by, uri_faults
+from gyropilot.control.places import open_places, uri_faults
 from gyropilot.control.refusals import Refusal, faults_of
 from gyropilot.errors import Fault, InvalidRequest, NotFound
-from gyropilot.store import endpoint_configs, roles
+from gyropilot.store import endpoint_configs
 from gyropilot.store.endpoint_configs import EndpointConfigRecord
 from gyropilot.store.named_rows import NewRow
 from gyropilot.store.principals import Principal
@@ -111,7 +111,7 @@ def _admitted(house: House, principal: Principal, region: str, request: Mapping[
     roles_by_model, missing = variants.roles_of(house, principal.account_id, region, admitted)
     if "AsyncInferenceConfig" in request:
         output = request["AsyncInferenceConfig"]["OutputConfig"]
-        faults += _async_faults(house, output, sorted(set(roles_by_model.values())))
+        faults += _async_faults(house, principal, output, roles_by_model)
     if missing and not faults:
         raise missing[0]
     if missing:
@@ -121,28 +121,24 @@ def _admitted(house: House, principal: Principal, region: str, request: Mapping[
     return admitted
 
 
-def _async_faults(house: House, output: Mapping[str, Json], role_arns: list[str]) -> Iterator[Fault]:
-    """Give what is wrong with where answers of asynchronous calls go, for the roles of the variants' models."""
+def _async_faults(
+    house: House, principal: Principal, output: Mapping[str, Json], roles_by_model: Mapping[str, str]
+) -> Iterator[Fault]:
+    """Give what is wrong with where answers of asynchronous calls go, for the roles of the variants' models.
+
+    The caller chooses what is written by those roles, so he must be one who may pass them.
+    """
     where = "AsyncInferenceConfig.OutputConfig."
     if "S3OutputPath" not in output:
         fix = "name where answers go, as s3://bucket/answers"
         yield Fault(where=f"{where}S3OutputPath", problem="is missing", fix=fix)
     seen = set()
-    for role_arn in role_arns:
+    for model_name, role_arn in sorted(roles_by_model.items()):
+        of_role = f"{where[:-1]}: the ExecutionRoleArn of model {model_name}"
+        places, faults = open_places(house, principal, of_role, role_arn)
+        yield from faults
         for member in ("S3OutputPath", "S3FailurePath"):
-            for fault in _path_faults(house, role_arn, f"{where}{member}", output.get(member)):
+            for fault in uri_faults(places, f"{where}{member}", output[member], "write") if member in output else ():
                 if str(fault) not in seen:  # the same is told of several roles
                     yield fault
                 seen.add(str(fault))
-
-
-def _path_faults(house: House, role_arn: str, where: str, uri: str | None) -> Iterator[Fault]:
-    if uri is None:
-        return
-    role = roles.find(house.db, role_arn)
-    if role is None:
-        fix = "make the model anew, with a role that is there"
-        yield Fault(where=where, found=role_arn, problem="the role of a variant's model was removed", fix=fix)
-        return
-    places, faults = reached_by(house, role, where)
-    yield from faults or uri_faults(places, where, uri, "write")
