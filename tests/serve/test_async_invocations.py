@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
@@ -107,7 +108,7 @@ def test_a_payload_may_come_with_the_call_and_names_may_be_chosen(place):
         CustomAttributes="trace=1",
     )
     assert told["InferenceId"] == "run one/2"
-    assert told["OutputLocation"] == "s3://data/answers/2026/nov/mine.json"
+    assert re.fullmatch(r"s3://data/answers/2026/nov/[0-9a-z-]+/mine\.json", told["OutputLocation"])
     assert told["FailureLocation"].startswith("s3://data/failures/2026/nov/")
     with at_work(place.house):
         heard = json.loads(came(place, told["OutputLocation"]))

@@ -63,6 +63,40 @@ def test_an_answer_comes_back_as_the_model_gave_it(place):
     assert response["ResponseMetadata"]["HTTPHeaders"]["x-amzn-requestid"]
 
 
+def test_an_asynchronous_call_stands_in_the_audit_log_with_what_came_of_it(place):
+    audit = place.house.settings.audit
+    taken = {"async": {"OutputConfig": {"S3OutputPath": "s3://data/answers"}}}
+    put_endpoint(place.house, "later", [variant("main")], **taken)
+    before = audit.read_text().count("\n") if audit.exists() else 0
+    invoke(place, b"x")
+    told = place.runtime.invoke_endpoint_async(EndpointName="later", Body=b"x")
+    for name in ("plain", "nowhere"):
+        with pytest.raises(ClientError):
+            place.runtime.invoke_endpoint_async(EndpointName=name, Body=b"x")
+    lines = [json.loads(line) for line in audit.read_text().splitlines()[before:]]
+    assert [(one["resource"], one["result"]) for one in lines] == [
+        ("later", "OK"),
+        ("plain", "ValidationError"),
+        ("nowhere", "ValidationError"),
+    ]
+    assert {one["action"] for one in lines} == {"sagemaker:InvokeEndpointAsync"}
+    assert lines[0]["request_id"] == told["ResponseMetadata"]["RequestId"]
+    assert lines[0]["principal"] == place.server.key
+
+
+def test_an_asynchronous_call_that_cannot_be_noted_is_not_acknowledged(place):
+    audit = place.house.settings.audit
+    audit.rename(audit.with_suffix(".kept"))
+    audit.mkdir()
+    try:
+        with pytest.raises(ClientError) as caught:
+            place.runtime.invoke_endpoint_async(EndpointName="plain", Body=b"x")
+    finally:
+        audit.rmdir()
+        audit.with_suffix(".kept").rename(audit)
+    assert caught.value.response["Error"]["Code"] == "ServiceUnavailable"
+
+
 def test_what_a_model_says_and_no_client_could_read_is_left_out(place):
     response = invoke(place, {"answer": "x", "type": "t" * 1025, "attributes": "a" * 1025})
     assert "CustomAttributes" not in response

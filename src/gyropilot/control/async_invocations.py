@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gyropilot.control.house import House
 from gyropilot.control.places import reached_by, store_fault, uri_faults
+from gyropilot.control.roles import find_passable
 from gyropilot.errors import Fault, InvalidRequest, NotAllowed
-from gyropilot.names import new_id, split_s3_uri
+from gyropilot.names import is_under, new_id, split_s3_uri
 from gyropilot.store import async_invocations, roles
 from gyropilot.store.endpoints import EndpointRecord
+from gyropilot.store.principals import Principal
 from gyropilot.wire.rest import MAX_BODY_BYTES
 
 Json = Any
@@ -20,14 +21,15 @@ Json = Any
 TTL_SECONDS = 6 * 3600
 INVOCATION_SECONDS = 15 * 60
 
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
-
-def accept(house: House, endpoint: EndpointRecord, request: Mapping[str, Json]) -> dict[str, Json]:
+def accept(
+    house: House, principal: Principal, endpoint: EndpointRecord, request: Mapping[str, Json]
+) -> dict[str, Json]:
     """Store an invocation and give InvokeEndpointAsyncOutput; it is on disk when this returns.
 
     Args:
         house: the parts.
+        principal: the caller.
         endpoint: which is invoked; its replicas need not be ready.
         request: InvokeEndpointAsyncInput, validated.
 
@@ -48,7 +50,7 @@ def accept(house: House, endpoint: EndpointRecord, request: Mapping[str, Json]) 
             problem=f"is Failed and will not answer: {endpoint.failure_reason or 'no reason is known'}",
             fix="delete it, mend what failed and create it anew",
         )
-    faults = [*_input_faults(house, endpoint, request), *_extension_faults(request)]
+    faults = [*_input_faults(house, principal, endpoint, config["OutputConfig"], request), *_extension_faults(request)]
     if faults:
         raise InvalidRequest.of(faults)
     invocation_id = new_id()
@@ -63,19 +65,33 @@ def accept(house: House, endpoint: EndpointRecord, request: Mapping[str, Json]) 
     return {name: value for name, value in answer.items() if value is not None}
 
 
-def _input_faults(house: House, endpoint: EndpointRecord, request: Mapping[str, Json]) -> Iterator[Fault]:
+def _input_faults(
+    house: House,
+    principal: Principal,
+    endpoint: EndpointRecord,
+    output: Mapping[str, Json],
+    request: Mapping[str, Json],
+) -> Iterator[Fault]:
     if ("Body" in request) == ("InputLocation" in request):
         problem = "exactly one of Body and InputLocation carries the payload"
         yield Fault(where="InputLocation", problem=problem, fix="name an object, or send up to 128,000 bytes as Body")
     elif "InputLocation" in request:
-        yield from _location_faults(house, _role_arn(endpoint), request["InputLocation"])
+        yield from _location_faults(house, principal, endpoint, output["S3OutputPath"], request["InputLocation"])
 
 
-def _location_faults(house: House, role_arn: str, uri: str) -> Iterator[Fault]:
-    where = "InputLocation"
+def _location_faults(
+    house: House, principal: Principal, endpoint: EndpointRecord, output_path: str, uri: str
+) -> Iterator[Fault]:
+    where, role_arn = "InputLocation", _role_arn(endpoint)
     role = roles.find(house.db, role_arn)
     if role is None:
         yield Fault(where=where, found=role_arn, problem="the role of the model was removed", fix="deploy it anew")
+        return
+    # The caller chooses what is read by the model's role: one who may not pass it reads what the endpoint's folder has.
+    if not (find_passable(house, principal, role_arn) or is_under(uri, output_path)):
+        problem = "lies outside the endpoint's S3OutputPath, and this key may not pass the role of the model"
+        fix = f"name an object below {output_path}, or send up to 128,000 bytes as Body"
+        yield Fault(where=where, found=uri, problem=problem, fix=fix)
         return
     places, faults = reached_by(house, role, where)
     faults += uri_faults(places, where, uri, "read")
@@ -105,8 +121,9 @@ def _kept(
     endpoint: EndpointRecord, output: Mapping[str, Json], request: Mapping[str, Json], invocation_id: str
 ) -> dict[str, Json]:
     inference_id = request.get("InferenceId", invocation_id)
-    stem = inference_id if _FILE_NAME.fullmatch(inference_id) else invocation_id
+    # Whatever the caller chooses, a name of the invocation's own id is in it: none takes the place of another object.
     extension = [part for part in (request.get("S3OutputPathExtension", "").strip("/"),) if part]
+    answer = (invocation_id, request["Filename"]) if "Filename" in request else (f"{invocation_id}.out",)
     failures = output.get("S3FailurePath")
     return {
         "role_arn": _role_arn(endpoint),
@@ -119,8 +136,8 @@ def _kept(
         "custom_attributes": request.get("CustomAttributes", ""),
         "input_location": request.get("InputLocation"),
         "body": base64.b64encode(request["Body"]).decode() if "Body" in request else None,
-        "output_location": _joined(output["S3OutputPath"], *extension, request.get("Filename", f"{stem}.out")),
-        "failure_location": None if failures is None else _joined(failures, *extension, f"{stem}-error.out"),
+        "output_location": _joined(output["S3OutputPath"], *extension, *answer),
+        "failure_location": None if failures is None else _joined(failures, *extension, f"{invocation_id}-error.out"),
         "invocation_seconds": request.get("InvocationTimeoutSeconds", INVOCATION_SECONDS),
     }
 

@@ -23,7 +23,9 @@ def find_passable(house: House, principal: Principal, arn: str) -> Role | None:
     role = roles.find(house.db, arn)
     if role is None or role.account_id != principal.account_id:
         return None
-    return role if {EVERYBODY, principal.access_key_id} & set(role.passable_by) else None
+    # Everybody who may start jobs, that is: a key that only asks for answers passes a role that names it alone.
+    everybody = set() if principal.kind == "invoker" else {EVERYBODY}
+    return role if ({principal.access_key_id} | everybody) & set(role.passable_by) else None
 
 
 def objects_of_job(house: House, arn: str) -> RoleObjects:

@@ -27,6 +27,8 @@ from gyropilot.serve.call_bodies import BodyRoom, CallBodies, ClientGone
 from gyropilot.serve.replica_client import ReplicaCall
 from gyropilot.serve.router import CUSTOM_ATTRIBUTES, INFERENCE_ID, STREAM_SECONDS, Router, StreamBroken, Target
 from gyropilot.serve.waiting import while_client_waits
+from gyropilot.store import audit
+from gyropilot.store.audit import AuditLine
 from gyropilot.store.principals import Kind
 from gyropilot.wire import claim, event_stream, rest
 from gyropilot.wire.errors import wire_error
@@ -48,6 +50,8 @@ SIGNING_NAME = "sagemaker"
 
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 """Kinds of keys that may invoke: all there are, so that a new kind has to be thought about here."""
+_CHANGING = frozenset({"InvokeEndpointAsync"})
+"""The operations of which the audit log tells."""
 _NOT_DONE: Mapping[str, str] = {
     "TargetModel": "endpoints of several models are not built here",
     "TargetContainerHostname": "containers are not invoked directly here, they answer one after the other",
@@ -88,6 +92,10 @@ class _Knock:
             headers=self.headers,
             body_sha256=body_sha256,
         )
+
+    @property
+    def endpoint_name(self) -> str:
+        return self.members["EndpointName"] if hasattr(self, "members") else "-"
 
     def header(self, name: str) -> str | None:
         return next((value for one, value in self.headers if one == name), None)
@@ -188,9 +196,11 @@ class _Door:
 
     async def _accept(self, knock: _Knock, target: Target) -> None:
         # Not given up when the client goes: what is stored by then is answered, whoever waits.
+        principal = knock.caller.principal
         response = await asyncio.get_running_loop().run_in_executor(
-            self._threads, async_invocations.accept, self._house, target.endpoint, knock.members
+            self._threads, async_invocations.accept, self._house, principal, target.endpoint, knock.members
         )
+        await self._note(knock, "OK")
         await _send(knock, rest.write_response(knock.operation, response))
 
     async def _invoke(self, knock: _Knock, target: Target) -> None:
@@ -208,10 +218,32 @@ class _Door:
                 await _more(knock, event_stream.event("PayloadPart", part))
             await _more(knock, b"", is_last=True)
 
+    async def _note(self, knock: _Knock, result: str) -> None:
+        """Append what came of a call to the audit log, if its operation changes something.
+
+        Raises:
+            Unavailable: the line could not be written; the call must not be acknowledged.
+        """
+        if knock.is_begun or not hasattr(knock, "operation") or knock.operation.name not in _CHANGING:
+            return
+        line = AuditLine(
+            principal=knock.caller.principal,
+            action=f"{SIGNING_NAME}:{knock.operation.name}",
+            resource=knock.endpoint_name,
+            result=result,
+            request_id=knock.request_id,
+        )
+        path = self._house.settings.audit
+        await asyncio.get_running_loop().run_in_executor(self._threads, audit.append, path, line)
+
     async def _answer_error(self, knock: _Knock, error: Exception) -> None:
         """Make an error the answer, or the end of the stream; the one place where that is done."""
         operation = getattr(knock, "operation", self._service.operations["InvokeEndpoint"])
         told = wire_error(error, request_id=knock.request_id, modelled=operation.errors)
+        try:
+            await self._note(knock, told.code)
+        except Unavailable as unnoted:
+            error, told = unnoted, wire_error(unnoted, request_id=knock.request_id, modelled=operation.errors)
         knock.error_code = error.trouble if isinstance(error, StreamBroken) else told.code
         if isinstance(error, Unavailable):
             logger.warning("%s %s: %s (%s)", knock.request_id, operation.name, error, error.__cause__)
@@ -280,7 +312,8 @@ async def _more(knock: _Knock, body: bytes, *, is_last: bool = False) -> None:
 
 def _log(knock: _Knock, *, seconds: float) -> None:
     operation = knock.operation.name if hasattr(knock, "operation") else "-"
-    endpoint = knock.members["EndpointName"] if hasattr(knock, "members") else "-"
     caller = knock.caller.principal.access_key_id if hasattr(knock, "caller") else "-"
     outcome = f"{knock.status or '-'} {knock.error_code}".rstrip()
-    logger.info("%s %s %s %s %s %.0f ms", knock.request_id, operation, endpoint, caller, outcome, seconds * 1000)
+    logger.info(
+        "%s %s %s %s %s %.0f ms", knock.request_id, operation, knock.endpoint_name, caller, outcome, seconds * 1000
+    )
