@@ -1,5 +1,7 @@
 """An endpoint and its replicas, read at once."""
 
+import json
+
 from gyropilot.names import new_id
 from gyropilot.store import endpoints, replicas, routes
 from gyropilot.store.named_rows import NewRow
@@ -37,6 +39,19 @@ def test_a_route_is_what_endpoints_and_replicas_say(db):
     assert found.endpoint == endpoints.find(db, ACCOUNT, REGION, "Shop")
     assert list(found.replicas) == replicas.of_endpoint(db, mine.id)
     assert [one.number for one in found.replicas] == [1, 2]
+
+
+def test_what_an_endpoint_serves_is_read_once_however_many_replicas_it_has(db, monkeypatch):
+    mine = put(db, "Shop")
+    endpoints.set_status(db, mine.id, generation=1, status="InService", serving=mine.wanted)
+    for number in range(20):
+        put_replica(db, mine, number)
+    read = []
+    monkeypatch.setattr(json, "loads", lambda text, whole=json.loads: read.append(text) or whole(text))
+    found = routes.find(db, ACCOUNT, REGION, "Shop")
+    assert len(found.replicas) == 20
+    assert found.endpoint.serving == {"variants": []}
+    assert len(read) == 2  # `wanted` and `serving`
 
 
 def test_an_endpoint_without_replicas_has_none_and_one_of_another_name_is_not_found(db):

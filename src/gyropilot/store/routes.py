@@ -5,17 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import ColumnElement, Label, bindparam, case, func, null, select
 
 from gyropilot.names import folded
 from gyropilot.store.database import Database
 from gyropilot.store.endpoints import EndpointRecord
 from gyropilot.store.replicas import ReplicaRecord
+from gyropilot.store.tables import JsonText
 from gyropilot.store.tables import endpoints as endpoints_table
 from gyropilot.store.tables import replicas as replicas_table
 
-_OF_ENDPOINT = [endpoints_table.c[one.name].label(f"endpoint_{one.name}") for one in fields(EndpointRecord)]
-_OF_REPLICA = [replicas_table.c[one.name].label(f"replica_{one.name}") for one in fields(ReplicaRecord)]
+_ORDER = (replicas_table.c.variant, replicas_table.c.number, replicas_table.c.id)
+
+
+def _of_endpoint(name: str) -> Label[Any]:
+    """Give a column of the endpoint; one of JSON in the first row alone, since to read it in each takes long."""
+    column: ColumnElement[Any] = endpoints_table.c[name]
+    if isinstance(column.type, JsonText):
+        column = case((func.row_number().over(order_by=_ORDER) == 1, column), else_=null())
+    return column.label(f"endpoint_{name}")
+
+
+_ENDPOINT_FIELDS = [one.name for one in fields(EndpointRecord)]
+_REPLICA_FIELDS = [one.name for one in fields(ReplicaRecord)]
+_OF_ENDPOINT = [_of_endpoint(one) for one in _ENDPOINT_FIELDS]
+_OF_REPLICA = [replicas_table.c[one].label(f"replica_{one}") for one in _REPLICA_FIELDS]
 # Made once: to put the statement together takes longer than to run it.
 _BY_NAME = (
     select(*_OF_ENDPOINT, *_OF_REPLICA)
@@ -26,7 +40,7 @@ _BY_NAME = (
         endpoints_table.c.folded_name == bindparam("folded_name"),
         endpoints_table.c.name == bindparam("name"),
     )
-    .order_by(replicas_table.c.variant, replicas_table.c.number, replicas_table.c.id)
+    .order_by(*_ORDER)
 )
 
 
@@ -45,10 +59,7 @@ def find(db: Database, account_id: str, region: str, name: str) -> Route | None:
         rows = connection.execute(_BY_NAME, asked).all()
     if not rows:
         return None
-    endpoint = EndpointRecord(**_values(rows[0], "endpoint_", EndpointRecord))
-    found = [_values(row, "replica_", ReplicaRecord) for row in rows if row.replica_id is not None]
-    return Route(endpoint=endpoint, replicas=tuple(ReplicaRecord(**one) for one in found))
-
-
-def _values(row: Row[Any], prefix: str, kind: type) -> dict[str, Any]:
-    return {one.name: row._mapping[f"{prefix}{one.name}"] for one in fields(kind)}
+    endpoint = EndpointRecord(**dict(zip(_ENDPOINT_FIELDS, rows[0], strict=False)))
+    begin = len(_ENDPOINT_FIELDS)
+    found = [ReplicaRecord(**dict(zip(_REPLICA_FIELDS, row[begin:], strict=True))) for row in rows if row.replica_id]
+    return Route(endpoint=endpoint, replicas=tuple(found))
