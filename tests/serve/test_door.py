@@ -2,8 +2,10 @@
 
 import http.client
 import json
+import re
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from types import SimpleNamespace
 
@@ -15,7 +17,7 @@ from botocore.exceptions import ClientError, EventStreamError
 
 import houses
 import runtime_servers
-from gyropilot.serve import door
+from gyropilot.serve import call_bodies, knocks
 from gyropilot.wire.rest import MAX_BODY_BYTES
 from runtime_servers import put_endpoint, put_replica, variant
 
@@ -256,10 +258,21 @@ def test_keys_of_every_kind_may_invoke_and_those_of_others_see_nothing(place):
         other.invoke_endpoint(EndpointName="plain", Body=b"x")
 
 
-def signed(place, path="/endpoints/plain/invocations", body=b"x", method="POST", service="sagemaker", **headers):
+def signed(
+    place,
+    path="/endpoints/plain/invocations",
+    body=b"x",
+    method="POST",
+    service="sagemaker",
+    key=None,
+    secret=None,
+    **headers,
+):
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     request = AWSRequest(method, place.server.url + path, given, body)
-    SigV4Auth(Credentials(place.server.key, place.server.secret), service, houses.REGION).add_auth(request)
+    SigV4Auth(Credentials(key or place.server.key, secret or place.server.secret), service, houses.REGION).add_auth(
+        request
+    )
     return dict(request.headers.items())
 
 
@@ -296,18 +309,49 @@ def test_a_body_may_be_large_and_not_larger(place):
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 413
 
 
-def test_what_is_not_signed_is_refused_before_its_body_is_read(place):
+def answer_without_body(place, headers):
+    """The answer to a request that says to have a body of a million bytes, of which none is sent."""
+    given = {"Host": f"127.0.0.1:{place.server.port}", **headers, "Content-Length": "1000000"}
+    lines = ["POST /endpoints/plain/invocations HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
     with socket.create_connection(("127.0.0.1", place.server.port), 10) as connection:
-        head = f"POST /endpoints/plain/invocations HTTP/1.1\r\nHost: 127.0.0.1:{place.server.port}\r\n"
-        connection.sendall(f"{head}Content-Length: 1000000\r\n\r\n".encode())
-        answer = connection.recv(4096)
-    assert answer.startswith(b"HTTP/1.1 403")
-    assert b"connection: close" in answer.lower()
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        return connection.recv(4096)
+
+
+def test_what_is_not_signed_by_a_key_of_ours_is_refused_before_its_body_is_read(place):
+    principal, secret = place.house.credentials.create(account_id="000000000000", kind="invoker", name="gone")
+    place.house.credentials.revoke(principal.access_key_id)
+    of_nobody = signed(place, key="GYROAAAAAAAAAAAAAAAA", secret="b" * 40)
+    withdrawn = signed(place, key=principal.access_key_id, secret=secret)
+    late = signed(place) | {"X-Amz-Date": "20200101T000000Z"}
+    late["Authorization"] = re.sub(r"/2\d{7}/", "/20200101/", late["Authorization"])
+    for headers in ({}, of_nobody, withdrawn, late):
+        answer = answer_without_body(place, headers)
+        assert answer.startswith(b"HTTP/1.1 403"), headers
+        assert b"connection: close" in answer.lower()
+
+
+def test_the_calls_of_one_key_leave_room_for_those_of_others(place, monkeypatch):
+    monkeypatch.setattr(call_bodies, "MOST_BYTES_OF_KEY", 1000)
+    monkeypatch.setattr(call_bodies, "MOST_BYTES_AT_ONCE", 1900)
+    gate, reached = place.folder / "room.gate", place.folder / "room.reached"
+    principal, secret = place.house.credentials.create(account_id="000000000000", kind="invoker", name="full")
+    mine = place.server.client("sagemaker-runtime", key=principal.access_key_id, secret=secret)
+    waits = json.dumps({"wait": str(gate), "reached": str(reached), "filler": "x" * 600})
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(mine.invoke_endpoint, EndpointName="plain", Body=waits)
+        wait_for(reached)
+        with pytest.raises(ClientError, match="too many large calls of this key"):
+            mine.invoke_endpoint(EndpointName="plain", Body=b"x" * 500)
+        assert invoke(place, b"x" * 900)["Body"].read() == b"x" * 900
+        gate.touch()
+        assert running.result()["Body"].read()
+    assert mine.invoke_endpoint(EndpointName="plain", Body=b"x" * 500)["Body"].read() == b"x" * 500
 
 
 def test_a_client_that_does_not_read_its_stream_lets_the_replica_go(place, monkeypatch):
-    monkeypatch.setattr(door, "STREAM_SECONDS", 0.1)
-    monkeypatch.setattr(door, "READING_SECONDS", 0.1)
+    monkeypatch.setattr(knocks, "STREAM_SECONDS", 0.1)
+    monkeypatch.setattr(knocks, "READING_SECONDS", 0.1)
     before = len(list(place.folder.glob("gone.*")))
     body = json.dumps({"parts": ["x" * 2**24, "y"], "gate": str(place.folder / "never")}).encode()
     path = "/endpoints/plain/invocations-response-stream"

@@ -33,9 +33,9 @@ from gyropilot.serve import door as runtime_door
 from gyropilot.serve import openai_door
 from gyropilot.serve.async_invocations import AsyncInvocations
 from gyropilot.serve.held_processes import HeldProcesses
+from gyropilot.serve.knocks import Shared
 from gyropilot.serve.model_files import ModelFiles
 from gyropilot.serve.replica_process import ReplicaRoom
-from gyropilot.serve.router import Router
 from gyropilot.serve.standby import Runner, Standby
 from gyropilot.serve.supervisor import Supervisor
 from gyropilot.serve.transforms.runner import TransformRunner
@@ -283,9 +283,9 @@ def _doors(house: House) -> App:
     """Give one app that sends each request to its door, by the service name in its signature and its path."""
     entrance = Entrance(house.credentials, house.settings)
     api = api_app.make_app(house, entrance=entrance)
-    router = Router(house)
-    runtime = runtime_door.make_app(house, entrance, router)
-    openai = openai_door.make_app(house, entrance, router)
+    shared = Shared.of(house, entrance)
+    runtime = runtime_door.make_app(house, shared)
+    openai = openai_door.make_app(house, shared)
     s3 = None
     if isinstance(house.objects, FolderObjects):
         s3 = s3_app.make_app(house.objects, house.credentials, house.settings)

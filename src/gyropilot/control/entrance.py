@@ -1,6 +1,7 @@
 """The entrance of the doors that take signed calls: who calls, from where, and how often; used by `api` and `serve`.
 
-Every door asks in this order: `check_source` before it reads a body, then `prove`, then `check_rate`.
+Every door asks in this order: `check_source` before it reads a body, then `prove`, then `check_rate`. One that takes
+large bodies asks `check_claim` before it reads one.
 """
 
 from __future__ import annotations
@@ -60,6 +61,14 @@ class Entrance:
             raise RequestTooLarge(f"The headers are longer than {MAX_HEADER_BYTES} bytes.")
         port = server[1] if server else self._settings.port
         check_source(headers, listening_host=self._settings.host, port=port)
+
+    def check_claim(self, request: SignedRequest, service: str) -> None:
+        """Refuse a request whose signature cannot hold, whatever its body is: `prove` says whether it does.
+
+        Raises:
+            NotAuthentic: it is out of time, for another service, or of a key that is unknown or was withdrawn.
+        """
+        signature.check_claim(request, self._credentials.find_secret, now=clock.now(), service=service)
 
     def prove(self, request: SignedRequest, service: str) -> Caller:
         """Give who signed a request for a service.

@@ -1,8 +1,9 @@
-"""Reads the bodies of calls: large, from callers that are not proven yet, so within bounds of size, time and sum."""
+"""Reads the bodies of calls: large, from callers that may not be proven yet, so within bounds of size, time and sum."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 MOST_BYTES_AT_ONCE = 256 * 2**20
 """Of all calls of this process together."""
+MOST_BYTES_OF_KEY = MOST_BYTES_AT_ONCE // 2
+"""Of the calls of one key, so that nobody who has but one can take the room of all."""
 SLOWEST_BYTES_PER_SECOND = 2**20
 
 
@@ -28,6 +31,7 @@ class CallBodies:
 
     def __init__(self) -> None:
         self._held_bytes = 0
+        self._of_key: Counter[str] = Counter()
 
     @contextmanager
     def room(self) -> Iterator[BodyRoom]:
@@ -37,16 +41,22 @@ class CallBodies:
             yield room
         finally:
             self._held_bytes -= room.held_bytes
+            self._of_key[room.key] -= room.held_bytes
+            if not self._of_key[room.key]:
+                del self._of_key[room.key]
 
     def take(self, room: BodyRoom, size: int) -> None:
         """Count bytes that a room holds.
 
         Raises:
-            Unavailable: the calls hold too much together.
+            Unavailable: the calls, or those of the key, hold too much together.
         """
+        if self._of_key[room.key] + size > MOST_BYTES_OF_KEY:
+            raise Unavailable("The service reads too many large calls of this key at the moment; try again.")
         if self._held_bytes + size > MOST_BYTES_AT_ONCE:
             raise Unavailable("The service reads too many large calls at the moment; try again.")
         self._held_bytes += size
+        self._of_key[room.key] += size
         room.held_bytes += size
 
 
@@ -56,20 +66,22 @@ class BodyRoom:
     def __init__(self, bodies: CallBodies) -> None:
         self._bodies = bodies
         self.held_bytes = 0
+        self.key = ""
         self.is_unread = True
         """Whether some of the body may not have come, so that nothing can follow on the connection."""
 
-    async def read(self, receive: Receive, stated_length: str) -> bytes:
-        """Give the whole body.
+    async def read(self, receive: Receive, stated_length: str, key: str) -> bytes:
+        """Give the whole body of a call that is made with that access key, or says to be.
 
         Raises:
             RequestTooLarge: it is longer than is taken.
             MalformedRequest: it comes too slowly.
-            Unavailable: all calls together hold too much.
+            Unavailable: all calls, or those of the key, hold too much together.
             ClientGone: the client went away.
         """
         if not stated_length.isdigit() or int(stated_length[:20]) > MAX_BODY_BYTES:
             raise _too_large()
+        self.key = key
         body = bytearray()
         started_at = clock.monotonic()
         while True:

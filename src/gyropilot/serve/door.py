@@ -1,6 +1,6 @@
 """The runtime door: one ASGI app for /endpoints/*, the operations of SageMaker Runtime; put into a process by `cli`.
 
-request -> source -> claim of a signature -> body                          on the event loop
+request -> source -> claim of a signature, and its key -> body             on the event loop
         -> signature -> rate -> operation -> permission -> validate        in one thread, one hop a call
         -> endpoint and replicas from the database
         -> router -> replica -> answer, whole or part by part              on the event loop
@@ -9,44 +9,34 @@ any step raises -> wire/errors.py -> error response; in the midst of a stream, a
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
-import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from gyropilot import clock
 from gyropilot.control import async_invocations
-from gyropilot.control.entrance import Caller, Entrance
 from gyropilot.control.house import House
 from gyropilot.errors import Fault, InvalidRequest, MalformedRequest, NotAllowed, Unavailable
-from gyropilot.serve.call_bodies import BodyRoom, CallBodies, ClientGone
+from gyropilot.serve.knocks import App, Door, Knock, Shared
 from gyropilot.serve.replica_client import ReplicaCall
-from gyropilot.serve.router import CUSTOM_ATTRIBUTES, INFERENCE_ID, STREAM_SECONDS, Router, StreamBroken, Target
-from gyropilot.serve.waiting import while_client_waits
+from gyropilot.serve.router import CUSTOM_ATTRIBUTES, INFERENCE_ID, StreamBroken, Target
 from gyropilot.store import audit
 from gyropilot.store.audit import AuditLine
 from gyropilot.store.principals import Kind
 from gyropilot.wire import claim, event_stream, rest
 from gyropilot.wire.errors import wire_error
-from gyropilot.wire.rest import RestAnswer, RestService
+from gyropilot.wire.rest import RestService
 from gyropilot.wire.service_model import Operation
 from gyropilot.wire.signature import SignedRequest
 
 Json = Any
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PATH_PREFIX = "/endpoints/"
 THREADS = 32
-READING_SECONDS = 60.0
-"""A client that needs so much longer than the model for its answer does not hold the replica any more."""
 SIGNING_NAME = "sagemaker"
+SMALL_BODY_BYTES = 2**16
+"""A body of that size is read before its key is looked up, which spares the look a thread of its own."""
 
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 """Kinds of keys that may invoke: all there are, so that a new kind has to be thought about here."""
@@ -64,22 +54,12 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class _Knock:
-    """A request, and what is known of it so far."""
+class _Knock(Knock):
+    """A signed request, and what is known of it so far."""
 
-    scope: Scope
-    receive: Receive
-    send: Send
-    headers: list[tuple[str, str]]
-    """Names in lower case, values as Latin-1."""
-    room: BodyRoom
-    request_id: str
+    id_header = "x-amzn-requestid"
+
     body: bytes = b""
-    status: int = 0
-    error_code: str = ""
-    is_begun: bool = False
-    """Whether an answer has begun, after which no other can."""
-    caller: Caller = field(init=False)
     operation: Operation = field(init=False)
     members: dict[str, Json] = field(init=False)
 
@@ -97,87 +77,32 @@ class _Knock:
     def endpoint_name(self) -> str:
         return self.members["EndpointName"] if hasattr(self, "members") else "-"
 
-    def header(self, name: str) -> str | None:
-        return next((value for one, value in self.headers if one == name), None)
+
+def make_app(house: House, shared: Shared | None = None) -> App:
+    """Give the app that answers the runtime calls for a house; `shared` by default is this door's own."""
+    return _Door(house, shared or Shared.of(house))
 
 
-def make_app(house: House, entrance: Entrance | None = None, router: Router | None = None) -> App:
-    """Give the app that answers the runtime calls for a house.
-
-    Args:
-        house: whose endpoints are invoked.
-        entrance: what the doors of the process share; by default one of this door's own.
-        router: shared with other doors of the same event loop; by default one of this door's own.
-    """
-    door = _Door(house, entrance or Entrance(house.credentials, house.settings), router or Router(house))
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await door.answer(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-        else:
-            await door.live(receive, send)
-
-    return app
-
-
-class _Door:
+class _Door(Door[_Knock]):
     """The parts that all calls use."""
 
-    def __init__(self, house: House, entrance: Entrance, router: Router) -> None:
-        self._house = house
-        self._entrance = entrance
-        self._router = router
+    def __init__(self, house: House, shared: Shared) -> None:
+        super().__init__(house, shared, _Knock, threads=THREADS, name="runtime")
         self._service = RestService("sagemaker-runtime")
-        self._bodies = CallBodies()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="runtime")
-
-    async def live(self, receive: Receive, send: Send) -> None:
-        """Follow the server's life: at its end, connections to replicas are closed."""
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown":
-                await self._router.close()
-                self._threads.shutdown(wait=False)
-            await send({"type": f"{message['type']}.complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
-
-    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started_at = clock.monotonic()
-        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
-        with self._bodies.room() as room:
-            knock = _Knock(
-                scope=scope, receive=receive, send=send, headers=headers, room=room, request_id=str(uuid.uuid4())
-            )
-            try:
-                await self._answer(knock)
-            except ClientGone:
-                knock.error_code = "(the client went away)"
-            except Exception as error:
-                await self._answer_error(knock, error)
-            _log(knock, seconds=clock.monotonic() - started_at)
 
     async def _answer(self, knock: _Knock) -> None:
         self._entrance.check_source(knock.headers, knock.scope.get("server"))
-        claim.read(knock.signed(None))  # before the body: what is not signed at all is not read
-        knock.body = await knock.room.read(knock.receive, knock.header("content-length") or "0")
-        target = await asyncio.get_running_loop().run_in_executor(self._threads, self._admitted, knock)
+        claimed = claim.read(knock.signed(None))  # before the body: what is not signed at all is not read
+        length = knock.header("content-length") or "0"
+        if not length.isdigit() or int(length[:20]) > SMALL_BODY_BYTES or knock.header("transfer-encoding"):
+            await self._in_thread(self._entrance.check_claim, knock.signed(None), SIGNING_NAME)
+        knock.body = await knock.room.read(knock.receive, length, claimed.access_key_id)
+        target = await self._in_thread(self._admitted, knock)
         if knock.operation.name == "InvokeEndpointAsync":
             await self._accept(knock, target)
         else:
             work = self._invoke if knock.operation.name == "InvokeEndpoint" else self._stream
             await self._while_client_reads(knock, work(knock, target))
-
-    async def _while_client_reads(self, knock: _Knock, work: Coroutine[Any, Any, None]) -> None:
-        """Do the work, given up when the client goes away or leaves the answer unread for too long."""
-        seconds = self._house.settings.invocation_seconds + STREAM_SECONDS + READING_SECONDS
-        try:
-            async with asyncio.timeout(seconds):
-                await while_client_waits(knock.receive, work)
-        except TimeoutError as error:
-            raise ClientGone from error
 
     def _admitted(self, knock: _Knock) -> Target:
         """Hold a call against every rule, and give the endpoint that it is for."""
@@ -197,26 +122,28 @@ class _Door:
     async def _accept(self, knock: _Knock, target: Target) -> None:
         # Not given up when the client goes: what is stored by then is answered, whoever waits.
         principal = knock.caller.principal
-        response = await asyncio.get_running_loop().run_in_executor(
-            self._threads, async_invocations.accept, self._house, principal, target.endpoint, knock.members
+        response = await self._in_thread(
+            async_invocations.accept, self._house, principal, target.endpoint, knock.members
         )
         await self._note(knock, "OK")
-        await _send(knock, rest.write_response(knock.operation, response))
+        written = rest.write_response(knock.operation, response)
+        await knock.answer(written.status, written.headers, written.body)
 
     async def _invoke(self, knock: _Knock, target: Target) -> None:
         answer = await self._router.invoke(target, _call(knock), variant=knock.members.get("TargetVariant", ""))
         response = _told(knock, answer.content_type, answer.variant, answer.custom_attributes)
-        await _send(knock, rest.write_response(knock.operation, response | {"Body": answer.body}))
+        written = rest.write_response(knock.operation, response | {"Body": answer.body})
+        await knock.answer(written.status, written.headers, written.body)
 
     async def _stream(self, knock: _Knock, target: Target) -> None:
         variant = knock.members.get("TargetVariant", "")
         async with self._router.stream(target, _call(knock), variant=variant) as answer:
             response = _told(knock, answer.content_type, answer.variant, answer.custom_attributes)
             written = rest.write_response(knock.operation, response)
-            await _begin(knock, written.status, [*written.headers, ("content-type", event_stream.CONTENT_TYPE)])
+            await knock.begin(written.status, [*written.headers, ("content-type", event_stream.CONTENT_TYPE)])
             async for part in answer.parts:
-                await _more(knock, event_stream.event("PayloadPart", part))
-            await _more(knock, b"", is_last=True)
+                await knock.more(event_stream.event("PayloadPart", part))
+            await knock.more(b"", is_last=True)
 
     async def _note(self, knock: _Knock, result: str) -> None:
         """Append what came of a call to the audit log, if its operation changes something.
@@ -234,10 +161,9 @@ class _Door:
             request_id=knock.request_id,
         )
         path = self._house.settings.audit
-        await asyncio.get_running_loop().run_in_executor(self._threads, audit.append, path, line)
+        await self._in_thread(audit.append, path, line)
 
     async def _answer_error(self, knock: _Knock, error: Exception) -> None:
-        """Make an error the answer, or the end of the stream; the one place where that is done."""
         operation = getattr(knock, "operation", self._service.operations["InvokeEndpoint"])
         told = wire_error(error, request_id=knock.request_id, modelled=operation.errors)
         try:
@@ -251,12 +177,17 @@ class _Door:
             logger.error("%s %s failed", knock.request_id, operation.name, exc_info=error)
         if not knock.is_begun:
             headers = (("content-type", "application/json"), ("x-amzn-errortype", told.code))
-            await _send(knock, RestAnswer(status=told.status, headers=headers, body=told.rest_body()))
+            await knock.answer(told.status, headers, told.rest_body())
         elif isinstance(error, StreamBroken):
             members = {"Message": str(error), "ErrorCode": error.trouble}
-            await _more(knock, event_stream.exception("ModelStreamError", members), is_last=True)
+            await knock.more(event_stream.exception("ModelStreamError", members), is_last=True)
         else:
-            await _more(knock, event_stream.exception("InternalStreamFailure", {"Message": told.message}), is_last=True)
+            await knock.more(event_stream.exception("InternalStreamFailure", {"Message": told.message}), is_last=True)
+
+    def _log(self, knock: _Knock, seconds: float) -> None:
+        operation = knock.operation.name if hasattr(knock, "operation") else "-"
+        told = (knock.request_id, operation, knock.endpoint_name, knock.access_key_id, knock.outcome, seconds * 1000)
+        logger.info("%s %s %s %s %s %.0f ms", *told)
 
 
 def _call(knock: _Knock) -> ReplicaCall:
@@ -286,34 +217,3 @@ def _refuse_what_is_not_done(members: Mapping[str, Json]) -> None:
     ]
     if faults:
         raise InvalidRequest.of(faults)
-
-
-async def _send(knock: _Knock, answer: RestAnswer) -> None:
-    await _begin(knock, answer.status, [*answer.headers, ("content-length", str(len(answer.body)))])
-    await _more(knock, b"" if knock.scope["method"] == "HEAD" else answer.body, is_last=True)
-
-
-async def _begin(knock: _Knock, status: int, headers: Sequence[tuple[str, str]]) -> None:
-    knock.is_begun, knock.status = True, status
-    own = [
-        ("x-amzn-requestid", knock.request_id),
-        ("cache-control", "no-store"),
-        ("x-content-type-options", "nosniff"),
-    ]
-    if knock.room.is_unread:
-        own.append(("connection", "close"))
-    pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in (*headers, *own)]
-    await knock.send({"type": "http.response.start", "status": status, "headers": pairs})
-
-
-async def _more(knock: _Knock, body: bytes, *, is_last: bool = False) -> None:
-    await knock.send({"type": "http.response.body", "body": body, "more_body": not is_last})
-
-
-def _log(knock: _Knock, *, seconds: float) -> None:
-    operation = knock.operation.name if hasattr(knock, "operation") else "-"
-    caller = knock.caller.principal.access_key_id if hasattr(knock, "caller") else "-"
-    outcome = f"{knock.status or '-'} {knock.error_code}".rstrip()
-    logger.info(
-        "%s %s %s %s %s %.0f ms", knock.request_id, operation, knock.endpoint_name, caller, outcome, seconds * 1000
-    )

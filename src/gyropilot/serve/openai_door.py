@@ -12,35 +12,24 @@ The replica reads and writes the JSON of chats and completions; here only `model
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-import uuid
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from gyropilot import clock
-from gyropilot.control.entrance import Caller, Entrance
+from gyropilot.control.entrance import Caller
 from gyropilot.control.house import House
 from gyropilot.errors import InvalidRequest, MalformedRequest, NotAuthentic, Unavailable, UnknownOperation
 from gyropilot.problems.contract import Style
 from gyropilot.serve import openai_errors, openai_models
-from gyropilot.serve.call_bodies import BodyRoom, CallBodies, ClientGone
-from gyropilot.serve.door import READING_SECONDS
+from gyropilot.serve.knocks import App, Door, Knock, Shared
 from gyropilot.serve.openai_models import TextModels
 from gyropilot.serve.replica_client import ReplicaCall
-from gyropilot.serve.router import STREAM_SECONDS, Router, StreamBroken, Target
-from gyropilot.serve.waiting import while_client_waits
+from gyropilot.serve.router import StreamBroken, Target
 from gyropilot.wire import bearer
 
 Json = Any
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-T = TypeVar("T")
 
 PATH_PREFIX = "/v1/"
 THREADS = 16
@@ -55,22 +44,12 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class _Knock:
-    """A request, and what is known of it so far."""
+class _Knock(Knock):
+    """A request that bears a token, and what is known of it so far."""
 
-    scope: Scope
-    receive: Receive
-    send: Send
-    headers: list[tuple[str, str]]
-    """Names in lower case, values as Latin-1."""
-    room: BodyRoom
-    request_id: str
-    status: int = 0
-    error_code: str = ""
+    id_header = "x-request-id"
+
     model: str = "-"
-    is_begun: bool = False
-    """Whether an answer has begun, after which no other can."""
-    caller: Caller = field(init=False)
 
     @property
     def asked(self) -> str:
@@ -82,9 +61,6 @@ class _Knock:
         """The path, decoded."""
         return str(self.scope["path"]).rstrip("/")
 
-    def header(self, name: str) -> str | None:
-        return next((value for one, value in self.headers if one == name), None)
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Planned:
@@ -95,81 +71,30 @@ class _Planned:
     is_streamed: bool
 
 
-def make_app(house: House, entrance: Entrance | None = None, router: Router | None = None) -> App:
-    """Give the app that answers OpenAI's calls for a house.
-
-    Args:
-        house: whose text endpoints are the models.
-        entrance: what the doors of the process share; by default one of this door's own.
-        router: shared with other doors of the same event loop; by default one of this door's own.
-    """
-    door = _Door(house, entrance or Entrance(house.credentials, house.settings), router or Router(house))
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await door.answer(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-        else:
-            await door.live(receive, send)
-
-    return app
+def make_app(house: House, shared: Shared | None = None) -> App:
+    """Give the app that answers OpenAI's calls for a house; `shared` by default is this door's own."""
+    return _Door(house, shared or Shared.of(house))
 
 
-class _Door:
+class _Door(Door[_Knock]):
     """The parts that all calls use."""
 
-    def __init__(self, house: House, entrance: Entrance, router: Router) -> None:
-        self._house = house
-        self._entrance = entrance
-        self._router = router
-        self._models = TextModels(house, router)
-        self._bodies = CallBodies()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="openai")
-
-    async def live(self, receive: Receive, send: Send) -> None:
-        """Follow the server's life: at its end, connections to replicas are closed."""
-        message = {"type": ""}
-        while message["type"] != "lifespan.shutdown":
-            message = dict(await receive())
-            if message["type"] == "lifespan.shutdown":
-                await self._router.close()
-                self._threads.shutdown(wait=False)
-            await send({"type": f"{message['type']}.complete"})
-
-    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started_at = clock.monotonic()
-        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
-        with self._bodies.room() as room:
-            knock = _Knock(
-                scope=scope, receive=receive, send=send, headers=headers, room=room, request_id=str(uuid.uuid4())
-            )
-            try:
-                await self._answer(knock)
-            except ClientGone:
-                knock.error_code = "(the client went away)"
-            except Exception as error:
-                await _answer_error(knock, error)
-            _log(knock, seconds=clock.monotonic() - started_at)
+    def __init__(self, house: House, shared: Shared) -> None:
+        super().__init__(house, shared, _Knock, threads=THREADS, name="openai")
+        self._models = TextModels(house, shared.router)
 
     async def _answer(self, knock: _Knock) -> None:
         self._entrance.check_source(knock.headers, knock.scope.get("server"))
         await self._in_thread(self._admit, knock)
         style = _STYLES.get(knock.path) if knock.scope["method"] == "POST" else None
         if style is None:
-            await _send_value(knock, await self._in_thread(self._told, knock))
+            told = await self._in_thread(self._told, knock)
+            await knock.answer(200, [("content-type", JSON_TYPE)], json.dumps(told).encode())
             return
-        body = await knock.room.read(knock.receive, knock.header("content-length") or "0")
+        body = await knock.room.read(knock.receive, knock.header("content-length") or "0", knock.access_key_id)
         planned = await self._in_thread(self._planned, knock, body, style)
         work = self._stream(knock, planned) if planned.is_streamed else self._invoke(knock, planned)
-        try:
-            async with asyncio.timeout(self._house.settings.invocation_seconds + STREAM_SECONDS + READING_SECONDS):
-                await while_client_waits(knock.receive, work)
-        except TimeoutError as error:  # the router bounds the model; who is slow is the client, who reads on and on
-            raise ClientGone from error
-
-    async def _in_thread(self, function: Callable[..., T], *given: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *given)
+        await self._while_client_reads(knock, work)
 
     def _admit(self, knock: _Knock) -> None:
         """Prove who calls, and hold back who calls too often. Keys of every kind may ask endpoints."""
@@ -200,14 +125,32 @@ class _Door:
 
     async def _invoke(self, knock: _Knock, planned: _Planned) -> None:
         answer = await self._router.invoke(planned.target, planned.call)
-        await _send(knock, 200, answer.body, answer.content_type)
+        await knock.answer(200, [("content-type", answer.content_type)], answer.body)
 
     async def _stream(self, knock: _Knock, planned: _Planned) -> None:
         async with self._router.stream(planned.target, planned.call) as answer:
-            await _begin(knock, 200, [("content-type", answer.content_type)])
+            await knock.begin(200, [("content-type", answer.content_type)])
             async for part in answer.parts:
-                await _more(knock, part)
-            await _more(knock, b"", is_last=True)
+                await knock.more(part)
+            await knock.more(b"", is_last=True)
+
+    async def _answer_error(self, knock: _Knock, error: Exception) -> None:
+        told = openai_errors.told(error, request_id=knock.request_id)
+        knock.error_code = error.trouble if isinstance(error, StreamBroken) else told.code or told.kind
+        if isinstance(error, Unavailable):
+            logger.warning("%s %s: %s (%s)", knock.request_id, knock.path, error, error.__cause__)
+        elif told.code == "internal_error":
+            logger.error("%s %s failed", knock.request_id, knock.path, exc_info=error)
+        if knock.is_begun:
+            await knock.more(told.event(), is_last=True)
+            return
+        retry = [("retry-after", str(told.retry_seconds))] if told.retry_seconds is not None else []
+        await knock.answer(told.status, [("content-type", JSON_TYPE), *retry], told.body())
+
+    def _log(self, knock: _Knock, seconds: float) -> None:
+        model, path = knock.model[:_NAME_CHARACTERS], knock.path[:100]
+        told = (knock.request_id, path, model, knock.access_key_id, knock.outcome, seconds * 1000)
+        logger.info("%s %s %s %s %s %.0f ms", *told)
 
 
 def _read(knock: _Knock, body: bytes) -> dict[str, Json]:
@@ -232,55 +175,3 @@ def _read(knock: _Knock, body: bytes) -> dict[str, Json]:
     if stream not in (None, True, False):
         raise InvalidRequest(where="stream", found=stream, problem="must be true or false")
     return request
-
-
-async def _answer_error(knock: _Knock, error: Exception) -> None:
-    """Make an error the answer, or the end of the stream; the one place where that is done."""
-    told = openai_errors.told(error, request_id=knock.request_id)
-    knock.error_code = error.trouble if isinstance(error, StreamBroken) else told.code or told.kind
-    if isinstance(error, Unavailable):
-        logger.warning("%s %s: %s (%s)", knock.request_id, knock.path, error, error.__cause__)
-    elif told.code == "internal_error":
-        logger.error("%s %s failed", knock.request_id, knock.path, exc_info=error)
-    if knock.is_begun:
-        await _more(knock, told.event(), is_last=True)
-        return
-    retry = [("retry-after", str(told.retry_seconds))] if told.retry_seconds is not None else []
-    await _send(knock, told.status, told.body(), JSON_TYPE, retry)
-
-
-async def _send_value(knock: _Knock, value: Json) -> None:
-    await _send(knock, 200, json.dumps(value).encode(), JSON_TYPE)
-
-
-async def _send(
-    knock: _Knock, status: int, body: bytes, content_type: str, more: Sequence[tuple[str, str]] = ()
-) -> None:
-    headers = [("content-type", content_type), ("content-length", str(len(body))), *more]
-    await _begin(knock, status, headers)
-    await _more(knock, b"" if knock.scope["method"] == "HEAD" else body, is_last=True)
-
-
-async def _begin(knock: _Knock, status: int, headers: Sequence[tuple[str, str]]) -> None:
-    knock.is_begun, knock.status = True, status
-    own = [
-        ("x-request-id", knock.request_id),
-        ("cache-control", "no-store"),
-        ("x-content-type-options", "nosniff"),
-    ]
-    has_body = knock.header("content-length") not in (None, "0") or knock.header("transfer-encoding") is not None
-    if has_body and knock.room.is_unread:
-        own.append(("connection", "close"))
-    pairs = [(name.encode(), value.encode("latin-1")) for name, value in (*headers, *own)]
-    await knock.send({"type": "http.response.start", "status": status, "headers": pairs})
-
-
-async def _more(knock: _Knock, body: bytes, *, is_last: bool = False) -> None:
-    await knock.send({"type": "http.response.body", "body": body, "more_body": not is_last})
-
-
-def _log(knock: _Knock, *, seconds: float) -> None:
-    caller = knock.caller.principal.access_key_id if hasattr(knock, "caller") else "-"
-    outcome = f"{knock.status or '-'} {knock.error_code}".rstrip()
-    told = (knock.request_id, knock.path[:100], knock.model[:_NAME_CHARACTERS], caller, outcome, seconds * 1000)
-    logger.info("%s %s %s %s %s %.0f ms", *told)

@@ -106,6 +106,19 @@ def service_of(headers: Iterable[tuple[bytes, bytes]], query: bytes) -> str | No
     return None
 
 
+def check_claim(request: SignedRequest, find_secret: FindSecret, *, now: datetime, service: str | None) -> None:
+    """Refuse a request whose signature cannot hold, before its body is read; what passes is not proven by that.
+
+    Takes what `verify` does. Who asks can learn whether there is a key of an id, which is no secret.
+
+    Raises:
+        NotAuthentic: the signature is absent, malformed, out of time, or of an unknown key.
+    """
+    claim = _timely(request, now, service)
+    if find_secret(claim.access_key_id) is None:
+        raise NotAuthentic("wrong", _WRONG)
+
+
 def verify(request: SignedRequest, find_secret: FindSecret, *, now: datetime, service: str | None) -> VerifiedSignature:
     """Give what the request's signature proves.
 
@@ -118,11 +131,7 @@ def verify(request: SignedRequest, find_secret: FindSecret, *, now: datetime, se
     Raises:
         NotAuthentic: the signature is absent, malformed, out of time or wrong. An unknown key reads as a wrong one.
     """
-    claim = read(request)
-    _check_time(claim, now)
-    if service is not None and claim.service != service:
-        raise NotAuthentic("wrong", f"Credential should be scoped to the service '{service}'.")
-    _check_headers(claim, request)
+    claim = _timely(request, now, service)
     payload, payload_hash = _payload(claim, request)
     secret = find_secret(claim.access_key_id)
     signer = _Signer(claim, secret or "an unknown key costs the same time as a known one")
@@ -139,6 +148,16 @@ def verify(request: SignedRequest, find_secret: FindSecret, *, now: datetime, se
         body_sha256=payload_hash if payload == "signed" else None,
         chunks=signer.chunks() if payload in ("chunked-signed", "chunked-signed-trailer") else None,
     )
+
+
+def _timely(request: SignedRequest, now: datetime, service: str | None) -> Claim:
+    """Give the claim of a request after all that can be held against it without a secret."""
+    claim = read(request)
+    _check_time(claim, now)
+    if service is not None and claim.service != service:
+        raise NotAuthentic("wrong", f"Credential should be scoped to the service '{service}'.")
+    _check_headers(claim, request)
+    return claim
 
 
 def _check_time(claim: Claim, now: datetime) -> None:
