@@ -179,7 +179,11 @@ def test_what_a_body_asks_that_is_not_offered_is_refused_with_all_else(served):
         ({"prompt": "x", "logprobs": 6}, "logprobs"),
         ({"prompt": "x", "logprobs": 1, "echo": True}, "logprobs"),
         ({"prompt": "x", "messages": []}, "messages"),
-        ({"prompt": "x", "stop": []}, "stop"),
+        ({"prompt": "x", "stop": [""]}, "stop"),
+        ({"prompt": "x", "metadata": {"a": 1}}, "metadata"),
+        ({"prompt": "x", "metadata": []}, "metadata"),
+        ({"prompt": "x", "store": "no"}, "store"),
+        ({"prompt": "x", "user": 3}, "user"),
         ({"prompt": "stone " * 300}, "prompt"),
         ({"prompt": ["x", "stone " * 300]}, "prompt[1]"),
         ({"prompt": "x", "max_tokens": 1000}, "max_tokens"),
@@ -191,7 +195,14 @@ def test_a_completion_that_cannot_be_honoured_is_refused(served, body, where):
 
 def test_fields_that_say_who_asks_change_nothing(served, answer):
     said = {"user": "me", "metadata": {"a": "b"}, "store": False, "model": "shop", "service_tier": "auto"}
-    said |= {"frequency_penalty": 0, "logit_bias": {}, "tools": None, "tool_choice": "none", "stream": False}
+    said |= {
+        "frequency_penalty": 0,
+        "logit_bias": {},
+        "tools": None,
+        "tool_choice": "none",
+        "stream": False,
+        "stop": [],
+    }
     assert served.chat(("user", QUESTION), **said)["choices"][0]["message"]["content"] == answer
 
 

@@ -80,6 +80,12 @@ def test_temperature_zero_and_top_k_one_are_the_most_likely_answer(served, answe
     assert served.text(QUESTION, do_sample=True, top_p=1e-9) == answer
 
 
+@pytest.mark.parametrize("parameters", [{"top_k": 0}, {"top_p": 1}, {"temperature": 1.0}, {"seed": 5}])
+def test_values_that_mean_nothing_draw_nothing(served, answer, parameters):
+    one = asked(served, details=True, **parameters)
+    assert (one["generated_text"], one["details"]["seed"]) == (answer, None)
+
+
 @pytest.mark.parametrize("parameters", [{"temperature": 3.0}, {"top_k": 200}, {"top_p": 0.999}, {"do_sample": True}])
 def test_any_parameter_of_drawing_draws(served, parameters):
     told = detailed(served, **parameters)
@@ -251,6 +257,8 @@ def test_all_faults_are_told_at_once_with_the_nearest_names(served):
         ({"num_return_sequences": 2}, "num_return_sequences"),
         ({"top_n_tokens": 2}, "top_n_tokens"),
         ({"num_beams": 4}, "num_beams"),
+        ({"use_cache": "x"}, "use_cache"),
+        ({"repetition_penalty": 1e-40}, "repetition_penalty"),
         ({"truncate": 10}, "truncate"),
         ({"watermark": True}, "watermark"),
         ({"logprobs": True}, "logprobs"),
@@ -271,6 +279,8 @@ def test_what_contradicts_itself_or_is_not_offered_is_refused(served, parameters
         {"do_sample": False, "temperature": 1.0, "top_p": 1, "top_k": 0},
         {"do_sample": None, "num_beams": 1, "best_of": 1, "watermark": False, "typical_p": 1.0, "truncate": None},
         {"max_new_tokens": 32.0, "seed": 2**64 - 1, "early_stopping": True, "repetition_penalty": 1},
+        {"stop": [], "stop_sequences": None, "use_cache": False},
+        {"temperature": 1e-5, "top_p": 0.5},
     ],
 )
 def test_what_says_what_happens_anyway_is_taken(served, answer, parameters):
@@ -311,6 +321,6 @@ def test_the_page_has_every_parameter_and_no_other(served):
     told = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
     (fault,) = served.refused({"inputs": QUESTION, "parameters": {"zzz": 1}})
     known = set(fault.fix.removeprefix("known: ").split(", "))
-    elsewhere = {"early_stopping", "use_cache", *(name for name, _, _ in payloads.NOT_OFFERED)}
+    elsewhere = {*payloads.CHANGES_NOTHING, *(name for name, _, _ in payloads.NOT_OFFERED)}
     assert told == known - elsewhere
     assert elsewhere <= known

@@ -61,16 +61,16 @@ class Fields:
         self._refused(name, value, f"must be a whole number from {least} to {most}", "send such a number")
         return None
 
-    def number(self, name: str, *, most: float, above: float | None = None) -> float | None:
-        """Read a number up to `most`: from 0, or greater than `above`."""
+    def number(self, name: str, *, most: float, least: float = 0, above: float | None = None) -> float | None:
+        """Read a number up to `most`: from `least`, or greater than `above`."""
         value = self.given(name)
         if value is None:
             return None
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if is_number and (value >= 0 if above is None else value > above) and value <= most:
+        if is_number and (value >= least if above is None else value > above) and value <= most:
             return float(value)
-        least = "from 0" if above is None else f"greater than {above:g}"
-        self._refused(name, value, f"must be a number {least} up to {most:g}", "send such a number")
+        start = f"from {least:g}" if above is None else f"greater than {above:g}"
+        self._refused(name, value, f"must be a number {start} up to {most:g}", "send such a number")
         return None
 
     def text(self, name: str) -> str | None:
@@ -83,10 +83,10 @@ class Fields:
             return None
         return self.whole_text(name, value)
 
-    def texts(self, name: str, *, most: int) -> tuple[str, ...] | None:
-        """Read one text, or a list of 1 to `most`."""
+    def texts(self, name: str, *, most: int, may_be_empty: bool = False) -> tuple[str, ...] | None:
+        """Read one text, or a list of 1 to `most`; an empty list is left out where it `may_be_empty`."""
         value = self.given(name)
-        if value is None:
+        if value is None or (may_be_empty and value == []):
             return None
         if isinstance(value, str):
             return None if self.whole_text(name, value) is None else (value,)

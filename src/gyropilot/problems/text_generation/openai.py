@@ -30,17 +30,8 @@ from gyropilot.problems.text_generation.spelling import LOST
 
 _MAX_TEMPERATURE = 2
 _MAX_MESSAGES = 2048
-_CHANGES_NOTHING = (
-    "metadata",
-    "model",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "service_tier",
-    "store",
-    "user",
-)
-"""Fields that say who asks and what to keep of it; `model` has chosen the endpoint already."""
+_SAYS_WHO_ASKS = ("model", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "service_tier", "user")
+"""Texts that change no answer, nor do `metadata` and `store`; `model` has chosen the endpoint already."""
 _NOT_OFFERED: tuple[tuple[str, tuple[Json, ...], str], ...] = (
     ("frequency_penalty", (0,), "repetition_penalty is offered beside OpenAI's fields"),
     ("logit_bias", ({},), ""),
@@ -183,7 +174,7 @@ def read(call: Call) -> Asked:
         top_tokens=top_tokens,
     )
     tells_usage = _read_stream_options(fields, is_streamed=is_streamed)
-    fields.ignored(*_CHANGES_NOTHING)
+    _read_what_changes_nothing(fields)
     for name, allowed, instead in (*_NOT_OFFERED, *(_CHAT_NOT_OFFERED if is_chat else _COMPLETION_NOT_OFFERED)):
         fields.only(name, allowed, instead)
     fields.check_known()
@@ -284,6 +275,15 @@ def _read_stream_options(fields: Fields, *, is_streamed: bool) -> bool:
     options.only("include_obfuscation", (False,), "nothing is padded here")
     options.check_known()
     return tells_usage
+
+
+def _read_what_changes_nothing(fields: Fields) -> None:
+    for name in _SAYS_WHO_ASKS:
+        fields.text(name)
+    fields.flag("store")
+    metadata = fields.given("metadata")
+    if metadata is not None and not (isinstance(metadata, dict) and all(isinstance(x, str) for x in metadata.values())):
+        fields.fault("metadata", "must be an object of strings", 'send {"name": "text"}', found=metadata)
 
 
 def _chat_token(answer: Answer, word: Word) -> dict[str, Json]:

@@ -44,6 +44,8 @@ NOT_OFFERED: tuple[tuple[str, tuple[Json, ...], str], ...] = (
     ("watermark", (False,), ""),
 )
 """Parameters of other servers: the values that say what happens here anyway, and what there is instead."""
+CHANGES_NOTHING = ("early_stopping", "use_cache")
+"""Flags of other servers that say how to compute, and change no answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,7 +250,8 @@ def _read_parameters(
     repeats_prompt = bool(fields.flag("return_full_text"))
     length = questions.read_length(fields, ("max_new_tokens",), of_both="max_length")
     stops = questions.read_stops(fields, ("stop", "stop_sequences"))
-    fields.ignored("early_stopping", "use_cache")
+    for name in CHANGES_NOTHING:
+        fields.flag(name)
     for name, allowed, instead in NOT_OFFERED:
         fields.only(name, allowed, instead)
     question = Question(

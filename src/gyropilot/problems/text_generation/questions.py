@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gyropilot.errors import Fault
-from gyropilot.problems.contract import Json
 from gyropilot.problems.text_generation.fields import Fields
 
 MAX_PROMPTS = 128
@@ -19,8 +18,13 @@ MAX_COPIES = 16
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 500
 MAX_TOP_TOKENS = 20
+LEAST_TEMPERATURE = 1e-4
+"""Lower ones mean the most likely token, as 0 does: nothing else would ever be drawn."""
 _MOST_TOKENS = 10_000_000
+_PENALTIES = (0.01, 100)
+"""Beyond them logits leave what float32 can tell apart, and no answer of use is left."""
 _MOST_SEED = 2**64 - 1
+_MEANS_NOTHING = {"temperature": 1, "top_k": 0, "top_p": 1}
 
 Role = Literal["system", "user", "assistant"]
 
@@ -84,27 +88,30 @@ def read_choosing(fields: Fields, *, is_sampling_usual: bool, most_temperature: 
     Args:
         fields: where they stand.
         is_sampling_usual: answers are drawn at temperature 1 unless the caller says otherwise, and there is no
-            `do_sample`; else they are the most likely ones unless a parameter of drawing is given.
+            `do_sample`; else they are the most likely ones unless a parameter of drawing has a value that means one.
         most_temperature: the highest one taken.
     """
     temperature = fields.number("temperature", most=most_temperature)
     top_k = fields.whole("top_k", least=0, most=_MOST_TOKENS)
     top_p = fields.number("top_p", above=0, most=1)
     do_sample = True if is_sampling_usual else fields.flag("do_sample")
-    chosen = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    is_likeliest = temperature is not None and temperature < LEAST_TEMPERATURE
+    drawing = {"temperature": None if is_likeliest else temperature, "top_k": top_k, "top_p": top_p}
+    drawing = {name: value for name, value in drawing.items() if value is not None and value != _MEANS_NOTHING[name]}
     if do_sample is None:
-        do_sample = any(value is not None for value in chosen.values())
+        do_sample = bool(drawing)
     elif not do_sample:
-        _refuse_drawing(fields, chosen)
-    elif temperature == 0 and not is_sampling_usual:
-        fields.fault(
-            "temperature", "0 is no drawing, and do_sample is true", "raise it, or leave do_sample out", found=0
-        )
-    penalty = fields.number("repetition_penalty", above=0, most=100)
+        for name, value in drawing.items():
+            problem = "is for drawn answers, and do_sample is false"
+            fields.fault(name, problem, "leave one of the two out", found=value)
+    elif is_likeliest and not is_sampling_usual:
+        problem = f"below {LEAST_TEMPERATURE:f} is no drawing, and do_sample is true"
+        fields.fault("temperature", problem, "raise it, or leave do_sample out", found=temperature)
+    penalty = fields.number("repetition_penalty", least=_PENALTIES[0], most=_PENALTIES[1])
     seed = fields.whole("seed", least=-(2**63), most=_MOST_SEED)
     return Choosing(
-        do_sample=do_sample and temperature != 0,
-        temperature=1.0 if temperature is None else temperature,
+        do_sample=do_sample and not is_likeliest,
+        temperature=1.0 if temperature is None or is_likeliest else temperature,
         top_k=top_k or 0,
         top_p=1.0 if top_p is None else top_p,
         repetition_penalty=1.0 if penalty is None else penalty,
@@ -114,12 +121,12 @@ def read_choosing(fields: Fields, *, is_sampling_usual: bool, most_temperature: 
 
 def read_stops(fields: Fields, names: tuple[str, ...]) -> tuple[str, ...]:
     """Read the texts before which an answer is cut, from the one of `names` that is given."""
-    given = [name for name in names if fields.is_given(name)]
+    given = [name for name in names if fields.is_given(name) and fields.given(name) != []]
     for name in given[1:]:
         fields.fault(name, f"says the same as {given[0]}", "send one of the two")
     found: tuple[str, ...] = ()
     for name in names:
-        stops = fields.texts(name, most=MAX_STOPS) or ()
+        stops = fields.texts(name, most=MAX_STOPS, may_be_empty=True) or ()
         for stop in stops:
             if not 1 <= len(stop) <= MAX_STOP_CHARACTERS:
                 problem = f"holds a text of {len(stop)} characters, not 1 to {MAX_STOP_CHARACTERS}"
@@ -139,11 +146,3 @@ def read_length(fields: Fields, names: tuple[str, ...], *, of_both: str = "") ->
         problem = f"and {lengths[0].where} both say how long an answer may be"
         fields.faults.append(Fault(where=length.where, found=length.tokens, problem=problem, fix="send one of the two"))
     return lengths[0] if lengths else None
-
-
-def _refuse_drawing(fields: Fields, chosen: dict[str, float | int | None]) -> None:
-    nothing: dict[str, tuple[Json, ...]] = {"temperature": (0, 1), "top_k": (0,), "top_p": (1,)}
-    for name, value in chosen.items():
-        if value is not None and value not in nothing[name]:
-            problem = "is for drawn answers, and do_sample is false"
-            fields.fault(name, problem, "leave one of the two out", found=value)
