@@ -1,4 +1,6 @@
-"""Greedy generation for many prompts at once: the same code answers when a model is scored and when it serves.
+"""Greedy generation for many prompts at once, as models are scored; served ones are computed in decoding/.
+
+tests/conformance/test_decoding.py holds the two to the same tokens, for every family.
 
 A causal model continues its prompts:
 
