@@ -1,4 +1,4 @@
-"""Transform jobs in the store: one name each, statuses that only go forward, the oldest first."""
+"""Transform jobs in the store: one name each, statuses that only go forward, the oldest first and accounts by turns."""
 
 import pytest
 
@@ -53,11 +53,33 @@ def test_an_ended_job_stays_as_it_is(db):
     assert transform_jobs.request_stop(db, ACCOUNT, REGION, "none") is None
 
 
+def test_the_accounts_take_turns_and_what_has_begun_comes_first(db):
+    def made(name, account):
+        return create(db, name, account_id=account, arn=f"{account}:{name}").id
+
+    def order():
+        return [one.id for one in transform_jobs.next_open(db, limit=9)]
+
+    first, second, other = "1" * 12, "2" * 12, "3" * 12
+    a1, a2, a3 = (made(name, first) for name in ("a1", "a2", "a3"))
+    b1, b2, c1 = made("b1", second), made("b2", second), made("c1", other)
+    assert order() == [a1, b1, c1, a2, b2, a3]
+    transform_jobs.begin(db, b1)
+    assert order() == [b1, a1, c1, a2, b2, a3], "the one that has a job begun comes behind the others"
+    transform_jobs.end(db, b1, "Completed")
+    assert order() == [a1, c1, b2, a2, a3], "and so does the one that was served last"
+    for job in (a1, c1):
+        transform_jobs.begin(db, job)
+        transform_jobs.end(db, job, "Completed")
+    assert order() == [b2, a2, a3]
+    assert [one.id for one in transform_jobs.next_open(db, limit=1)] == [b2]
+
+
 def test_open_jobs_come_oldest_first(db):
     made = [create(db, name).id for name in ("c", "a", "b")]
     transform_jobs.end(db, made[1], "Completed")
-    assert [one.id for one in transform_jobs.oldest_open(db, limit=9)] == [made[0], made[2]]
-    assert [one.id for one in transform_jobs.oldest_open(db, limit=1)] == [made[0]]
+    assert [one.id for one in transform_jobs.next_open(db, limit=9)] == [made[0], made[2]]
+    assert [one.id for one in transform_jobs.next_open(db, limit=1)] == [made[0]]
 
 
 def test_a_name_is_taken_once_whatever_its_case_and_a_repeated_call_finds_its_job(db):

@@ -326,6 +326,7 @@ transform_jobs = Table(
     Index("transform_jobs_name", "account_id", "region", "folded_name", unique=True),
     Index("transform_jobs_created", "account_id", "region", "created_at", "id"),
     Index("transform_jobs_status", "account_id", "region", "status", "id"),
+    Index("transform_jobs_begun", "account_id", "started_at"),
     Index("transform_jobs_open", "created_at", "id", sqlite_where=text("status IN ('InProgress', 'Stopping')")),
 )
 

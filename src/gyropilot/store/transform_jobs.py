@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, case, func, select, update
 
 from gyropilot import clock
 from gyropilot.errors import AlreadyExists, LimitExceeded
@@ -133,9 +133,22 @@ def page(db: Database, query: NamedQuery) -> pages.Page[TransformJobSummary]:
     return pages.Page(items=listed, next_cursor=cursor)
 
 
-def oldest_open(db: Database, *, limit: int) -> list[TransformJobRecord]:
-    """Give the jobs that are to be run or ended, in the order they were created."""
-    wanted = select(table).where(table.c.status.in_(OPEN)).order_by(table.c.created_at, table.c.id).limit(limit)
+def next_open(db: Database, *, limit: int) -> list[TransformJobRecord]:
+    """Give the jobs that are to be run or ended: those begun, oldest first, and then the accounts by turns.
+
+    The turn is that of the account with the fewest begun jobs, among such of the one whose last job began longest ago;
+    its jobs go in the order they were created.
+    """
+    is_waiting = table.c.started_at.is_(None)
+    oldest_first = (table.c.created_at, table.c.id)
+    theirs = table.alias()
+    last_begun = select(func.max(theirs.c.started_at)).where(theirs.c.account_id == table.c.account_id)
+    of_account = func.row_number().over(partition_by=(table.c.account_id, is_waiting), order_by=oldest_first)
+    begun = func.count(table.c.started_at).over(partition_by=table.c.account_id)
+    turn = case((is_waiting, begun + of_account), else_=0)
+    turns = case((is_waiting, last_begun.scalar_subquery()), else_=None)
+    in_order = (turn, turns.nulls_first(), *oldest_first)
+    wanted = select(table).where(table.c.status.in_(OPEN)).order_by(*in_order).limit(limit)
     with db.read() as connection:
         return [_record(row) for row in connection.execute(wanted)]
 

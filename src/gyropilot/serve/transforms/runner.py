@@ -73,9 +73,9 @@ class TransformRunner:
                 if not has_swept:
                     work_folder.remove_others(self._house.settings.transforms, self._is_open)
                 has_swept, is_away = True, False
-                # Those that run or wait for what may pass are the oldest; behind them comes what is next.
+                # Those that run or wait for what may pass have begun, so they come first; behind them what is next.
                 limit = self._house.settings.transforms_at_once + len(self._running) + len(self._waits)
-                self._begin_what_fits(transform_jobs.oldest_open(self._house.db, limit=limit))
+                self._begin_what_fits(transform_jobs.next_open(self._house.db, limit=limit))
             except Unavailable as error:
                 if not is_away:
                     logger.warning("no transform job can be looked for, trying again: %s", error)

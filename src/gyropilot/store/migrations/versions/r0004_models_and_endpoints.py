@@ -149,6 +149,7 @@ def _make_transform_jobs(bytewise: sa.types.TypeEngine[str]) -> None:
         sa.Column("ended_at", sa.BigInteger),
     )
     op.create_index("transform_jobs_status", "transform_jobs", ["account_id", "region", "status", "id"])
+    op.create_index("transform_jobs_begun", "transform_jobs", ["account_id", "started_at"])
     is_open = sa.text("status IN ('InProgress', 'Stopping')")
     op.create_index(
         "transform_jobs_open", "transform_jobs", ["created_at", "id"], sqlite_where=is_open, postgresql_where=is_open
