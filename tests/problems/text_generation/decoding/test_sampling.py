@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from gyropilot.errors import InvalidRequest
 from gyropilot.problems.text_generation.decoding import sampling
 from gyropilot.problems.text_generation.decoding.sampling import Chooser, Sampling, choose_all, distribution
 
@@ -92,6 +94,23 @@ def test_a_row_without_numbers_fails_alone():
     good, *bad = choose_all([Chooser(asked(do_sample=False), (), VOCABULARY) for _ in range(3)], logits)
     assert good.id == int(scores().argmax())
     assert [type(one) for one in bad] == [ArithmeticError] * 2
+
+
+@pytest.mark.parametrize("do_sample", [True, False])
+@pytest.mark.parametrize("penalty", [1e-40, 1e-320, 1e300])
+def test_a_penalty_that_leaves_no_numbers_fails_its_row_alone(penalty, do_sample):
+    logits = torch.stack([scores().abs() if penalty < 1 else -scores().abs()] * 2)
+    seen = range(VOCABULARY)
+    choosers = [Chooser(asked(do_sample=do_sample, repetition_penalty=one), seen, VOCABULARY) for one in (penalty, 1.2)]
+    bad, good = choose_all(choosers, logits)
+    assert isinstance(bad, InvalidRequest)
+    assert re.search(r"repetition_penalty.*choose one nearer to 1", str(bad))
+    assert 0 <= good.id < VOCABULARY
+
+
+def test_great_scores_and_a_small_temperature_stay_numbers():
+    logits = torch.tensor([3e37, 1e37, -3e38])
+    assert set(drawn(Chooser(asked(temperature=2e-4), (), 3), logits, 20)) == {0}
 
 
 def test_top_p_looks_beyond_its_first_candidates(monkeypatch):

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
+from gyropilot.errors import InvalidRequest
+
 _CANDIDATES = 1024
 """Tokens among which top_p looks first: sorting a whole vocabulary takes longer than a step of a small model."""
 _MIN_TEMPERATURE = 1e-4
@@ -72,7 +74,11 @@ class Chooser:
         return not self._draws and self._seen is None and self.sampling.logprobs is None
 
     def choose(self, logits: torch.Tensor) -> Token:
-        """Give the next token from [vocabulary] logits in float32, which are left as they are."""
+        """Give the next token from [vocabulary] logits in float32, which are left as they are.
+
+        Raises:
+            InvalidRequest: the repetition penalty takes the scores out of what numbers can hold.
+        """
         scores = self._penalized(logits)
         token = self._drawn(scores) if self._draws else int(scores.argmax())
         return self._told(token, logits)
@@ -90,13 +96,24 @@ class Chooser:
         if self._seen is None:
             return logits
         penalty = self.sampling.repetition_penalty
-        return torch.where(self._seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
+        scores = torch.where(self._seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
+        if not torch.isfinite(scores.max()):
+            raise InvalidRequest(
+                where="repetition_penalty",
+                found=penalty,
+                problem="takes the chances of the tokens out of the range of numbers",
+                fix="choose one nearer to 1",
+            )
+        return scores
 
     def _drawn(self, scores: torch.Tensor) -> int:
         chances = distribution(scores, self.sampling).double().cumsum(0)
         number = torch.rand((), generator=self._generator, dtype=torch.float64) * chances[-1]
         place = int(torch.searchsorted(chances, number, right=True))
-        return min(place, int(torch.searchsorted(chances, chances[-1])))
+        place = min(place, int(torch.searchsorted(chances, chances[-1])))
+        if place >= len(scores):
+            raise ArithmeticError("the chances of the tokens are no numbers")
+        return place
 
     def _told(self, token: int, logits: torch.Tensor) -> Token:
         wanted = self.sampling.logprobs
@@ -124,8 +141,15 @@ def choose_all(choosers: Sequence[Chooser], logits: torch.Tensor) -> list[Token 
         elif chooser.is_plain:
             tokens.append(Token(id=token))
         else:
-            tokens.append(chooser.choose(logits[row]))
+            tokens.append(_chosen(chooser, logits[row]))
     return tokens
+
+
+def _chosen(chooser: Chooser, logits: torch.Tensor) -> Token | Exception:
+    try:
+        return chooser.choose(logits)
+    except Exception as error:
+        return error
 
 
 def distribution(scores: torch.Tensor, sampling: Sampling) -> torch.Tensor:
@@ -135,7 +159,8 @@ def distribution(scores: torch.Tensor, sampling: Sampling) -> torch.Tensor:
         scores: [vocabulary], float32, repetition penalty applied.
         sampling: with a temperature above 0.
     """
-    scores = scores / sampling.temperature
+    # from the best down, so that no temperature makes them leave the range of numbers
+    scores = (scores - scores.max()) / sampling.temperature
     if 0 < sampling.top_k < len(scores):
         least = torch.topk(scores, sampling.top_k).values[-1]
         scores = scores.masked_fill(scores < least, float("-inf"))
