@@ -14,8 +14,8 @@ Json = Any
 PER_PAGE = 100
 
 
-def query_of(principal: Principal, region: str, request: Mapping[str, Json]) -> NamedQuery:
-    """Give the query that a request lists by: newest first, unless it says otherwise.
+def query_of(principal: Principal, region: str, request: Mapping[str, Json], *, per_page: int = PER_PAGE) -> NamedQuery:
+    """Give the query that a request lists by: newest first and `per_page` at a time, unless it says otherwise.
 
     Raises:
         InvalidRequest: its token is none of this listing.
@@ -31,7 +31,7 @@ def query_of(principal: Principal, region: str, request: Mapping[str, Json]) -> 
         status=request.get("StatusEquals"),
         sort_by=request.get("SortBy", "CreationTime"),
         sort_order=request.get("SortOrder", "Descending"),
-        limit=request.get("MaxResults", PER_PAGE),
+        limit=request.get("MaxResults", per_page),
         after=page_tokens.read(request, request.get("NextToken")),
     )
 

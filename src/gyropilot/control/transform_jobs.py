@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from gyropilot import names
-from gyropilot.control import models, page_tokens, tags, transform_plans
+from gyropilot.control import models, named_listings, page_tokens, tags, transform_plans
 from gyropilot.control.house import House
 from gyropilot.control.places import Places, open_places, store_fault, uri_faults
 from gyropilot.control.repeated_calls import mark_of
 from gyropilot.data import transform_inputs
 from gyropilot.errors import Fault, InvalidData, InvalidRequest, NotAllowed, NotFound
 from gyropilot.store import transform_jobs
-from gyropilot.store.named_rows import NamedQuery, NewRow
+from gyropilot.store.named_rows import NewRow
 from gyropilot.store.principals import Principal
 from gyropilot.store.statuses import is_terminal
 from gyropilot.store.transform_jobs import TransformJobRecord, TransformJobSummary
@@ -86,20 +86,7 @@ def describe(house: House, principal: Principal, region: str, name: str) -> dict
 
 def list_jobs(house: House, principal: Principal, region: str, request: Mapping[str, Json]) -> dict[str, Json]:
     """Give ListTransformJobsResponse."""
-    query = NamedQuery(
-        account_id=principal.account_id,
-        region=region,
-        created_after=request.get("CreationTimeAfter"),
-        created_before=request.get("CreationTimeBefore"),
-        modified_after=request.get("LastModifiedTimeAfter"),
-        modified_before=request.get("LastModifiedTimeBefore"),
-        name_contains=request.get("NameContains"),
-        status=request.get("StatusEquals"),
-        sort_by=request.get("SortBy", "CreationTime"),
-        sort_order=request.get("SortOrder", "Descending"),
-        limit=request.get("MaxResults", JOBS_PER_PAGE),
-        after=page_tokens.read(request, request.get("NextToken")),
-    )
+    query = named_listings.query_of(principal, region, request, per_page=JOBS_PER_PAGE)
     page = transform_jobs.page(house.db, query)
     listed = [_summary_fields(one) for one in page.items]
     return {"TransformJobSummaries": listed} | page_tokens.next_token(request, page.next_cursor)

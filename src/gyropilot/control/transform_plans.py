@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from gyropilot.control.refusals import Refusal, faults_of, value_at
 from gyropilot.data import json_paths, record_formats
 from gyropilot.data.json_paths import JsonPath
 from gyropilot.data.record_formats import RecordFormat
@@ -83,7 +84,12 @@ def read(request: Mapping[str, Json]) -> TransformPlan:
     Raises:
         InvalidRequest: with every fault that does not hang on what lies in buckets.
     """
-    faults = [*_refused(request), *_bound_faults(request), *_split_faults(request)]
+    faults = [
+        *faults_of(_REFUSALS, request, ""),
+        *_media_type_faults(request),
+        *_bound_faults(request),
+        *_split_faults(request),
+    ]
     processing, more = _processing(request)
     faults += more
     if faults or processing is None:
@@ -121,32 +127,44 @@ def _default_strategy(content_type: str) -> Literal["SingleRecord", "MultiRecord
     return "SingleRecord" if record_formats.of_content_type(content_type) == "json" else "MultiRecord"
 
 
-_NO_KEYS = ("nothing is encrypted with keys here", "leave it out")
-_REFUSALS: tuple[tuple[str, str, str], ...] = (
-    ("TransformOutput.KmsKeyId", *_NO_KEYS),
-    ("TransformResources.VolumeKmsKeyId", *_NO_KEYS),
-    ("TransformResources.TransformAmiVersion", "replicas run on this machine, from no machine image", "leave it out"),
-    ("DataCaptureConfig", "requests and answers are not captured here", "leave it out; the output holds the answers"),
-    ("ExperimentConfig", "there are no experiments here", "leave it out; tags can mark what belongs together"),
-)
-_UNREAD_VALUES: tuple[tuple[str, frozenset[str], str, str], ...] = (
-    ("TransformInput.SplitType", frozenset({"RecordIO", "TFRecord"}), "is not split here", "use Line or None"),
-    (
-        f"{_SOURCE}.S3DataType",
-        frozenset({"AugmentedManifestFile", "Converse"}),
-        "is not read here",
-        "use S3Prefix or ManifestFile",
+_NO_KEYS = "nothing is encrypted with keys here"
+_REFUSALS = (
+    Refusal(path="TransformOutput.KmsKeyId", problem=_NO_KEYS, harmless=("",)),
+    Refusal(path="TransformResources.VolumeKmsKeyId", problem=_NO_KEYS, harmless=("",)),
+    Refusal(
+        path="TransformResources.TransformAmiVersion", problem="replicas run on this machine, from no machine image"
+    ),
+    Refusal(
+        path="DataCaptureConfig",
+        problem="requests and answers are not captured here",
+        fix="leave it out; the output holds the answers",
+    ),
+    Refusal(
+        path="ExperimentConfig",
+        problem="there are no experiments here",
+        fix="leave it out; tags can mark what belongs together",
+    ),
+    Refusal(
+        path="TransformInput.SplitType",
+        problem="is not split here",
+        fix="use Line or None",
+        harmless=("None", "Line"),
+    ),
+    Refusal(
+        path=f"{_SOURCE}.S3DataType",
+        problem="is not read here",
+        fix="use S3Prefix or ManifestFile",
+        harmless=("S3Prefix", "ManifestFile"),
     ),
 )
 
 
-def _refused(request: Mapping[str, Json]) -> Iterator[Fault]:
-    for path, problem, fix in _REFUSALS:
-        if _value_at(request, path):
-            yield Fault(where=path, problem=problem, fix=fix)
-    for path, values, problem, fix in _UNREAD_VALUES:
-        if (value := _value_at(request, path)) in values:
-            yield Fault(where=path, found=value, problem=problem, fix=fix)
+def _media_type_faults(request: Mapping[str, Json]) -> Iterator[Fault]:
+    for path in ("TransformInput.ContentType", "TransformOutput.Accept"):
+        text = value_at(request, path) or ""
+        if not (text.isascii() and text.isprintable() and text == text.strip()):
+            problem = "is no media type: those have printable ASCII characters alone, and no space at either end"
+            yield Fault(where=path, found=text, problem=problem, fix="write it as text/csv")
 
 
 def _bound_faults(request: Mapping[str, Json]) -> Iterator[Fault]:
@@ -238,10 +256,3 @@ def _column_faults(where: str, path: JsonPath) -> Iterator[Fault]:
     if not path.is_of_columns:
         problem = "names members of objects; rows of CSV have columns, counted from 0"
         yield Fault(where=where, found=path.text, problem=problem, fix="write a path such as $[1:] or $[0,-1]")
-
-
-def _value_at(request: Mapping[str, Json], path: str) -> Json:
-    value: Json = request
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
