@@ -28,8 +28,8 @@ from replica_houses import invoke, wait_until
 SHORT = Patience(attempts=2, first_seconds=0.05, longest_seconds=0.2)
 
 
-def house(folder):
-    return houses.build(folder, (mean_problem.MEAN,))
+def house(folder, **settings):
+    return houses.build(folder, (mean_problem.MEAN,), **settings)
 
 
 @contextmanager

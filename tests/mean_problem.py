@@ -207,6 +207,11 @@ def _act(row, call):
     fault, _, amount = row.partition(" ")
     if fault == "sleep":
         call.cancelled.wait(float(amount))
+    elif fault == "wait":
+        while not os.path.exists(amount):  # noqa: PTH110 -- the shortest
+            threading.Event().wait(0.02)
+    elif fault == "print":
+        print("x" * int(amount), flush=True)
     elif fault == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     elif fault == "break":

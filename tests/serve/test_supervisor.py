@@ -32,7 +32,7 @@ from replica_houses import wait_until
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
-    return mean_endpoints.house(tmp_path_factory.mktemp("h") / "h")
+    return mean_endpoints.house(tmp_path_factory.mktemp("h") / "h", log_mib_per_job=1)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -79,6 +79,25 @@ def test_an_update_switches_without_a_failed_call(house, two, three):
     assert "replica main/1: is gone" in log
 
 
+def test_an_update_that_keeps_the_name_of_a_variant_writes_one_log(house, two, three, tmp_path):
+    endpoint = create(house, "one-log", variant(two))
+    (old,) = in_service(house, endpoint)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(answer_of, old, f"wait {tmp_path / 'go'}\nprint 300000".encode())
+        update(house, endpoint, variant(three))
+        new, *more = in_service(house, endpoint)
+        assert more == []  # from the first moment
+        answer_of(new, b"print 300000")
+        wait_until(lambda: len(log_of(house, endpoint)) > 300_000, "what the new one prints")
+        (tmp_path / "go").touch()
+        assert running.result().status == 200
+        wait_until(lambda: len(log_of(house, endpoint)) > 600_000, "what the old one prints")
+    folder = house.settings.logs / "endpoints" / endpoint / "main.1"
+    parts = sorted((int(one.stem), one.stat().st_size) for one in folder.glob("*.log"))
+    assert [start for start, _ in parts][1:] == [start + size for start, size in parts][:-1]
+    assert len(parts) == 3
+
+
 def test_an_update_of_weights_and_counts_keeps_the_replicas_that_there_are(house, two, three):
     endpoint = create(house, "weights", variant(two), variant(three, name="b"))
     before = {one.id: process_of(one) for one in in_service(house, endpoint)}
@@ -88,7 +107,7 @@ def test_an_update_of_weights_and_counts_keeps_the_replicas_that_there_are(house
     assert before.items() < {one.id: process_of(one) for one in found}.items()
     assert {one.generation for one in found} == {2}
     update(house, endpoint, variant(two, weight=5.0), variant(three, name="b", weight=0.0))
-    in_service(house, endpoint)
+    assert len(in_service(house, endpoint)) == 2  # from the first moment
     wait_until(lambda: len(replicas.of_endpoint(house.db, endpoint)) == 2, "the second replica to be gone")
     assert {one.id: process_of(one) for one in ready(house, endpoint)} == before
 
@@ -240,6 +259,15 @@ def test_a_load_that_takes_too_long_in_a_shared_process_delays_others_and_leaves
     go.unlink()
 
 
+def test_a_fault_of_one_endpoint_is_told_once_and_leaves_the_others_in_service(house, two, caplog):
+    broken = create(house, "broken", {"name": "main"})
+    in_service(house, create(house, "beside", variant(two)))
+    told = [one for one in caplog.records if broken in one.getMessage()]
+    assert [one.exc_info[0] for one in told] == [KeyError]
+    assert status(house, broken) == "Creating"
+    deleted(house, broken)
+
+
 def test_accounts_share_no_process(house):
     model = put_model(house, "both.tar.gz", 31.0, shares="both")
     made = [create(house, f"of-{account}", variant(model), account=account) for account in ("1" * 12, "2" * 12)]
@@ -250,7 +278,7 @@ def test_accounts_share_no_process(house):
 
 def test_replicas_that_come_up_and_end_in_turn_end_the_creation(house, two):
     slow = put_model(house, "slow-b.tar.gz", fault="slow to load")
-    flapping = variant(two, startup_seconds=1) | {"download_seconds": 0}
+    flapping = variant(two, startup_seconds=1) | {"download_seconds": 1}
     endpoint = create(house, "flapping", flapping, variant(slow, name="b"))
     while status(house, endpoint) == "Creating":
         for one in replicas.of_endpoint(house.db, endpoint):
@@ -258,7 +286,7 @@ def test_replicas_that_come_up_and_end_in_turn_end_the_creation(house, two):
                 with contextlib.suppress(OSError):
                     kill(one)
     found = endpoints.get(house.db, endpoint)
-    told = "Variant main, replica 1: it came up and ended again and again, and 1 s after its first start still did: "
+    told = "Variant main, replica 1: it came up and ended again and again, and 2 s after its first start still did: "
     assert (found.status, found.failure_reason[: len(told)]) == ("Failed", told)
     deleted(house, endpoint)
 

@@ -15,8 +15,8 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gyropilot.control.house import House
@@ -56,11 +56,14 @@ class EndpointCrew:
     """Used by the supervisor's thread alone."""
 
     def __init__(self, parts: Parts, endpoint_id: str) -> None:
-        self._parts, self._endpoint_id = parts, endpoint_id
+        self._parts, self.endpoint_id = parts, endpoint_id
         self._replicas: dict[Key, Replica] = {}
         self._logs: dict[str, JobLog] = {}
         """By folder: an update may have two replicas of one name for a time."""
         self._drain_seconds = 0.0
+        self._seen: EndpointRecord | None = None
+        self._places: tuple[dict[Key, Place], dict[Key, Place]] = ({}, {})
+        """Of what is served and of what is wanted by the record that was seen last."""
         self._published = 0
         """The generation whose replicas the router has been told of."""
 
@@ -75,16 +78,20 @@ class EndpointCrew:
         Raises:
             Unavailable: the database does not answer; what was not written will be.
         """
-        self._drain_seconds = max(self._drain_seconds, self._longest_call(endpoint))
-        serving = _places(endpoint, endpoint.serving) if endpoint.status in {"InService", "Updating"} else {}
-        wanted = _places(endpoint, endpoint.wanted) if endpoint.status in {"Creating", "Updating"} else {}
+        if endpoint is not self._seen:
+            self._drain_seconds = max(self._drain_seconds, self._longest_call(endpoint))
+            serving = _places(endpoint, endpoint.serving) if endpoint.status in {"InService", "Updating"} else {}
+            wanted = _places(endpoint, endpoint.wanted) if endpoint.status in {"Creating", "Updating"} else {}
+            self._seen, self._places = endpoint, (serving, wanted)
+        serving, wanted = self._places
         for key, place in (serving | wanted).items():
             if key not in self._replicas:
                 self._replicas[key] = self._new_replica(place)
         for replica in self._replicas.values():
             replica.look()
         if wanted:
-            self._decide(endpoint, wanted)
+            if self._decide(endpoint, wanted):
+                serving = wanted
         else:
             for key in serving:
                 self._replicas[key].settle()
@@ -119,21 +126,34 @@ class EndpointCrew:
             bounds.append(_LONGEST_ASYNC_SECONDS)
         return max(bounds) + _SPARE_SECONDS
 
-    def _decide(self, endpoint: EndpointRecord, wanted: Mapping[Key, Place]) -> None:
-        """Switch to what is wanted once all of it is up; give it up where a part of it cannot be started."""
+    def _decide(self, endpoint: EndpointRecord, wanted: Mapping[Key, Place]) -> bool:
+        """Switch to what is wanted once all of it is up, and say so; give it up where a part cannot be started."""
         crew = [self._replicas[key] for key in wanted]
         if all(one.state == "up" for one in crew):
-            for one in crew:
-                self._write(one, endpoint.generation, is_serving=True)
-            if self._set_status(endpoint, "InService", serving=endpoint.wanted):
-                self._published = endpoint.generation
-            return
+            return self._switch(endpoint, wanted)
         broken = next((one for one in crew if one.gave_up), None)
         if broken is None:
-            return
+            return False
         reason = f"Variant {broken.place.variant['name']}, replica {broken.place.number}: {broken.gave_up}"
         reason = reason if len(reason) <= LONGEST_REASON else reason[: LONGEST_REASON - 3] + "..."
         self._set_status(endpoint, "Failed" if endpoint.serving is None else "InService", failure_reason=reason)
+        return False
+
+    def _switch(self, endpoint: EndpointRecord, wanted: Mapping[Key, Place]) -> bool:
+        """Have calls go to what is wanted, and to nothing else, from one moment to the next."""
+        records = {}
+        for key, one in self._replicas.items():
+            if key in wanted:
+                records[key] = one.record(endpoint.generation, is_serving=True)
+            elif one.written is not None:
+                records[key] = replace(one.written, status="Draining")
+        switched = list(records.values())
+        if not self._set_status(endpoint, "InService", serving=endpoint.wanted, switched=switched):
+            return False
+        self._published = endpoint.generation
+        for key, record in records.items():
+            self._replicas[key].written = record
+        return True
 
     def _set_status(
         self,
@@ -142,6 +162,7 @@ class EndpointCrew:
         *,
         failure_reason: str | None = None,
         serving: Mapping[str, Json] | None = None,
+        switched: Collection[stored.ReplicaRecord] = (),
     ) -> bool:
         is_written = endpoints.set_status(
             self._parts.house.db,
@@ -150,6 +171,7 @@ class EndpointCrew:
             status=status,
             failure_reason=failure_reason,
             serving=serving,
+            switched=switched,
         )
         if is_written:
             told = f"{status}: {failure_reason}" if failure_reason else status
@@ -160,7 +182,7 @@ class EndpointCrew:
         if replica.state in {"leaving", "gone"}:
             return
         if replica.written is not None:  # first told to the router, then done
-            self._put(replica, stored.ReplicaRecord(**{**vars(replica.written), "status": "Draining"}))
+            self._put(replica, replace(replica.written, status="Draining"))
         replica.leave(drain_seconds=self._drain_seconds)
 
     def _tell(self, endpoint: EndpointRecord, serving: Mapping[Key, Place]) -> None:

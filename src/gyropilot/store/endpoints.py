@@ -18,9 +18,10 @@ from typing import Any, Literal
 from sqlalchemy import Row, select, update
 
 from gyropilot import clock
-from gyropilot.store import named_rows, pages
+from gyropilot.store import named_rows, pages, replicas
 from gyropilot.store.database import Database
 from gyropilot.store.named_rows import NamedQuery, NewRow
+from gyropilot.store.replicas import ReplicaRecord
 from gyropilot.store.tables import endpoints as endpoints_table
 from gyropilot.store.tables import replicas as replicas_table
 
@@ -59,6 +60,15 @@ class EndpointSummary:
     arn: str
     status: EndpointStatus
     created_at: datetime
+    modified_at: datetime
+
+
+@dataclass(frozen=True)
+class EndpointHead:
+    """What changes with every write of an endpoint."""
+
+    generation: int
+    status: EndpointStatus
     modified_at: datetime
 
 
@@ -109,6 +119,14 @@ def all_of(db: Database) -> list[EndpointRecord]:
     oldest_first = (endpoints_table.c.created_at, endpoints_table.c.id)
     with db.read() as connection:
         return [_record(row) for row in connection.execute(select(endpoints_table).order_by(*oldest_first))]
+
+
+def heads_of(db: Database) -> dict[str, EndpointHead]:
+    """Give of every endpoint of every account, by id and oldest first, what tells whether it has changed."""
+    columns = [endpoints_table.c[one.name] for one in fields(EndpointHead)]
+    wanted = select(endpoints_table.c.id, *columns).order_by(endpoints_table.c.created_at, endpoints_table.c.id)
+    with db.read() as connection:
+        return {row[0]: EndpointHead(*row[1:]) for row in connection.execute(wanted)}
 
 
 def of_account(db: Database, account_id: str, region: str) -> list[EndpointRecord]:
@@ -181,11 +199,13 @@ def set_status(
     status: EndpointStatus,
     failure_reason: str | None = None,
     serving: Mapping[str, Json] | None = None,
+    switched: Collection[ReplicaRecord] = (),
 ) -> bool:
     """Say where an endpoint is, for the supervisor; give whether that was written.
 
     Nothing is written once the generation is another or the endpoint is being deleted. `serving` None leaves what is
-    served as it is; a failure reason that is left out is taken away.
+    served as it is; a failure reason that is left out is taken away. `switched` are replicas that are put in the
+    same moment.
     """
     values: dict[str, Any] = {"status": status, "failure_reason": failure_reason, "modified_at": clock.now()}
     if serving is not None:
@@ -200,7 +220,10 @@ def set_status(
             )
             .values(values)
         )
-        return connection.execute(changed).rowcount == 1
+        is_written = connection.execute(changed).rowcount == 1
+        for one in switched if is_written else ():
+            replicas.put_beside(connection, one)
+        return is_written
 
 
 def remove(db: Database, endpoint_id: str) -> bool:

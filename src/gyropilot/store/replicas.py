@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from gyropilot import clock
 from gyropilot.store.database import Database
@@ -39,11 +39,16 @@ class ReplicaRecord:
 
 def put(db: Database, replica: ReplicaRecord) -> None:
     """Store a replica, or replace the one of its id; `modified_at` becomes the present moment."""
-    values = {one.name: getattr(replica, one.name) for one in fields(replica)} | {"modified_at": clock.now()}
     with db.write() as connection:
-        there = update(replicas_table).where(replicas_table.c.id == replica.id).values(values)
-        if connection.execute(there).rowcount == 0:
-            connection.execute(insert(replicas_table).values(values))
+        put_beside(connection, replica)
+
+
+def put_beside(connection: Connection, replica: ReplicaRecord) -> None:
+    """Do as `put` in a transaction that is open."""
+    values = {one.name: getattr(replica, one.name) for one in fields(replica)} | {"modified_at": clock.now()}
+    there = update(replicas_table).where(replicas_table.c.id == replica.id).values(values)
+    if connection.execute(there).rowcount == 0:
+        connection.execute(insert(replicas_table).values(values))
 
 
 def remove(db: Database, replica_id: str) -> bool:
