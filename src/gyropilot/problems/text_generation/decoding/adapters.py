@@ -98,6 +98,6 @@ def _changes(tensors: Mapping[str, torch.Tensor], scale: float, dtype: torch.dty
     if odd:
         raise TrainingFailed(f"the adapter in {where} holds what is no LoRA: {', '.join(odd[:3])}")
     return {
-        name: Change(down=down.to(dtype).contiguous(), up=(ups[name].float() * scale).to(dtype).contiguous())
+        name: Change(down=down.to(dtype, copy=True).contiguous(), up=(ups[name].float() * scale).to(dtype).contiguous())
         for name, down in sorted(downs.items())
     }

@@ -42,6 +42,11 @@ class _Row:
     length: int = 0
     """Tokens read."""
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether the prompt has been read."""
+        return self.length >= self.prompt_length
+
 
 @dataclass(eq=False)
 class _Cohort:
@@ -71,6 +76,7 @@ class PlainDecoder:
         """
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = models.load(folder, dtype=dtype, attention="sdpa").model.to(self._device)
+        _own(self._model)
         self._head, self._scale = models.head_of(self._model), models.head_scale(self._model)
         self._dtype = DTYPES[dtype]
         self._is_causal = models.layout(self._model) != "encoder-decoder"
@@ -137,7 +143,8 @@ class PlainDecoder:
         known = list(dict.fromkeys(row.cohort for row in tokens_by_row if row.cohort and row not in new))
         for cohort in known:
             self._drop_ended(cohort)
-        steps = [one for one in known if all(len(tokens_by_row[row]) == 1 for row in one.rows)]
+        # a part of a prompt may be one token long as well
+        steps = [one for one in known if all(row.is_answering for row in one.rows)]
         reading = [one for one in known if one not in steps]
         return ([_joined(steps)] if steps else []) + reading + fresh
 
@@ -156,7 +163,7 @@ class PlainDecoder:
         cohort.cache.batch_select_indices(places.to(self._device))
         # Rows come and go: without this a cohort that never empties would grow by a token a step for ever.
         width = cohort.mask.shape[1]
-        empty = width - int(cohort.mask.sum(1).max())
+        empty = int(cohort.mask.amax(0).argmax())
         cohort.mask = cohort.mask[:, empty:]
         _cut(cohort.cache, empty, width)
         if cohort.crossed is not None and cohort.prompt_mask is not None:
@@ -237,6 +244,12 @@ class PlainDecoder:
         return result
 
 
+def _own(model: torch.nn.Module) -> None:
+    """Copy what is still the file's own pages, as loading leaves it: who writes to the file would change the model."""
+    for one in (*model.parameters(), *model.buffers()):
+        one.data = one.data.clone()
+
+
 def _joined(cohorts: Sequence[_Cohort]) -> _Cohort:
     """Give one cohort of all rows."""
     if len(cohorts) == 1:
@@ -266,6 +279,8 @@ def _stacked(caches: Sequence[DynamicCache], width: int, *, side: Side) -> Dynam
             torch.cat([_widened(getattr(layer, part), width, side=side) for layer in layers])
             for part in ("keys", "values")
         )
+        for layer in layers:  # layer by layer, or all would be held twice for a moment
+            layer.keys = layer.values = keys[:0]
         result.update(keys, values, number)
     return result
 
@@ -295,11 +310,14 @@ def _found(config: Any, *names: str) -> int | None:  # noqa: ANN401 - a configur
 
 
 def _token_bytes(config: Any) -> int:  # noqa: ANN401 - a configuration of transformers, untyped
-    """Give how many numbers the keys and values of one token are, at most."""
+    """Give how many numbers the keys and values of one token are, at most.
+
+    An encoder-decoder model pads prompts and answers apart: twice what both together are padded to holds them.
+    """
     hidden = _found(config, "hidden_size", "d_model") or 1024
     layers = _found(config, "num_hidden_layers", "n_layers", "num_layers") or 24
     if getattr(config, "is_encoder_decoder", False):
         heads, width = _found(config, "num_heads") or 1, _found(config, "d_kv") or 64
-        return 2 * (_found(config, "num_decoder_layers") or layers) * heads * width
+        return 2 * 2 * (_found(config, "num_decoder_layers") or layers) * heads * width
     heads = _found(config, "num_attention_heads", "n_heads") or 1
     return 2 * layers * (hidden // heads) * (_found(config, "num_key_value_heads") or heads)
