@@ -256,6 +256,20 @@ def test_a_failure_waits_for_the_store_that_is_away_and_the_model_is_not_asked_a
     assert not asked.exists()  # taken away at the first try
 
 
+def test_an_input_that_is_exchanged_while_it_is_read_is_not_sent(place, monkeypatch):
+    stream = RoleObjects.stream
+
+    def exchanged_first(objects, bucket, key, *, etag):
+        place.house.objects.put_bytes(bucket, key, bytes(26 * 2**20))
+        return stream(objects, bucket, key, etag=etag)
+
+    told = ask(place, {"answer": "x"})
+    monkeypatch.setattr(RoleObjects, "stream", exchanged_first)
+    with at_work(place.house):
+        failure = json.loads(came(place, told["FailureLocation"]))
+    assert failure["failureReason"].endswith("was changed or deleted while it was read.")
+
+
 def test_places_go_to_who_has_the_fewest(place):
     runner = AsyncInvocations(place.house)
     runner._accounts = {"a1": "a", "a2": "a", "b": "b", "c": "c"}

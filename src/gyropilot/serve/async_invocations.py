@@ -18,19 +18,22 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from gyropilot import clock
 from gyropilot.control import roles
 from gyropilot.control.house import House
 from gyropilot.engine.trouble import may_pass
-from gyropilot.errors import GyropilotError, ModelNotReady, NotFound, Unavailable
+from gyropilot.errors import InvalidData, ModelNotReady, NotFound, Unavailable
 from gyropilot.names import split_s3_uri
-from gyropilot.serve.replica_client import ReplicaBroke, ReplicaCall
+from gyropilot.serve import async_failures
+from gyropilot.serve.held_bytes import HeldBytes
+from gyropilot.serve.replica_client import Grow, ReplicaBroke, ReplicaCall
 from gyropilot.serve.router import CUSTOM_ATTRIBUTES, INFERENCE_ID, Answer, Router
 from gyropilot.store import async_invocations, endpoints, replicas
 from gyropilot.store.async_invocations import AsyncInvocation
+from gyropilot.store.object_info import ObjectInfo
 from gyropilot.wire.rest import MAX_BODY_BYTES
 
 Json = Any
@@ -62,6 +65,7 @@ class AsyncInvocations:
         self._running: Counter[str] = Counter()
         """By endpoint."""
         self._late = 0
+        self._bytes = HeldBytes()
         self._accounts: dict[str, str] = {}
         """Of the endpoints that were looked at; empty of those that were deleted."""
         self._going_down = threading.Event()
@@ -171,8 +175,7 @@ class AsyncInvocations:
     async def _answered(self, router: Router, invocation: AsyncInvocation, why_not: str) -> None:
         try:
             if not why_not and "failure" not in invocation.request:
-                answer = await self._asked(router, invocation)
-                await asyncio.to_thread(self._store_answer, invocation, answer)
+                await self._asked(router, invocation)
         except Exception as error:
             # A replica that died on it may do so again; what else is away says nothing about the invocation.
             is_counted = isinstance(error.__cause__, ReplicaBroke)
@@ -182,7 +185,7 @@ class AsyncInvocations:
                 await asyncio.sleep(self._wait_seconds)
                 await self._given_back(invocation, is_counted=is_counted)
                 return
-            why_not = _told(invocation, error)
+            why_not = async_failures.told(invocation, error)
         if "failure" in invocation.request:
             why_not = str(invocation.request["failure"]["why"])
         if why_not and not await asyncio.to_thread(self._store_failure, invocation, why_not):
@@ -190,9 +193,19 @@ class AsyncInvocations:
             return
         await self._written(async_invocations.remove, self._house.db, invocation.id)
 
-    async def _asked(self, router: Router, invocation: AsyncInvocation) -> Answer:
+    async def _asked(self, router: Router, invocation: AsyncInvocation) -> None:
+        """Ask the model and store its answer."""
+        found = await asyncio.to_thread(self._input, invocation)
+        size = 0 if found is None else found.size_bytes
+        async with self._bytes.of_call(invocation.request["account_id"], size) as held:
+            answer = await self._answer(router, invocation, found, held.grow)
+            await asyncio.to_thread(self._store_answer, invocation, answer)
+
+    async def _answer(
+        self, router: Router, invocation: AsyncInvocation, found: ObjectInfo | None, grow: Grow
+    ) -> Answer:
         request = invocation.request
-        body = await asyncio.to_thread(self._body, invocation)
+        body = await asyncio.to_thread(self._body, invocation, found)
         name = request["endpoint_name"]
         target = await asyncio.to_thread(router.find, request["account_id"], request["region"], name)
         if target.endpoint.id != invocation.endpoint_id:
@@ -205,19 +218,29 @@ class AsyncInvocations:
             model_name=name,
             more_headers={header: text for header, text in passed_on.items() if text},
         )
-        return await router.invoke(target, call, seconds=request["invocation_seconds"])
+        return await router.invoke(target, call, seconds=request["invocation_seconds"], grow=grow)
 
-    def _body(self, invocation: AsyncInvocation) -> bytes:
+    def _input(self, invocation: AsyncInvocation) -> ObjectInfo | None:
+        """Give the object that is the input; None where the input came with the call."""
         request = invocation.request
         if request["body"] is not None:
-            return base64.b64decode(request["body"])
-        objects = roles.objects_of_job(self._house, request["role_arn"])
+            return None
         uri = request["input_location"]
-        found = objects.head(*split_s3_uri(uri))
+        found = roles.objects_of_job(self._house, request["role_arn"]).head(*split_s3_uri(uri))
         if found is None or found.size_bytes > MAX_BODY_BYTES:
             what = "is gone" if found is None else f"has {found.size_bytes} bytes, of {MAX_BODY_BYTES} at most"
             raise NotFound(f"InputLocation: {uri} {what}, since it was changed after the invocation was taken.")
-        return objects.read(*split_s3_uri(uri))
+        return found
+
+    def _body(self, invocation: AsyncInvocation, found: ObjectInfo | None) -> bytes:
+        request = invocation.request
+        if found is None:
+            return base64.b64decode(request["body"])
+        objects = roles.objects_of_job(self._house, request["role_arn"])
+        try:
+            return b"".join(objects.stream(found.bucket, found.key, etag=found.etag))
+        except InvalidData as error:
+            raise NotFound(f"InputLocation: {found.uri} was changed or deleted while it was read.") from error
 
     def _store_answer(self, invocation: AsyncInvocation, answer: Answer) -> None:
         self._put(invocation, invocation.request["output_location"], answer.body, answer.content_type)
@@ -230,9 +253,14 @@ class AsyncInvocations:
         if place is None:
             return True
         try:
-            self._put(invocation, place, json.dumps(_failure(invocation, why), indent=1).encode(), "application/json")
+            self._put(
+                invocation,
+                place,
+                json.dumps(async_failures.notice(invocation, why), indent=1).encode(),
+                "application/json",
+            )
         except Exception as error:
-            given_up_at = _until(invocation)
+            given_up_at = async_failures.until(invocation)
             if may_pass(error) and clock.now() < given_up_at:
                 logger.warning(
                     "the failure of asynchronous invocation %s cannot be stored, which is tried until %s: %s",
@@ -246,7 +274,7 @@ class AsyncInvocations:
 
     async def _failure_kept(self, invocation: AsyncInvocation, why: str) -> None:
         """Let an invocation wait with its failure, which is not asked of the model anew."""
-        failure = {"why": why, "until": _until(invocation).isoformat()}
+        failure = {"why": why, "until": async_failures.until(invocation).isoformat()}
         again_at = clock.now() + timedelta(seconds=_FAILURE_AGAIN_SECONDS)
         await asyncio.sleep(self._wait_seconds)
         await self._written(async_invocations.give_back_failed, self._house.db, invocation, failure, again_at)
@@ -272,40 +300,3 @@ class AsyncInvocations:
                 if self._going_down.is_set():
                     return
                 await asyncio.sleep(self._wait_seconds)
-
-
-def _told(invocation: AsyncInvocation, error: Exception) -> str:
-    """Give what is told of an error that ends an invocation."""
-    if isinstance(error.__cause__, ReplicaBroke):
-        return f"{error} That happened {invocation.attempts} times."
-    if isinstance(error, GyropilotError):
-        return str(error)
-    logger.error("asynchronous invocation %s failed", invocation.id, exc_info=error)
-    return f"It failed for a reason inside the service; its log has it under {invocation.id}."
-
-
-def _until(invocation: AsyncInvocation) -> datetime:
-    """Give how long the failure of an invocation is tried to be stored: RequestTTLSeconds from when it failed."""
-    kept = invocation.request.get("failure")
-    if kept is not None:
-        return datetime.fromisoformat(kept["until"])
-    return clock.now() + (invocation.expires_at - invocation.created_at)
-
-
-def _failure(invocation: AsyncInvocation, why: str) -> dict[str, Json]:
-    """Give what stands in the object of a failure: what the service's own notice of one says."""
-    request = invocation.request
-    return {
-        "invocationStatus": "Failed",
-        "failureReason": why,
-        "inferenceId": request["inference_id"],
-        "requestParameters": {
-            "endpointName": request["endpoint_name"],
-            "inputLocation": request["input_location"],
-            "contentType": request["content_type"],
-            "accept": request["accept"],
-            "customAttributes": request["custom_attributes"],
-        },
-        "receivedTime": invocation.created_at.isoformat(),
-        "eventTime": clock.now().isoformat(),
-    }

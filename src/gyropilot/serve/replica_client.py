@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,6 +20,8 @@ from gyropilot.errors import GyropilotError
 from gyropilot.problems.contract import Style
 
 Json = Any
+Grow = Callable[[int], Awaitable[None]]
+"""Waits until there is room for an answer of that many bytes."""
 
 _READ_BYTES = 2**16
 _MOST_IDLE = 64
@@ -81,10 +83,15 @@ class ReplicaStream:
     parts: AsyncIterator[bytes]
     """As they come; raises ReplicaBroke where the replica breaks off, AnswerTooLong where there is no end."""
 
-    async def whole(self) -> ReplicaAnswer:
-        """Give the answer once all of it came, as is done with refusals."""
-        body = b"".join([part async for part in self.parts])
-        return ReplicaAnswer(status=self.status, headers=self.headers, body=body)
+    async def whole(self, grow: Grow | None = None) -> ReplicaAnswer:
+        """Give the answer once all of it came, as is done with refusals; `grow` is asked before more of it is read."""
+        parts, size = list[bytes](), 0
+        async for part in self.parts:
+            size += len(part)
+            if grow is not None:
+                await grow(size)
+            parts.append(part)
+        return ReplicaAnswer(status=self.status, headers=self.headers, body=b"".join(parts))
 
 
 class ReplicaClient:

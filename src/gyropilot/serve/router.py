@@ -23,6 +23,7 @@ from gyropilot.control.house import House
 from gyropilot.errors import GyropilotError, InvalidRequest, ModelFailed, ModelNotReady, NotFound, Unavailable
 from gyropilot.serve.replica_client import (
     AnswerTooLong,
+    Grow,
     ReplicaBroke,
     ReplicaCall,
     ReplicaClient,
@@ -112,7 +113,13 @@ class Router:
         return Target(endpoint=found.endpoint, replicas=found.replicas)
 
     async def invoke(
-        self, target: Target, call: ReplicaCall, *, variant: str = "", seconds: float | None = None
+        self,
+        target: Target,
+        call: ReplicaCall,
+        *,
+        variant: str = "",
+        seconds: float | None = None,
+        grow: Grow | None = None,
     ) -> Answer:
         """Give a model's answer.
 
@@ -121,6 +128,7 @@ class Router:
             call: what to ask.
             variant: the only one that may answer; empty: one by weight.
             seconds: how long it may take; None: as the settings say.
+            grow: waits until there is room for so many bytes of the answer; None: there is.
 
         Raises:
             InvalidRequest: the endpoint has no such variant, or failed.
@@ -133,7 +141,7 @@ class Router:
         try:
             async with asyncio.timeout(seconds), AsyncExitStack() as stack:
                 place, stream = await self._begin(stack, target, call, variant, "whole")
-                answer = await stream.whole()
+                answer = await stream.whole(grow)
         except TimeoutError as error:
             raise _timed_out(target, place, seconds) from error
         except AnswerTooLong as error:
