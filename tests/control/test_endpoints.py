@@ -280,5 +280,9 @@ def test_a_name_is_taken_once_and_an_account_has_so_many_endpoints(house, endpoi
     for _ in range(2):
         arn = endpoints.create(house, houses.admin(house), request, region=houses.REGION, invocation_id="one-call")
         assert arn == f"{ARN}/again"
-    with pytest.raises(LimitExceeded, match="endpoints_per_account"):
+    told = (
+        "^The account-level service limit 'Number of endpoints' is 2 Endpoints, with current utilization of 2 Endpoints"
+        " and a request delta of 1 Endpoints. .* setting endpoints_per_account.$"
+    )
+    with pytest.raises(LimitExceeded, match=told):
         create_endpoint(house, "third", "one")

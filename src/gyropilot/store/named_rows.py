@@ -196,10 +196,11 @@ def _check_count(connection: Connection, table: Table, row: NewRow, most: int) -
     count = connection.execute(counted).scalar_one()
     if count >= most:
         what = table.name.replace("_", " ")
+        unit = what.capitalize()
         raise LimitExceeded(
-            f"The account-level service limit 'Number of {what}' is {most}, with current utilization of {count} and a "
-            f"request delta of 1. Delete one of the {what} of this account first, or raise the setting "
-            f"{table.name}_per_account."
+            f"The account-level service limit 'Number of {what}' is {most} {unit}, with current utilization of {count} "
+            f"{unit} and a request delta of 1 {unit}. Delete one of the {what} of this account first, or raise the "
+            f"setting {table.name}_per_account."
         )
 
 
