@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -127,6 +128,28 @@ def test_a_stream_that_nobody_takes_ends_and_the_next_call_is_answered(served):
     parts.close()
     assert not call.cancelled.is_set()
     assert served.text(QUESTION)
+
+
+def test_extreme_numbers_of_one_caller_change_nothing_for_another(served):
+    extremes = [
+        {"temperature": 100, "top_p": 1e-300, "repetition_penalty": 100, "seed": -(2**63)},
+        {"temperature": 1e-4, "top_k": 10_000_000, "repetition_penalty": 0.01, "seed": 2**64 - 1},
+        {"temperature": 5e-324, "top_k": 1, "top_p": 5e-324, "repetition_penalty": 0.01},
+        {"temperature": 0.0001, "top_p": 0.9999999999999999, "top_k": 1, "repetition_penalty": 100},
+    ]
+    wide = {"inputs": ["a"] * 32, "parameters": {"max_new_tokens": 60, "temperature": 100, "num_return_sequences": 16}}
+    calls = [served.call(wide)]
+    for one in extremes:
+        calls.append(served.call({"inputs": QUESTION, "parameters": {"max_new_tokens": 60, "details": True, **one}}))
+    alone = served.text(QUESTION, max_new_tokens=60)
+    with ThreadPoolExecutor(len(calls)) as pool:
+        first, *others = [pool.submit(served.server.answer, served.name, one) for one in calls]
+        assert [served.text(QUESTION, max_new_tokens=60) for _ in range(3)] == [alone] * 3
+        for one in others:
+            (told,) = json.loads(one.result().body)
+            assert told["details"]["generated_tokens"] > 0
+        calls[0].cancelled.set()
+        assert isinstance(first.exception(), Unavailable)
 
 
 def test_requests_at_the_same_time_get_the_answers_they_get_alone(served):

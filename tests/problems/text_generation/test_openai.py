@@ -119,11 +119,14 @@ def test_a_streamed_completion_is_the_same_answer_in_parts(served, answer):
 def test_several_choices_are_streamed_apart(served):
     body = {"messages": MESSAGES, "n": 2, "temperature": 2, "seed": 3}
     whole = [one["message"]["content"] for one in served.answer(body, style="chat")["choices"]]
-    parts = ["", ""]
+    parts, order = ["", ""], []
     for one in streamed(served, body, "chat"):
         (choice,) = one["choices"]
         parts[choice["index"]] += choice["delta"].get("content", "")
+        order.append((choice["index"], choice["finish_reason"]))
     assert parts == whole
+    ends = [place for place, (_, reason) in enumerate(order) if reason]
+    assert {index for index, _ in order[4 : ends[0]]} == {0, 1}
 
 
 def test_streamed_logprobs_are_those_of_the_whole_answer(served):
@@ -187,6 +190,7 @@ def test_what_a_body_asks_that_is_not_offered_is_refused_with_all_else(served):
         ({"prompt": "stone " * 300}, "prompt"),
         ({"prompt": ["x", "stone " * 300]}, "prompt[1]"),
         ({"prompt": "x", "max_tokens": 1000}, "max_tokens"),
+        ({"prompt": ["x"] * 128, "n": 5}, "n"),
     ],
 )
 def test_a_completion_that_cannot_be_honoured_is_refused(served, body, where):

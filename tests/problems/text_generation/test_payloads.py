@@ -114,6 +114,14 @@ def test_several_answers_are_drawn_apart(served):
     assert [one["generated_text"] for one in listed] == told["generated_texts"]
 
 
+def test_more_answers_than_one_call_gets_are_refused_and_the_most_are_given(served):
+    drawn = {"do_sample": True, "max_new_tokens": 1}
+    (fault,) = served.refused({"inputs": ["a"] * 128, "parameters": {**drawn, "num_return_sequences": 5}})
+    assert (fault.where, fault.found) == ("parameters.num_return_sequences", 5)
+    assert fault.problem == "asks for 640 answers to 128 prompts, and one call gets at most 512"
+    assert len(served.answer({"inputs": ["a"] * 128, "parameters": {**drawn, "num_return_sequences": 4}})) == 512
+
+
 def test_a_repetition_penalty_changes_the_answer(served):
     plain = served.text(QUESTION, max_new_tokens=40)
     assert served.text(QUESTION, max_new_tokens=40, repetition_penalty=3.0) != plain

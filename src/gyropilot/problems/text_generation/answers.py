@@ -61,7 +61,7 @@ class Answer:
 
     def __init__(
         self,
-        generation: Generation,
+        begin: Callable[[], Generation],
         decode: Callable[[Sequence[int]], str],
         *,
         stops: Sequence[str],
@@ -70,10 +70,12 @@ class Answer:
         end_id: int,
         seed: int | None,
     ) -> None:
+        """`begin` has the work for it begun, once that is asked for."""
         self.prompt_tokens, self.end_id, self.seed = prompt_tokens, end_id, seed
         self.finish_reason: FinishReason | None = None
         self.words: list[Word] = []
-        self._generation, self._decode, self._most = generation, decode, max_new_tokens
+        self._begin, self._decode, self._most = begin, decode, max_new_tokens
+        self._generation: Generation | None = None
         self._spelling, self._stops = Spelling(decode), StopTexts(stops)
         self._ids: list[int] = []
 
@@ -83,32 +85,43 @@ class Answer:
         Raises:
             Unavailable: the answer was broken off.
         """
+        generation = self.begin()
         try:
-            for token in self._generation:
+            for token in generation:
                 self._ids.append(token.id)
                 text = self._text_of(token.id)
                 yield self._kept(Word(token_id=token.id, text=text, logprob=token.logprob, top=token.top))
                 if self.finish_reason is not None:
                     return
-            if self._generation.finish_reason == "cancelled":
+            if generation.finish_reason == "cancelled":
                 raise Unavailable("the answer was broken off: nobody waits for it, or the model is being unloaded")
             rest = self._rest()
-            own_end: FinishReason = "length" if self._generation.finish_reason == "length" else "eos_token"
+            own_end: FinishReason = "length" if generation.finish_reason == "length" else "eos_token"
             self.finish_reason = "stop_sequence" if self._stops.is_met else own_end
             if rest:
                 yield self._kept(Word(token_id=None, text=rest))
         finally:
-            self._generation.cancel()
+            generation.cancel()
+
+    def begin(self) -> Generation:
+        """Have the work for it begun, unless it is.
+
+        Raises:
+            LimitExceeded: more work waits than is taken on.
+        """
+        if self._generation is None:
+            self._generation = self._begin()
+        return self._generation
 
     def cancel(self) -> None:
         """End the work for it."""
-        self._generation.cancel()
+        if self._generation is not None:
+            self._generation.cancel()
 
-    def wait(self) -> Answer:
-        """Read to the end; give the answer itself."""
-        for _ in self:
-            pass
-        return self
+    @property
+    def most_tokens(self) -> int:
+        """How many tokens it may have with its prompt."""
+        return self.prompt_tokens + self._most
 
     @property
     def text(self) -> str:

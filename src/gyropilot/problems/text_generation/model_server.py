@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,13 +21,13 @@ from gyropilot.problems.text_generation.base_model import verified_base_model
 from gyropilot.problems.text_generation.decoding.scheduler import Scheduler
 from gyropilot.problems.text_generation.fields import raise_faults
 from gyropilot.problems.text_generation.models import DTYPES, DtypeName
+from gyropilot.problems.text_generation.openai import Asked
 from gyropilot.problems.text_generation.payloads import EVENTS, JSON, Invocation
 from gyropilot.problems.text_generation.served_model import Prepared, ServedModel
 from gyropilot.problems.text_generation.templates import Encoder
+from gyropilot.problems.text_generation.under_way import UnderWay
 
 _CALLS_AT_ONCE = 64
-_AT_WORK = 64
-"""Answers that one call may have under way; more of its payloads wait, so that lines by the thousand stall nobody."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -84,12 +83,15 @@ class TextGenerationServer:
         model = self._model(name)
         if call.style == "invoke":
             invocation = payloads.read(call, model.environment)
-            return self._answered(model, invocation, call)
+            if invocation.is_streamed:
+                return Reply(body=b"".join(_events(model, invocation, call)), content_type=EVENTS)
+            return invocation.reply(_replies(model, invocation, _prepared(model, invocation), call.cancelled))
         asked = openai.read(call)
-        answers = model.begin(model.prepare(asked.question), call.cancelled)
         if asked.is_streamed:
-            return Reply(body=b"".join(_ending(asked.parts(answers, call.model_name), answers)), content_type=EVENTS)
-        return Reply(body=asked.reply(_waited_for(answers), call.model_name), content_type=JSON)
+            return Reply(body=b"".join(_events_asked(model, asked, call)), content_type=EVENTS)
+        answers = model.answers(model.prepare(asked.question), call.cancelled)
+        _begun(model, answers).wait()
+        return Reply(body=asked.reply(answers, call.model_name), content_type=JSON)
 
     def stream(self, name: str, call: Call) -> StreamedReply:
         """Answer a call part by part where its body asks for events; else whole, in one part."""
@@ -97,14 +99,11 @@ class TextGenerationServer:
         if call.style != "invoke":
             asked = openai.read(call)
             if asked.is_streamed:
-                answers = model.begin(model.prepare(asked.question), call.cancelled)
-                return StreamedReply(content_type=EVENTS, parts=_ending(asked.parts(answers, call.model_name), answers))
+                return StreamedReply(content_type=EVENTS, parts=_events_asked(model, asked, call))
         else:
             invocation = payloads.read(call, model.environment)
             if invocation.is_streamed:
-                (payload,) = invocation.payloads
-                answers = model.begin(model.prepare(payload.question), call.cancelled)
-                return StreamedReply(content_type=EVENTS, parts=_ending(payload.parts(answers[0][0]), answers))
+                return StreamedReply(content_type=EVENTS, parts=_events(model, invocation, call))
         reply = self.answer(name, call)
         return StreamedReply(content_type=reply.content_type, parts=iter([reply.body]))
 
@@ -120,17 +119,6 @@ class TextGenerationServer:
         if model is None:
             raise NotFound(f"no model {name!r} is loaded here")
         return model
-
-    def _answered(self, model: ServedModel, invocation: Invocation, call: Call) -> Reply:
-        prepared = _prepared(model, invocation)
-        if invocation.is_streamed:
-            answers = model.begin(prepared[0], call.cancelled)
-            events = invocation.payloads[0].parts(answers[0][0])
-            return Reply(body=b"".join(_ending(events, answers)), content_type=EVENTS)
-        found = _in_turn(model, prepared, call.cancelled)
-        return invocation.reply(
-            [payload.reply(answers) for payload, answers in zip(invocation.payloads, found, strict=True)]
-        )
 
     def _encoder(self, folder: Path) -> Encoder:
         """Give the folder's encoder, one for all models that have the same: a tokenizer takes tens of MiB."""
@@ -199,6 +187,21 @@ def _read_serving(folder: Path) -> dict[str, Json]:
         ) from error
 
 
+def _events(model: ServedModel, invocation: Invocation, call: Call) -> Iterator[bytes]:
+    """Begin the one answer that is streamed; give its events."""
+    (payload,) = invocation.payloads
+    ((answer,),) = model.answers(model.prepare(payload.question), call.cancelled)
+    answer.begin()
+    return _ending(payload.parts(answer), answer)
+
+
+def _events_asked(model: ServedModel, asked: Asked, call: Call) -> Iterator[bytes]:
+    """Begin the answers to a body of OpenAI's; give their events."""
+    answers = model.answers(model.prepare(asked.question), call.cancelled)
+    begun = _begun(model, answers)
+    return _ending(asked.parts(iter(begun), answers, call.model_name), begun)
+
+
 def _prepared(model: ServedModel, invocation: Invocation) -> list[Prepared]:
     """Give every payload's question in tokens, before anything is computed for one of them."""
     prepared: list[Prepared] = []
@@ -212,47 +215,34 @@ def _prepared(model: ServedModel, invocation: Invocation) -> list[Prepared]:
     return prepared
 
 
-def _in_turn(model: ServedModel, prepared: Sequence[Prepared], cancelled: threading.Event) -> list[list[list[Answer]]]:
-    """Give the answers to all, whole; a bounded number of them is under way at a time."""
-    done: list[list[list[Answer]]] = []
-    going: deque[list[list[Answer]]] = deque()
-    try:
-        for one in prepared:
-            while going and _count(going) + one.answer_count > _AT_WORK:
-                done.append(_waited_for(going.popleft()))
-            going.append(model.begin(one, cancelled))
-        while going:
-            done.append(_waited_for(going.popleft()))
-    finally:
-        for answers in going:
-            _cancel(answers)
-    return done
+def _replies(
+    model: ServedModel, invocation: Invocation, prepared: Sequence[Prepared], cancelled: threading.Event
+) -> list[bytes]:
+    """Give what is replied to each payload, written when its answers are whole; nothing else is kept of them."""
+    written = [b""] * len(prepared)
+    going: dict[int, list[list[Answer]]] = {}
+
+    def answers() -> Iterator[tuple[int, Answer]]:
+        for place, one in enumerate(prepared):
+            going[place] = model.answers(one, cancelled)
+            yield from ((place, answer) for copies in going[place] for answer in copies)
+
+    left = [one.answer_count for one in prepared]
+    for place, word in UnderWay(answers(), most_tokens=model.most_tokens):
+        left[place] -= word is None
+        if not left[place]:
+            written[place] = invocation.payloads[place].reply(going.pop(place))
+    return written
 
 
-def _count(going: Iterable[Sequence[Sequence[Answer]]]) -> int:
-    return sum(len(copies) for answers in going for copies in answers)
+def _begun(model: ServedModel, answers: Sequence[Sequence[Answer]]) -> UnderWay:
+    flat = [one for copies in answers for one in copies]
+    return UnderWay(enumerate(flat), most_tokens=model.most_tokens)
 
 
-def _waited_for(answers: list[list[Answer]]) -> list[list[Answer]]:
-    """Read all answers to their ends."""
-    try:
-        for copies in answers:
-            for one in copies:
-                one.wait()
-    finally:
-        _cancel(answers)
-    return answers
-
-
-def _ending(parts: Iterator[bytes], answers: Sequence[Sequence[Answer]]) -> Iterator[bytes]:
+def _ending(parts: Iterator[bytes], work: Answer | UnderWay) -> Iterator[bytes]:
     """Give the parts; when nobody takes them any more the work for them ends."""
     try:
         yield from parts
     finally:
-        _cancel(answers)
-
-
-def _cancel(answers: Iterable[Sequence[Answer]]) -> None:
-    for copies in answers:
-        for one in copies:
-            one.cancel()
+        work.cancel()

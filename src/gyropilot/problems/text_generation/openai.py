@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -18,7 +18,6 @@ from gyropilot.problems.text_generation import questions
 from gyropilot.problems.text_generation.answers import Answer, Word
 from gyropilot.problems.text_generation.fields import Fields, raise_faults, read_object
 from gyropilot.problems.text_generation.questions import (
-    MAX_COPIES,
     MAX_PROMPTS,
     MAX_TOP_TOKENS,
     Message,
@@ -79,14 +78,20 @@ class Asked:
         head = self._head(model, is_chunk=False)
         return _json({**head, "choices": choices, "usage": _usage(answers)})
 
-    def parts(self, answers: Sequence[Sequence[Answer]], model: str) -> Iterator[bytes]:
-        """Give the events of a streamed answer; the choices one after the other."""
+    def parts(
+        self, words: Iterable[tuple[int, Word | None]], answers: Sequence[Sequence[Answer]], model: str
+    ) -> Iterator[bytes]:
+        """Give the events of a streamed answer; the choices beside each other, as their words come.
+
+        Args:
+            words: each with the number of its choice; None for the end of a choice.
+            answers: those of each prompt.
+            model: its name for answers.
+        """
         head = self._head(model, is_chunk=True)
-        flat = [(place, one) for place, copies in enumerate(answers) for one in copies]
         usage = {"usage": None} if self.tells_usage else {}
-        for index, (place, answer) in enumerate(flat):
-            for choice in self._deltas(index, place, answer):
-                yield _event({**head, "choices": [choice], **usage})
+        for choice in self._deltas(words, answers):
+            yield _event({**head, "choices": [choice], **usage})
         if self.tells_usage:
             yield _event({**head, "choices": [], "usage": _usage(answers)})
         yield _DONE
@@ -109,18 +114,25 @@ class Asked:
         text = self._before(place) + answer.text
         return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason}
 
-    def _deltas(self, index: int, place: int, answer: Answer) -> Iterator[dict[str, Json]]:
-        """Give what a stream tells of one choice: its beginning, each word, its end."""
-        if self.kind == "chat" or self._before(place):
-            yield self._delta(index, self._before(place), None, is_first=True)
-        offset = 0
-        for word in answer:
-            logprobs = self._logprobs(answer, [word], offset)
-            offset += len(word.text)
+    def _deltas(
+        self, words: Iterable[tuple[int, Word | None]], answers: Sequence[Sequence[Answer]]
+    ) -> Iterator[dict[str, Json]]:
+        """Give what a stream tells of each choice: its beginning, each word, its end."""
+        flat = [(place, one) for place, copies in enumerate(answers) for one in copies]
+        for index, (place, _) in enumerate(flat):
+            if self.kind == "chat" or self._before(place):
+                yield self._delta(index, self._before(place), None, is_first=True)
+        offsets = [0] * len(flat)
+        for index, word in words:
+            answer = flat[index][1]
+            if word is None:
+                end: dict[str, Json] = {"delta": {}} if self.kind == "chat" else {"text": ""}
+                yield {"index": index, **end, "logprobs": None, "finish_reason": _finish_reason(answer)}
+                continue
+            logprobs = self._logprobs(answer, [word], offsets[index])
+            offsets[index] += len(word.text)
             if word.text or logprobs:
                 yield self._delta(index, word.text, logprobs)
-        end: dict[str, Json] = {"delta": {}} if self.kind == "chat" else {"text": ""}
-        yield {"index": index, **end, "logprobs": None, "finish_reason": _finish_reason(answer)}
 
     def _delta(self, index: int, text: str, logprobs: Json, *, is_first: bool = False) -> dict[str, Json]:
         delta = {"role": "assistant", "content": text} if is_first else {"content": text}
@@ -159,7 +171,7 @@ def read(call: Call) -> Asked:
     fields = Fields(read_object(call.body, where="body"))
     is_chat = call.style == "chat"
     prompts = _read_messages(fields) if is_chat else _read_prompts(fields)
-    copies = fields.whole("n", least=1, most=MAX_COPIES) or 1
+    copies = questions.read_copies(fields, "n", prompts=len(prompts))
     is_streamed = bool(fields.flag("stream"))
     repeats_prompt = False if is_chat else bool(fields.flag("echo"))
     top_tokens = _read_chat_logprobs(fields) if is_chat else _read_logprobs(fields)

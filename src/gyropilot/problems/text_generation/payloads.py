@@ -21,7 +21,7 @@ from gyropilot.problems.text_generation import questions
 from gyropilot.problems.text_generation.answers import Answer, Word
 from gyropilot.problems.text_generation.environment import Environment
 from gyropilot.problems.text_generation.fields import MOST_FAULTS, Fields, raise_faults, read_object
-from gyropilot.problems.text_generation.questions import MAX_COPIES, MAX_PROMPTS, MAX_TOP_TOKENS, Prompt, Question
+from gyropilot.problems.text_generation.questions import MAX_PROMPTS, MAX_TOP_TOKENS, Prompt, Question
 
 JSON, LINES, EVENTS = "application/json", "application/jsonlines", "text/event-stream"
 CONTENT_TYPES = {"": JSON, JSON: JSON, "application/octet-stream": JSON, LINES: LINES}
@@ -60,8 +60,8 @@ class Payload:
     line: str = ""
     """Which of several lines it stands in, as "line 3"."""
 
-    def reply(self, answers: Sequence[Sequence[Answer]]) -> Json:
-        """Give the JSON answer; `answers` are those of each prompt, read to their ends."""
+    def reply(self, answers: Sequence[Sequence[Answer]]) -> bytes:
+        """Write the JSON answer; `answers` are those of each prompt, read to their ends."""
         told = [
             (self._text(prompt, one), self._details(one))
             for prompt, copies in zip(self.question.prompts, answers, strict=True)
@@ -69,8 +69,8 @@ class Payload:
         ]
         if self.form == "text_inputs":
             details = {"details": [detail for _, detail in told]} if self.tells_details else {}
-            return {"generated_texts": [text for text, _ in told], **details}
-        return [{"generated_text": text, **({"details": detail} if detail else {})} for text, detail in told]
+            return _json({"generated_texts": [text for text, _ in told], **details})
+        return _json([{"generated_text": text, **({"details": detail} if detail else {})} for text, detail in told])
 
     def parts(self, answer: Answer) -> Iterator[bytes]:
         """Give the events of a streamed answer: one a token, the last with the whole text.
@@ -130,11 +130,11 @@ class Invocation:
         """Whether the answer is to be a stream of events."""
         return self.payloads[0].is_streamed
 
-    def reply(self, replies: Sequence[Json]) -> Reply:
-        """Write the answers, one a payload."""
+    def reply(self, replies: Sequence[bytes]) -> Reply:
+        """Write the answers that were written for each payload."""
         if self.reply_type == LINES:
-            return Reply(body=b"".join(_json(one) + b"\n" for one in replies), content_type=LINES)
-        return Reply(body=_json(list(replies) if self.is_lines else replies[0]), content_type=JSON)
+            return Reply(body=b"".join(one + b"\n" for one in replies), content_type=LINES)
+        return Reply(body=b"[" + b",".join(replies) + b"]" if self.is_lines else replies[0], content_type=JSON)
 
 
 def read(call: Call, environment: Environment) -> Invocation:
@@ -238,7 +238,7 @@ def _read_parameters(
     is_streamed: bool,
 ) -> Payload:
     choosing = questions.read_choosing(fields, is_sampling_usual=False, most_temperature=100)
-    copies = fields.whole("num_return_sequences", least=1, most=MAX_COPIES) or 1
+    copies = questions.read_copies(fields, "num_return_sequences", prompts=len(prompts))
     if copies > 1 and not choosing.do_sample:
         fields.fault("num_return_sequences", "the most likely answer is but one", "set do_sample to true", found=copies)
     if is_streamed and len(prompts) * copies > 1:

@@ -15,6 +15,8 @@ MAX_PROMPTS = 128
 """Prompts of one call."""
 MAX_COPIES = 16
 """Answers to one prompt."""
+MAX_ANSWERS = 512
+"""Answers to all prompts of one call, or of one line."""
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 500
 MAX_TOP_TOKENS = 20
@@ -117,6 +119,15 @@ def read_choosing(fields: Fields, *, is_sampling_usual: bool, most_temperature: 
         repetition_penalty=1.0 if penalty is None else penalty,
         seed=None if seed is None else seed % 2**63,
     )
+
+
+def read_copies(fields: Fields, name: str, *, prompts: int) -> int:
+    """Read how many answers each of so many prompts gets."""
+    copies = fields.whole(name, least=1, most=MAX_COPIES) or 1
+    if prompts * copies > MAX_ANSWERS:
+        problem = f"asks for {prompts * copies} answers to {prompts} prompts, and one call gets at most {MAX_ANSWERS}"
+        fields.fault(name, problem, "ask for fewer, or in several calls", found=copies)
+    return copies
 
 
 def read_stops(fields: Fields, names: tuple[str, ...]) -> tuple[str, ...]:

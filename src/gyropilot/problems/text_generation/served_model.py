@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ class Prepared:
     """A question in tokens, found to fit."""
 
     question: Question
-    prompts: tuple[tuple[int, ...], ...]
+    prompts: tuple[array[int], ...]
     max_new_tokens: tuple[int, ...]
     """For each prompt."""
 
@@ -55,39 +56,40 @@ class ServedModel:
 
         Raises:
             InvalidRequest: with every prompt that does not fit, by its number of tokens.
+            LimitExceeded: one is longer with its answer than memory holds.
         """
         faults: list[Fault] = []
-        prompts: list[tuple[int, ...]] = []
+        prompts: list[array[int]] = []
         lengths: list[int] = []
         for prompt in question.prompts:
             try:
                 tokens = self._encoded(prompt)
                 lengths.append(self._room(prompt.where, len(tokens), question.length))
-                prompts.append(tuple(tokens))
+                prompts.append(array("i", tokens))
             except InvalidRequest as error:
                 faults += error.faults
         raise_faults(faults)
+        for one, length in zip(prompts, lengths, strict=True):
+            self.scheduler.check_room(len(one) + length)
         return Prepared(question=question, prompts=tuple(prompts), max_new_tokens=tuple(lengths))
 
-    def begin(self, prepared: Prepared, cancelled: threading.Event) -> list[list[Answer]]:
-        """Begin the answers to each prompt; they end early when `cancelled` is set.
+    @property
+    def most_tokens(self) -> int | None:
+        """How many tokens one call may have under way: half of those that memory holds; None: no bound."""
+        held = self.scheduler.tokens_at_once
+        return None if held is None else held // 2
 
-        Raises:
-            LimitExceeded: more work waits than is taken on.
-        """
-        begun: list[list[Answer]] = []
-        try:
-            for tokens, length in zip(prepared.prompts, prepared.max_new_tokens, strict=True):
-                begun.append([])
-                for copy in range(prepared.question.copies):
-                    begun[-1].append(self._begun(prepared.question, tokens, length, copy, cancelled))
-        except BaseException:
-            for one in (one for copies in begun for one in copies):
-                one.cancel()
-            raise
-        return begun
+    def answers(self, prepared: Prepared, cancelled: threading.Event) -> list[list[Answer]]:
+        """Give the answers to each prompt, none begun; they end early when `cancelled` is set."""
+        return [
+            [
+                self._answer(prepared.question, tokens, length, copy, cancelled)
+                for copy in range(prepared.question.copies)
+            ]
+            for tokens, length in zip(prepared.prompts, prepared.max_new_tokens, strict=True)
+        ]
 
-    def _begun(
+    def _answer(
         self, question: Question, tokens: Sequence[int], length: int, copy: int, cancelled: threading.Event
     ) -> Answer:
         choosing = question.choosing
@@ -106,9 +108,8 @@ class ServedModel:
             stop_ids=template.stop_ids,
             logprobs=question.top_tokens,
         )
-        generation = self.scheduler.submit(self._name, tokens, sampling, cancelled=_Either(cancelled))
         return Answer(
-            generation,
+            lambda: self.scheduler.submit(self._name, tuple(tokens), sampling, cancelled=_Either(cancelled)),
             self._encoder.text,
             stops=question.stops,
             prompt_tokens=len(tokens),

@@ -156,11 +156,7 @@ class Scheduler:
         """
         self._check(prompt_ids)
         needed = len(prompt_ids) + sampling.max_new_tokens
-        if self.tokens_at_once is not None and needed > self.tokens_at_once:
-            raise LimitExceeded(
-                f"prompt and answer together may be {needed} tokens long, and this replica's memory holds"
-                f" {self.tokens_at_once}; ask for a shorter answer or give replicas more memory"
-            )
+        self.check_room(needed)
         with self._work.changed:
             if self._work.is_closed:
                 raise Unavailable("the model is being unloaded")
@@ -178,6 +174,18 @@ class Scheduler:
             self._work.waiting.append(request)
             self._work.changed.notify()
         return request.generation
+
+    def check_room(self, tokens: int) -> None:
+        """Check that a text of `tokens`, prompt and answer together, can be computed here.
+
+        Raises:
+            LimitExceeded: it is longer than memory holds.
+        """
+        if self.tokens_at_once is not None and tokens > self.tokens_at_once:
+            raise LimitExceeded(
+                f"prompt and answer together may be {tokens} tokens long, and this replica's memory holds"
+                f" {self.tokens_at_once}; ask for a shorter answer or give replicas more memory"
+            )
 
     def close(self) -> None:
         """End the thread; answers that are not finished break off with Unavailable."""
