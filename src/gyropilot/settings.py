@@ -129,6 +129,13 @@ class Settings:
     endpoints_per_account: int = field(
         default=100, metadata={"about": "Endpoints that one account may have.", "range": (1, 10**9)}
     )
+    replicas_per_account: int = field(
+        default=32,
+        metadata={
+            "about": "Replica processes that endpoints and running transform jobs of one account may have together.",
+            "range": (1, 10**9),
+        },
+    )
     transforms_at_once: int = field(
         default=1,
         metadata={

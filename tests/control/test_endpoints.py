@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 import houses
@@ -286,3 +288,28 @@ def test_a_name_is_taken_once_and_an_account_has_so_many_endpoints(house, endpoi
     )
     with pytest.raises(LimitExceeded, match=told):
         create_endpoint(house, "third", "one")
+
+
+def test_an_account_has_so_many_replicas(house, endpoint):
+    house = replace(house, settings=replace(house.settings, replicas_per_account=5))
+    create_endpoint(house, "Other", "two")  # three beside the two of E
+    told = (
+        "^The account-level service limit 'Total number of instances across active endpoints' is 5 Instances, with "
+        "current utilization of 5 Instances and a request delta of 1 Instances. .* setting replicas_per_account.$"
+    )
+    for call in (
+        lambda: update(house, "two"),
+        lambda: change(house, {"VariantName": "a", "DesiredInstanceCount": 2}),
+    ):
+        with pytest.raises(LimitExceeded, match=told):
+            call()
+    assert endpoint().status == "InService"
+    change(house, {"VariantName": "a", "DesiredWeight": 2})
+    other = rows.find(house.db, ACCOUNT, houses.REGION, "Other")
+    rows.set_status(house.db, other.id, generation=1, status="Failed", failure_reason="r")
+    bring_into_service(house, "E")
+    change(house, {"VariantName": "a", "DesiredInstanceCount": 4})
+    delete(house, "Other")
+    rows.remove(house.db, other.id)
+    with pytest.raises(LimitExceeded, match="utilization of 5 Instances and a request delta of 3 Instances"):
+        create_endpoint(house, "Other", "two")

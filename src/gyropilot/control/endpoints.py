@@ -9,13 +9,21 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gyropilot import clock, names
-from gyropilot.control import endpoint_configs, endpoint_descriptions, named_listings, page_tokens, repeated_calls, tags
+from gyropilot.control import (
+    endpoint_configs,
+    endpoint_descriptions,
+    named_listings,
+    page_tokens,
+    repeated_calls,
+    tags,
+    transform_plans,
+)
 from gyropilot.control import variants as variants_of
 from gyropilot.control.house import House
 from gyropilot.control.refusals import Refusal, faults_of
 from gyropilot.errors import Fault, InvalidRequest, NotFound
-from gyropilot.store import endpoints, replicas
-from gyropilot.store.endpoints import EndpointRecord
+from gyropilot.store import endpoints, replicas, transform_jobs
+from gyropilot.store.endpoints import EndpointRecord, ReplicaBound
 from gyropilot.store.named_rows import NewRow
 from gyropilot.store.principals import Principal
 
@@ -69,7 +77,7 @@ def create(
         InvalidRequest: with every fault of the request.
         NotFound: the configuration, or the model of one of its variants, is not there.
         AlreadyExists: the name, in whatever letter case, is taken.
-        LimitExceeded: the account has as many endpoints as may be.
+        LimitExceeded: the account has as many endpoints as may be, or would have more replicas than may be.
     """
     faults = [*_deployment_faults(request), *tags.faults_of(request.get("Tags", []))]
     if faults:
@@ -82,6 +90,7 @@ def create(
         wanted=_wanted(house, account_id, region, request),
         tags={tag["Key"]: tag["Value"] for tag in request.get("Tags", [])},
         most=house.settings.endpoints_per_account,
+        bound=_bound(house, account_id),
         call=repeated_calls.mark_of(principal, invocation_id, request),
     )
     return made.arn
@@ -110,6 +119,7 @@ def update(house: House, principal: Principal, region: str, request: Mapping[str
     Raises:
         NotFound: the endpoint, the configuration, or the model of one of its variants is not there.
         InvalidRequest: with every fault of the request, or since the endpoint is not InService.
+        LimitExceeded: the account would have more replicas than may be.
     """
     record = find(house, principal.account_id, region, request["EndpointName"])
     serving = _serving(record)
@@ -135,6 +145,7 @@ def update_weights_and_capacities(house: House, principal: Principal, region: st
     Raises:
         NotFound: the caller has no such endpoint.
         InvalidRequest: with every fault of the request, or since the endpoint is not InService.
+        LimitExceeded: the account would have more replicas than may be.
     """
     record = find(house, principal.account_id, region, request["EndpointName"])
     serving = _serving(record)
@@ -213,11 +224,19 @@ def _busy(record: EndpointRecord) -> InvalidRequest:
 
 
 def _want(house: House, record: EndpointRecord, wanted: Mapping[str, Json]) -> str:
-    changed = endpoints.update_wanted(house.db, record.id, wanted, {"InService"}, record.generation)
+    changed = endpoints.update_wanted(
+        house.db, record.id, wanted, {"InService"}, record.generation, _bound(house, record.account_id)
+    )
     if changed is None:  # another call came between
         there = find(house, record.account_id, record.region, record.name)
         raise _busy(there)
     return changed.arn
+
+
+def _bound(house: House, account_id: str) -> ReplicaBound:
+    running = transform_jobs.running_requests(house.db, account_id)
+    transforming = sum(transform_plans.replicas_of(one) for one in running)
+    return ReplicaBound(most=house.settings.replicas_per_account, taken_elsewhere=transforming)
 
 
 def _retaining(

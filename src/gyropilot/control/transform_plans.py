@@ -5,6 +5,7 @@ Read when a job is created, to refuse it with every fault, and again when it is 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -78,6 +79,12 @@ class TransformPlan:
         return record_formats.of_content_type(self.content_type)
 
 
+def replicas_of(request: Mapping[str, Json]) -> int:
+    """Give how many replica processes a job gets: those it asks for, but no more than the machine has cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(int(request["TransformResources"]["InstanceCount"]), cores)
+
+
 def read(request: Mapping[str, Json]) -> TransformPlan:
     """Give the plan of a request of the right shape.
 
@@ -108,7 +115,7 @@ def read(request: Mapping[str, Json]) -> TransformPlan:
         accept=wanted.get("Accept", ""),
         assemble=wanted.get("AssembleWith", "None"),
         calls_at_once=request.get("MaxConcurrentTransforms") or 1,
-        replicas=request["TransformResources"]["InstanceCount"],
+        replicas=replicas_of(request),
         timeout_seconds=client.get("InvocationsTimeoutInSeconds", 600),
         retries=client.get("InvocationsMaxRetries", 3),
         processing=processing,

@@ -15,15 +15,17 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from gyropilot import clock
+from gyropilot.errors import LimitExceeded
 from gyropilot.store import named_rows, pages, replicas
 from gyropilot.store.database import Database
 from gyropilot.store.named_rows import NamedQuery, NewRow
 from gyropilot.store.replicas import ReplicaRecord
 from gyropilot.store.tables import endpoints as endpoints_table
 from gyropilot.store.tables import replicas as replicas_table
+from gyropilot.store.turns import take_turn
 
 Json = Any
 EndpointStatus = Literal["Creating", "InService", "Updating", "Deleting", "Failed"]
@@ -72,6 +74,15 @@ class EndpointHead:
     modified_at: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReplicaBound:
+    """How many replicas an account may have."""
+
+    most: int
+    taken_elsewhere: int
+    """Replicas that are none of an endpoint's."""
+
+
 _SUMMARY_COLUMNS = [endpoints_table.c[one.name] for one in fields(EndpointSummary)]
 
 
@@ -83,18 +94,25 @@ def create(
     wanted: Mapping[str, Json],
     tags: Mapping[str, str],
     most: int | None = None,
+    bound: ReplicaBound | None = None,
     call: str | None = None,
 ) -> EndpointRecord:
     """Store an endpoint that is Creating, and its tags; on disk when this returns. The same `call` gives its first one.
 
     Raises:
         AlreadyExists: an endpoint of this account and region has the name, in whatever letter case.
-        LimitExceeded: the account has `most` endpoints already.
+        LimitExceeded: the account has `most` endpoints already, or would have more replicas than it may.
     """
     values = {"principal": principal, "status": "Creating", "wanted": dict(wanted), "serving": None, "generation": 1}
     values["creating_call"] = call
     taken = f'Cannot create already existing endpoint "{endpoint.arn}".'
-    return _record(named_rows.create(db, endpoints_table, endpoint, values, tags, taken=taken, most=most))
+
+    def check(connection: Connection) -> None:
+        if bound is not None:
+            _check_replicas(connection, endpoint.account_id, "", wanted, bound)
+
+    made = named_rows.create(db, endpoints_table, endpoint, values, tags, taken=taken, most=most, check=check)
+    return _record(made)
 
 
 def find(db: Database, account_id: str, region: str, name: str) -> EndpointRecord | None:
@@ -151,13 +169,25 @@ def page(db: Database, query: NamedQuery) -> pages.Page[EndpointSummary]:
 
 
 def update_wanted(
-    db: Database, endpoint_id: str, wanted: Mapping[str, Json], expected: Collection[EndpointStatus], generation: int
+    db: Database,
+    endpoint_id: str,
+    wanted: Mapping[str, Json],
+    expected: Collection[EndpointStatus],
+    generation: int,
+    bound: ReplicaBound | None = None,
 ) -> EndpointRecord | None:
     """Want something else of an endpoint, which is Updating then, and give it as it then is.
 
     None, and nothing written: it is in none of the expected statuses, or not of that generation any more.
+
+    Raises:
+        LimitExceeded: the account would have more replicas than it may.
     """
     with db.write() as connection:
+        if bound is not None:
+            whose = select(endpoints_table.c.account_id).where(endpoints_table.c.id == endpoint_id)
+            account_id = connection.execute(whose).scalar_one_or_none()
+            _check_replicas(connection, account_id or "", endpoint_id, wanted, bound)
         changed = (
             update(endpoints_table)
             .where(
@@ -234,6 +264,36 @@ def remove(db: Database, endpoint_id: str) -> bool:
             return False
         connection.execute(replicas_table.delete().where(replicas_table.c.endpoint_id == endpoint_id))
         return named_rows.remove_row(connection, endpoints_table, endpoint_id, row.arn)
+
+
+def _check_replicas(
+    connection: Connection, account_id: str, endpoint_id: str, wanted: Mapping[str, Json], bound: ReplicaBound
+) -> None:
+    take_turn(connection, f"replicas of {account_id}")
+    theirs = select(endpoints_table).where(endpoints_table.c.account_id == account_id)
+    taken = {row.id: _replicas_of(row) for row in connection.execute(theirs)}
+    current = sum(taken.values()) + bound.taken_elsewhere
+    more = _instances(wanted) - taken.get(endpoint_id, 0)
+    if more > 0 and current + more > bound.most:
+        raise LimitExceeded(
+            "The account-level service limit 'Total number of instances across active endpoints' is "
+            f"{bound.most} Instances, with current utilization of {current} Instances and a request delta of {more} "
+            "Instances. Each is a replica process of this machine, and those of running transform jobs count too: lower"
+            " the number of replicas, delete an endpoint, or raise the setting replicas_per_account."
+        )
+
+
+def _replicas_of(row: Row[Any]) -> int:
+    """Give how many replicas an endpoint has, or is to have if that is more."""
+    if row.status == "Failed":
+        return 0
+    if row.status == "InService":  # what an update that failed wanted counts no more
+        return _instances(row.serving)
+    return max(_instances(row.serving), _instances(row.wanted))
+
+
+def _instances(asked: Mapping[str, Json] | None) -> int:
+    return sum(int(one["instances"]) for one in asked["variants"]) if asked else 0
 
 
 def _record(row: Row[Any]) -> EndpointRecord:

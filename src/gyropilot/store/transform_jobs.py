@@ -133,6 +133,13 @@ def page(db: Database, query: NamedQuery) -> pages.Page[TransformJobSummary]:
     return pages.Page(items=listed, next_cursor=cursor)
 
 
+def running_requests(db: Database, account_id: str) -> list[dict[str, Json]]:
+    """Give the requests of an account's jobs that have begun and not ended, in whatever region."""
+    is_running = (table.c.account_id == account_id, table.c.started_at.is_not(None), table.c.status.in_(OPEN))
+    with db.read() as connection:
+        return [row.request for row in connection.execute(select(table.c.request).where(*is_running))]
+
+
 def next_open(db: Database, *, limit: int) -> list[TransformJobRecord]:
     """Give the jobs that are to be run or ended: those begun, oldest first, and then the accounts by turns.
 
