@@ -40,12 +40,14 @@ def test_models_on_one_base_share_its_weights(tuned, copied, served):
         assert container.shares == f"{digest}:{json.loads((copied / artifacts.SERVING).read_text())['dtype']}"
         answers = {name: served_models.Served(server, name).text(QUESTION) for name in ("a", "b")}
         assert answers["a"] == answers["b"] == served.text(QUESTION)
+        assert server.encoder_count == 1
         server.unload("a")
         with pytest.raises(NotFound):
             served_models.Served(server, "a").text(QUESTION)
         assert served_models.Served(server, "b").text(QUESTION) == answers["b"]
         server.unload("b")
         assert server.base_digests == []
+        assert server.encoder_count == 0
     finally:
         server.close()
 

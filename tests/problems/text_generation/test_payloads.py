@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gyropilot.errors import Unavailable
 from gyropilot.problems.text_generation import payloads
 
 QUESTION = "What colour has stone 1?"
@@ -53,6 +54,16 @@ def test_details_tell_every_token_and_the_texts_of_all_are_the_answer(served, an
     assert found["finish_reason"] == "eos_token"
     assert all(one["logprob"] < 0 for one in found["tokens"])
     assert found["prompt_tokens"] > len(QUESTION) / 4
+
+
+def test_text_that_was_held_back_until_the_end_is_the_last_tokens(served, answer):
+    stop = answer[-2:] + "!"
+    found = detailed(served, stop=stop)
+    assert [one["id"] for one in found["tokens"]] == [one["id"] for one in detailed(served)["tokens"]]
+    assert "".join(one["text"] for one in found["tokens"]) == answer
+    told = served.events({"inputs": QUESTION, "stream": True, "parameters": {"stop": stop}})
+    assert "".join(one["token"]["text"] for one in told) == answer
+    assert (told[-1]["token"]["special"], len(told)) == (False, found["generated_tokens"] + 1)
 
 
 def test_top_tokens_begin_with_the_one_that_was_chosen(served):
@@ -221,6 +232,21 @@ def test_faults_of_lines_are_told_by_line(served):
     long = {"inputs": "stone " * 300}
     (fault,) = served.refused(b"\n" + json.dumps(long).encode(), content_type=LINES)
     assert fault.where == "line 2: inputs"
+
+
+def test_more_lines_than_one_call_may_have_are_refused_by_their_number(served):
+    (fault,) = served.refused(b'{"inputs":"a"}\n' * 10_001, content_type=LINES)
+    assert (fault.where, fault.found) == ("lines", 10_001)
+    wide = json.dumps({"inputs": ["a"] * 100, "parameters": {"do_sample": True, "num_return_sequences": 5}}).encode()
+    (fault,) = served.refused(b"\n".join([wide] * 21), content_type=LINES)
+    assert (fault.where, fault.fix) == ("line 21", "send fewer lines in a call")
+
+
+def test_lines_of_a_caller_that_went_are_read_no_further(served):
+    call = served.call(b'{"inputs":"a"}\n{', content_type=LINES)
+    call.cancelled.set()
+    with pytest.raises(Unavailable):
+        served.server.answer(served.name, call)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,11 @@ def test_multi_records_fill_a_payload_with_whole_lines(tmp_path):
     assert all(sum(len(one.data) + 1 for one in batch.records) <= 2**20 for batch in batches)
 
 
+def test_multi_records_are_no_more_than_a_model_takes(tmp_path):
+    batches = cut(tmp_path, b"1\n" * 20_001, plan(split_type="Line"))
+    assert [len(batch.records) for batch in batches] == [10_000, 10_000, 1]
+
+
 def test_csv_lines_go_together_unless_asked_otherwise_and_json_values_alone(tmp_path):
     assert len(cut(tmp_path, LINES, plan(split_type="Line"))) == 1
     assert len(cut(tmp_path, b"1\n2\n", plan(split_type="Line", content_type="application/json"))) == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from gyropilot.errors import Unavailable
@@ -50,7 +50,7 @@ class Word:
     """
 
     token_id: int | None
-    """None: no token, only text that was held back until the end."""
+    """None: no token, only text that was held back until the end; of a whole answer it is the last token's."""
     text: str
     logprob: float | None = None
     top: tuple[tuple[int, float], ...] = ()
@@ -74,6 +74,7 @@ class Answer:
         self.prompt_tokens, self.end_id, self.seed = prompt_tokens, end_id, seed
         self.finish_reason: FinishReason | None = None
         self.words: list[Word] = []
+        """One a token, those that came."""
         self._begin, self._decode, self._most = begin, decode, max_new_tokens
         self._generation: Generation | None = None
         self._spelling, self._stops = Spelling(decode), StopTexts(stops)
@@ -99,7 +100,8 @@ class Answer:
             own_end: FinishReason = "length" if generation.finish_reason == "length" else "eos_token"
             self.finish_reason = "stop_sequence" if self._stops.is_met else own_end
             if rest:
-                yield self._kept(Word(token_id=None, text=rest))
+                self._add_to_last(rest)
+                yield Word(token_id=None, text=rest)
         finally:
             generation.cancel()
 
@@ -151,6 +153,10 @@ class Answer:
 
     def _rest(self) -> str:
         return self._stops.push(self._spelling.finish()) + self._stops.finish()
+
+    def _add_to_last(self, text: str) -> None:
+        last = self.words.pop()
+        self.words.append(replace(last, text=last.text + text))
 
     def _kept(self, word: Word) -> Word:
         self.words.append(word)

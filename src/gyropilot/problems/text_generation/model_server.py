@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from gyropilot.errors import Fault, InvalidData, InvalidRequest, LimitExceeded, NotFound, TrainingFailed
+from gyropilot.errors import Fault, InvalidData, InvalidRequest, LimitExceeded, NotFound, TrainingFailed, Unavailable
 from gyropilot.problems.contract import Call, Json, Reply, ServeTask, StreamedReply
 from gyropilot.problems.text_generation import artifacts, environment, openai, payloads, templates
 from gyropilot.problems.text_generation.answers import Answer
 from gyropilot.problems.text_generation.base_model import verified_base_model
+from gyropilot.problems.text_generation.decoding.opening import give_back_freed_memory
 from gyropilot.problems.text_generation.decoding.scheduler import Scheduler
 from gyropilot.problems.text_generation.fields import raise_faults
 from gyropilot.problems.text_generation.models import DTYPES, DtypeName
@@ -44,6 +45,11 @@ class TextGenerationServer:
         self._changing = threading.Lock()
 
     @property
+    def encoder_count(self) -> int:
+        """How many tokenizers are in memory: one for all models that have the same."""
+        return len(self._encoders)
+
+    @property
     def base_digests(self) -> list[str]:
         """The base models in memory that adapters share."""
         return [digest for digest, _ in self._bases]
@@ -59,10 +65,13 @@ class TextGenerationServer:
         serving = _read_serving(folder)
         chosen = environment.read(environment_, serving)
         with self._changing:
-            encoder = self._encoder(folder)
-            scheduler = self._scheduler(name, folder, serving)
-            model_tokens = int(serving["model_tokens"])
-            self._models[name] = ServedModel(name, scheduler, encoder, chosen, model_tokens=model_tokens)
+            try:
+                encoder = self._encoder(folder)
+                scheduler = self._scheduler(name, folder, serving)
+                model_tokens = int(serving["model_tokens"])
+                self._models[name] = ServedModel(name, scheduler, encoder, chosen, model_tokens=model_tokens)
+            finally:
+                self._drop_unused_encoders()
 
     def unload(self, name: str) -> None:
         """Let go of a model, and of its base when it was the last one on it."""
@@ -72,6 +81,9 @@ class TextGenerationServer:
             if all(one.scheduler is not model.scheduler for one in self._models.values()):
                 self._bases = {key: one for key, one in self._bases.items() if one is not model.scheduler}
                 model.scheduler.close()
+            self._drop_unused_encoders()
+        del model
+        give_back_freed_memory()
 
     def answer(self, name: str, call: Call) -> Reply:
         """Answer a call whole; events that it asks for come in one body.
@@ -85,7 +97,8 @@ class TextGenerationServer:
             invocation = payloads.read(call, model.environment)
             if invocation.is_streamed:
                 return Reply(body=b"".join(_events(model, invocation, call)), content_type=EVENTS)
-            return invocation.reply(_replies(model, invocation, _prepared(model, invocation), call.cancelled))
+            prepared = _prepared(model, invocation, call.cancelled)
+            return invocation.reply(_replies(model, invocation, prepared, call.cancelled))
         asked = openai.read(call)
         if asked.is_streamed:
             return Reply(body=b"".join(_events_asked(model, asked, call)), content_type=EVENTS)
@@ -112,13 +125,17 @@ class TextGenerationServer:
         with self._changing:
             for scheduler in {id(one.scheduler): one.scheduler for one in self._models.values()}.values():
                 scheduler.close()
-            self._models, self._bases = {}, {}
+            self._models, self._bases, self._encoders = {}, {}, {}
 
     def _model(self, name: str) -> ServedModel:
         model = self._models.get(name)
         if model is None:
             raise NotFound(f"no model {name!r} is loaded here")
         return model
+
+    def _drop_unused_encoders(self) -> None:
+        used = {id(one.encoder) for one in self._models.values()}
+        self._encoders = {digest: one for digest, one in self._encoders.items() if id(one) in used}
 
     def _encoder(self, folder: Path) -> Encoder:
         """Give the folder's encoder, one for all models that have the same: a tokenizer takes tens of MiB."""
@@ -202,11 +219,13 @@ def _events_asked(model: ServedModel, asked: Asked, call: Call) -> Iterator[byte
     return _ending(asked.parts(iter(begun), answers, call.model_name), begun)
 
 
-def _prepared(model: ServedModel, invocation: Invocation) -> list[Prepared]:
+def _prepared(model: ServedModel, invocation: Invocation, cancelled: threading.Event) -> list[Prepared]:
     """Give every payload's question in tokens, before anything is computed for one of them."""
     prepared: list[Prepared] = []
     faults: list[Fault] = []
     for payload in invocation.payloads:
+        if cancelled.is_set():
+            raise Unavailable("the answers were not begun: nobody waits for them")
         try:
             prepared.append(model.prepare(payload.question))
         except InvalidRequest as error:

@@ -10,12 +10,13 @@ docs/problems/text_generation.md has the parameters.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from gyropilot.errors import Fault, InvalidRequest
+from gyropilot.errors import Fault, InvalidRequest, Unavailable
 from gyropilot.problems.contract import Call, Json, Reply
 from gyropilot.problems.text_generation import questions
 from gyropilot.problems.text_generation.answers import Answer, Word
@@ -26,6 +27,8 @@ from gyropilot.problems.text_generation.questions import MAX_PROMPTS, MAX_TOP_TO
 JSON, LINES, EVENTS = "application/json", "application/jsonlines", "text/event-stream"
 CONTENT_TYPES = {"": JSON, JSON: JSON, "application/octet-stream": JSON, LINES: LINES}
 """What may be said of a payload; botocore calls one octet-stream where the caller says nothing."""
+MAX_LINES = 10_000
+"""Lines of one call, and answers to all of them together."""
 NOT_OFFERED: tuple[tuple[str, tuple[Json, ...], str], ...] = (
     ("best_of", (1,), "num_return_sequences gives several answers to choose from"),
     ("decoder_input_details", (False,), "details tells how many tokens the prompt has"),
@@ -76,7 +79,7 @@ class Payload:
         """Give the events of a streamed answer: one a token, the last with the whole text.
 
         The texts of all tokens joined are the generated text. The last event is that of the end token where the model
-        ended the answer itself.
+        ended the answer itself, with the text that was held back until then.
         """
         for index, word in enumerate(answer, start=1):
             if answer.finish_reason is not None:
@@ -142,6 +145,7 @@ def read(call: Call, environment: Environment) -> Invocation:
 
     Raises:
         InvalidRequest: with every fault of the payload, or of the first lines that have one.
+        Unavailable: the caller has gone meanwhile.
     """
     content_type = CONTENT_TYPES.get(call.content_type)
     if content_type is None:
@@ -152,7 +156,7 @@ def read(call: Call, environment: Environment) -> Invocation:
         return Invocation(
             payloads=(payload,), is_lines=False, reply_type=_reply_type(call, JSON, is_streamed=payload.is_streamed)
         )
-    payloads = _read_lines(call.body, environment)
+    payloads = _read_lines(call, environment)
     return Invocation(payloads=payloads, is_lines=True, reply_type=_reply_type(call, LINES, is_streamed=False))
 
 
@@ -173,10 +177,16 @@ def _reply_type(call: Call, usual: str, *, is_streamed: bool) -> str:
     raise InvalidRequest(where="Accept", found=call.accept, problem="names nothing that is answered here", fix=fix)
 
 
-def _read_lines(body: bytes, environment: Environment) -> tuple[Payload, ...]:
+def _read_lines(call: Call, environment: Environment) -> tuple[Payload, ...]:
     payloads: list[Payload] = []
     faults: list[Fault] = []
-    for number, line in enumerate(body.splitlines(), start=1):
+    ends, answers = call.body.count(b"\n"), 0
+    if ends > MAX_LINES:
+        problem = f"are more than the {MAX_LINES} that one call may have"
+        raise InvalidRequest(where="lines", found=ends, problem=problem, fix="send fewer in a call")
+    for number, line in enumerate(io.BytesIO(call.body), start=1):
+        if call.cancelled.is_set():
+            raise Unavailable("the lines were not read to their end: nobody waits for the answers")
         if not line.strip():
             continue
         where = f"line {number}"
@@ -189,6 +199,11 @@ def _read_lines(body: bytes, environment: Environment) -> tuple[Payload, ...]:
             continue
         if payload.is_streamed:
             faults.append(Fault(where=f"{where}: stream", problem="lines are answered whole", fix="leave it out"))
+        answers += len(payload.question.prompts) * payload.question.copies
+        if answers > MAX_LINES:
+            problem = f"with those before it asks for more than {MAX_LINES} answers, the most of one call"
+            faults.append(Fault(where=where, problem=problem, fix="send fewer lines in a call"))
+            break
         payloads.append(replace(payload, line=where))
     if not payloads and not faults:
         faults.append(Fault(where="lines", problem="there are none", fix="send a payload a line"))

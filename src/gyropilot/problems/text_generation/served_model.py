@@ -46,7 +46,7 @@ class ServedModel:
         self, name: str, scheduler: Scheduler, encoder: Encoder, environment: Environment, *, model_tokens: int
     ) -> None:
         self.scheduler, self.environment = scheduler, environment
-        self._name, self._encoder = name, encoder
+        self._name, self.encoder = name, encoder
         known = scheduler.model_tokens
         self._tokens = model_tokens if known is None else min(known, model_tokens)
         self._most_characters = max(_COUNTED_CHARACTERS, self._tokens * encoder.most_characters)
@@ -96,7 +96,7 @@ class ServedModel:
         seed = None
         if choosing.do_sample:
             seed = ((secrets.randbits(53) if choosing.seed is None else choosing.seed) + copy) % _SEEDS
-        template = self._encoder.template
+        template = self.encoder.template
         sampling = Sampling(
             max_new_tokens=length,
             do_sample=choosing.do_sample,
@@ -110,7 +110,7 @@ class ServedModel:
         )
         return Answer(
             lambda: self.scheduler.submit(self._name, tuple(tokens), sampling, cancelled=_Either(cancelled)),
-            self._encoder.text,
+            self.encoder.text,
             stops=question.stops,
             prompt_tokens=len(tokens),
             max_new_tokens=length,
@@ -125,9 +125,9 @@ class ServedModel:
             problem = f"is longer than any text of the {self._tokens} tokens that the model takes"
             raise InvalidRequest(where=prompt.where, found=f"{size} characters", problem=problem, fix="shorten it")
         if not isinstance(prompt.content, str):
-            return conversations.prompt_of(self._encoder, prompt.content)
+            return conversations.prompt_of(self.encoder, prompt.content)
         try:
-            return self._encoder.prompts([prompt.content])[0]
+            return self.encoder.prompts([prompt.content])[0]
         except InvalidTemplate as error:
             raise InvalidRequest(where=prompt.where, problem=str(error), fix="send another text") from error
 
@@ -143,7 +143,7 @@ class ServedModel:
             )
         if length is None:
             return min(self.environment.max_new_tokens, room)
-        counted = prompt_tokens if length.counts_prompt and self._encoder.template.kind != "bare" else 0
+        counted = prompt_tokens if length.counts_prompt and self.encoder.template.kind != "bare" else 0
         asked = length.tokens - counted
         if asked < 1:
             problem = f"counts the prompt in, and {where} has {prompt_tokens} tokens already"

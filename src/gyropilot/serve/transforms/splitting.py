@@ -2,7 +2,7 @@
 
     SplitType None                   the object is one record and one payload
     SplitType Line, SingleRecord     each line is a payload
-    SplitType Line, MultiRecord      as many whole lines as fit into MaxPayloadInMB
+    SplitType Line, MultiRecord      as many whole lines as fit into MaxPayloadInMB, 10,000 at most
 
 A line ends at a newline, wherever it stands: also within the quotation marks of CSV, as with the service. Lines are
 sent without their ends; a line of nothing is no record.
@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from gyropilot.control.transform_plans import TransformPlan
 from gyropilot.errors import InvalidData
 from gyropilot.serve.transforms.inputs import Source
+
+_MOST_RECORDS = 10_000
+"""Of one payload: models refuse more, and a call of more would outlast its time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +81,7 @@ def _filled(source: Source, plan: TransformPlan, uri: str, start: Mark) -> Itera
     waiting: list[Record] = []
     size, place = 0, start
     for record, after in _lines(source, plan, uri, start):
-        if waiting and size + len(record.data) + 1 > plan.payload_bytes:
+        if len(waiting) == _MOST_RECORDS or (waiting and size + len(record.data) + 1 > plan.payload_bytes):
             yield Batch(records=tuple(waiting), after=place)
             waiting, size = [], 0
         waiting.append(record)

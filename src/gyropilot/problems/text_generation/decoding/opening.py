@@ -20,7 +20,7 @@ def open_decoder(folder: Path, *, dtype: Dtype) -> Decoder:
         TrainingFailed: the folder holds no model of a family known here.
     """
     decoder = _opened(folder, dtype)
-    _give_back_freed_memory()
+    give_back_freed_memory()
     return decoder
 
 
@@ -36,8 +36,8 @@ def _opened(folder: Path, dtype: Dtype) -> Decoder:
     return PlainDecoder(folder, dtype=dtype)
 
 
-def _give_back_freed_memory() -> None:
-    """Loading leaves weights in other orders behind, which glibc keeps: 200 MiB of SmolLM2-135M."""
+def give_back_freed_memory() -> None:
+    """Give the system what was freed: glibc keeps 200 MiB of SmolLM2-135M, weights in other orders, after a load."""
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError):
