@@ -258,22 +258,33 @@ def test_other_paths_say_what_is_answered(place, method, path):
     assert "POST /v1/chat/completions" in told["error"]["message"]
 
 
-@pytest.mark.parametrize("is_streamed", [False, True])
-def test_a_client_that_goes_away_ends_the_work_for_it(place, is_streamed, caplog):
-    before = len(list(place.folder.glob("gone.*")))
-    never, reached = str(place.folder / "never"), place.folder / f"reached.{is_streamed}"
-    asked = {"parts": [chunk("Hel"), "lo"], "gate": never} if is_streamed else {"wait": never}
-    asked["reached"] = str(reached)
-    body = json.dumps({"model": "plain", "messages": MESSAGES, "stream": is_streamed} | asked)
+def leave(place, asked, reached, caplog):
+    """Call, go away once the replica has the call, and give what the log then says of it."""
+    caplog.clear()
+    body = json.dumps({"model": "plain", "messages": MESSAGES, "reached": str(reached)} | asked)
     connection = http.client.HTTPConnection("127.0.0.1", place.server.port, timeout=30)
     with caplog.at_level("INFO", "gyropilot.serve.openai_door"):
         connection.request("POST", "/v1/chat/completions", body, {"Authorization": f"Bearer {place.token}"})
-        if is_streamed:
+        if asked["stream"]:
             assert connection.getresponse().readline().startswith(b"data: ")
         wait_until(reached.exists, seconds=20, what="the replica to have the call")
         connection.close()
-        wait_until(lambda: "plain" in caplog.text, seconds=20, what="the call to end")
-    assert "(the client went away)" in caplog.text
+        wait_until(lambda: " plain " in caplog.text, seconds=20, what="the call to end")
+    return caplog.text
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_a_client_that_goes_away_ends_the_work_for_it(place, is_streamed, caplog):
+    before = len(list(place.folder.glob("gone.*")))
+    never = str(place.folder / "never")
+    asked = {"parts": [chunk("Hel"), "lo"], "gate": never} if is_streamed else {"wait": never}
+    # Again where the machine was so busy that the model's time was over before we had left.
+    for attempt in range(5):
+        reached = place.folder / f"reached.{is_streamed}.{attempt}"
+        said = leave(place, asked | {"stream": is_streamed}, reached, caplog)
+        if not any(code in said for code in ("ModelInvocationTimeExceeded", "model_error")):
+            break
+    assert "(the client went away)" in said
     wait_until(lambda: len(list(place.folder.glob("gone.*"))) > before, seconds=20, what="the replica to hear of it")
 
 

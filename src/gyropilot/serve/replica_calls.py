@@ -1,4 +1,8 @@
-"""How the supervisor speaks to a replica process: ping, load and unload over its Unix socket, from a thread."""
+"""How the supervisor speaks to a replica process: ping, load and unload over its Unix socket, from a thread.
+
+Not by `replica_client`, which asks models on an event loop: here a thread waits, some minutes for a load, and there is
+no loop to wait on; three calls a replica's life need no kept connections.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 HTTP/1.1 by h11 on asyncio's own streams: half a millisecond a call less than a general client, and nothing to load.
 Connections are kept and used again, for one call at a time; a client belongs to one event loop.
+What loads and ends models waits in threads, and asks by `replica_calls`.
 """
 
 from __future__ import annotations
