@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 
 import pytest
 
 import mean_endpoints
 import replica_houses
 import steady_callers
+from gyropilot.serve.endpoint_crew import longest_call
 from gyropilot.serve.standby import Standby
 from gyropilot.store import endpoints, replicas
 from mean_endpoints import (
@@ -152,6 +154,16 @@ def test_a_deleted_endpoint_lets_its_calls_end_and_leaves_nothing(house):
     wait_until(lambda: not files.exists(), "the files of the model to be removed")
     wait_until(lambda: not replica_houses.Path(replica.socket).exists(), "the socket to be removed")
     assert not (house.settings.logs / "endpoints" / endpoint).exists()
+
+
+def test_a_replica_that_leaves_is_waited_for_as_long_as_its_calls_may_take():
+    asked = {"variants": []}
+    known = {"serving": asked, "wanted": asked}
+    given = {one.name: None for one in fields(endpoints.EndpointRecord)} | known
+    plain = endpoints.EndpointRecord(**given)
+    asynchronous = endpoints.EndpointRecord(**given | {"serving": asked | {"async": {}}})
+    assert 8 * 60 < longest_call(plain, 60.0) < 3600 < longest_call(asynchronous, 60.0)
+    assert longest_call(plain, 86_400.0) > 86_400
 
 
 def test_an_endpoint_is_deleted_in_the_midst_of_an_update(house, two):

@@ -79,7 +79,9 @@ class EndpointCrew:
             Unavailable: the database does not answer; what was not written will be.
         """
         if endpoint is not self._seen:
-            self._drain_seconds = max(self._drain_seconds, self._longest_call(endpoint))
+            self._drain_seconds = max(
+                self._drain_seconds, longest_call(endpoint, self._parts.house.settings.invocation_seconds)
+            )
             serving = _places(endpoint, endpoint.serving) if endpoint.status in {"InService", "Updating"} else {}
             wanted = _places(endpoint, endpoint.wanted) if endpoint.status in {"Creating", "Updating"} else {}
             self._seen, self._places = endpoint, (serving, wanted)
@@ -118,13 +120,6 @@ class EndpointCrew:
             folder = settings.logs / "endpoints" / place.endpoint_id / name
             self._logs[name] = JobLog(folder, most_bytes=settings.log_mib_per_job * 2**20)
         return Replica(place, self._parts.processes, self._parts.files, self._logs[name], self._parts.patience)
-
-    def _longest_call(self, endpoint: EndpointRecord) -> float:
-        """Give how long a call may be inside a replica of what is served or wanted, in seconds."""
-        bounds = [self._parts.house.settings.invocation_seconds, STREAM_SECONDS]
-        if any("async" in (asked or {}) for asked in (endpoint.serving, endpoint.wanted)):
-            bounds.append(_LONGEST_ASYNC_SECONDS)
-        return max(bounds) + _SPARE_SECONDS
 
     def _decide(self, endpoint: EndpointRecord, wanted: Mapping[Key, Place]) -> bool:
         """Switch to what is wanted once all of it is up, and say so; give it up where a part cannot be started."""
@@ -216,6 +211,14 @@ class EndpointCrew:
         endpoints.remove(self._parts.house.db, endpoint.id)
         shutil.rmtree(self._parts.house.settings.logs / "endpoints" / endpoint.id, ignore_errors=True)
         logger.info("endpoint %s: deleted", endpoint.name)
+
+
+def longest_call(endpoint: EndpointRecord, invocation_seconds: float) -> float:
+    """Give how long a call may be inside a replica of what is served or wanted, in seconds, and some to spare."""
+    bounds = [invocation_seconds, STREAM_SECONDS]
+    if any("async" in (asked or {}) for asked in (endpoint.serving, endpoint.wanted)):
+        bounds.append(_LONGEST_ASYNC_SECONDS)
+    return max(bounds) + _SPARE_SECONDS
 
 
 def digests_of(endpoint: EndpointRecord) -> set[str]:
