@@ -43,7 +43,7 @@ class Architecture:
 
 
 FAST_TYPES = ("llama", "mistral", "qwen2")
-"""Families for which layers.py has a fast way on a CPU."""
+"""Families that have a fast way on a CPU: to tune in layers.py, to answer in decoding/llama_decoder.py."""
 _LLAMA_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _NEOX_LINEAR = ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h")
 _MPT_LINEAR = ("Wqkv", "out_proj", "up_proj", "down_proj")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import tiny_models
 from gyropilot.problems.text_generation import models
 from gyropilot.problems.text_generation.decoding import llama_weights, products
 from gyropilot.problems.text_generation.decoding.decoder import Read
-from gyropilot.problems.text_generation.decoding.opening import open_decoder
+from gyropilot.problems.text_generation.decoding.opening import open_decoder, weight_bytes
 from gyropilot.problems.text_generation.decoding.products import PackedProduct, PlainProduct, kind_of_products
 
 KIND = "llama-2 with shared keys"
@@ -81,6 +82,34 @@ def test_rows_grow_from_shelf_to_shelf_and_leave_in_any_order(folder):
             torch.testing.assert_close(one, wanted[place][starts[place] + step], rtol=1e-4, atol=2e-5)
 
 
+def test_memory_is_what_is_counted_as_rows_come_grow_and_go(folder):
+    decoder = open_decoder(folder, dtype="float32")
+    draw = random.Random(1)
+    given = texts([draw.choice((1, 10, 60, 64, 130, 257, 400)) for _ in range(24)])
+    most = [len(text) + draw.choice((1, 10, 70)) for text in given]
+    rows = {}
+    while given or rows:
+        if given and len(rows) < 12:
+            place = len(given) - 1
+            rows[place] = [decoder.begin(given[-1], None), given.pop()]
+        decoder.compute([Read(row, part) for row, part in rows.values()])
+        held = sum(shelf.size_bytes for shelf in {row.shelf for row, _ in rows.values()})
+        assert held <= decoder.tokens_kept([most[place] for place in rows]) * decoder.token_bytes
+        for place, (row, _) in list(rows.items()):
+            rows[place][1] = [7]
+            if row.length + 1 >= most[place]:
+                decoder.end(rows.pop(place)[0])
+
+
+@pytest.mark.parametrize("kind", [KIND, "llama-2", "gpt-neox"])
+def test_the_memory_of_weights_is_known_before_they_are_read(tmp_path, kind):
+    made = tiny_models.make(kind, tmp_path / "tiny")
+    assert weight_bytes(made, dtype="float32") == pytest.approx(
+        open_decoder(made, dtype="float32").weight_bytes, rel=0.01
+    )
+    assert weight_bytes(tmp_path, dtype="float32") == 0
+
+
 def test_it_needs_neither_transformers_nor_peft(folder):
     program = (
         "import sys; from pathlib import Path;"
@@ -114,6 +143,7 @@ def test_another_precision_of_the_weights_gives_nearly_the_same(folder, dtype):
         ({"quantization_config": {"bits": 4}}, "quantized"),
         ({"num_hidden_layers": 3}, r"model\.layers\.2\..* is not as expected"),
         ({"num_hidden_layers": 1}, r"model\.layers\.1\..* is not as expected"),
+        ({"model_type": "mistral"}, "does not name sliding_window"),
         ({"tie_word_embeddings": False}, "lm_head.weight is not as expected"),
     ],
 )

@@ -24,11 +24,9 @@ from torch.nn import functional
 
 from gyropilot.problems.text_generation.decoding.adapters import Change, check_fits, read_adapter
 from gyropilot.problems.text_generation.decoding.decoder import LoadedAdapter, Read, Row
-from gyropilot.problems.text_generation.decoding.key_values import KeptRow, KeyValues, Shelf
+from gyropilot.problems.text_generation.decoding.key_values import GROWTH, KeptRow, KeyValues, Shelf, places_for
 from gyropilot.problems.text_generation.decoding.llama_weights import Weights, linear_names, paired, shape_of
 from gyropilot.problems.text_generation.decoding.products import Product, kind_of_products
-
-Json = object
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +109,7 @@ class LlamaDecoder:
         self._keys = KeyValues(shape, dtype)
         self.vocabulary = len(self._embedding)
         self.model_tokens = shape.model_tokens
-        # A shelf has up to twice the places that its rows use.
-        self.token_bytes = 2 * 2 * shape.layers * shape.key_heads * shape.width * dtype.itemsize
+        self.token_bytes = int(GROWTH * 2 * shape.layers * shape.key_heads * shape.width * dtype.itemsize)
 
     def _read_linears(self, weights: Weights) -> None:
         self.weight_bytes = self._embedding.nbytes
@@ -183,8 +180,8 @@ class LlamaDecoder:
         return _Added(down=torch.cat(downs), ups=tuple(ups)) if downs else None
 
     def tokens_kept(self, lengths: Sequence[int]) -> int:
-        """Give their sum."""
-        return sum(lengths)
+        """Give how many places their shelves have."""
+        return sum(map(places_for, lengths))
 
     def text_before(self, prompt: Sequence[int]) -> Sequence[int]:
         """Give the tokens that an answer continues."""

@@ -27,6 +27,9 @@ _BLOCK_NAMES = (
     *(f"self_attn.{name}.weight" for name in (*QKV, "o_proj")),
     *(f"mlp.{name}.weight" for name in ("gate_proj", "up_proj", "down_proj")),
 )
+_KEYS = ("hidden_size", "num_hidden_layers", "num_attention_heads")
+_MORE_KEYS = {"mistral": ("num_key_value_heads", "sliding_window"), "qwen2": ("num_key_value_heads",)}
+"""What a configuration must name, since transformers takes something else for it than none."""
 _OUTER_NAMES = ("model.embed_tokens.weight", "model.norm.weight")
 
 
@@ -69,6 +72,11 @@ class Weights:
         """Give the names of all tensors."""
         return frozenset(self._file_by_name)
 
+    def shape(self, name: str) -> list[int]:
+        """Give a tensor's shape, without reading it."""
+        shape: list[int] = self._file_by_name[name].get_slice(name).get_shape()
+        return shape
+
     def get(self, name: str) -> torch.Tensor:
         """Give a tensor as it is stored; a copy, since the file's own pages would all stay mapped for one of them."""
         tensor: torch.Tensor = self._file_by_name[name].get_tensor(name)
@@ -84,6 +92,9 @@ def why_not(config: Mapping[str, Json], names: frozenset[str]) -> str:
     kind = config.get("model_type")
     if kind not in FAST_TYPES:
         return f"models of type {kind} are computed by transformers"
+    absent = [key for key in (*_KEYS, *_MORE_KEYS.get(kind, ())) if key not in config]
+    if absent:
+        return f"its configuration does not name {', '.join(absent)}"
     if config.get("hidden_act", "silu") != "silu":
         return f"its activation is {config['hidden_act']}"
     rope = _rope(config)

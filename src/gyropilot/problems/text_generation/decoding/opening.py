@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
 from gyropilot.problems.text_generation.decoding.decoder import Decoder
 from gyropilot.problems.text_generation.decoding.llama_decoder import LlamaDecoder
@@ -22,6 +24,24 @@ def open_decoder(folder: Path, *, dtype: Dtype) -> Decoder:
     decoder = _opened(folder, dtype)
     give_back_freed_memory()
     return decoder
+
+
+def weight_bytes(folder: Path, *, dtype: Dtype) -> int:
+    """Give the memory of a model folder's weights once they are loaded, from the heads of its files alone.
+
+    Gives 0 for a folder that cannot be read; opening it says what is wrong.
+    """
+    width = getattr(torch, dtype).itemsize
+    try:
+        config = read_config(folder)
+        with Weights(folder) as weights:
+            sizes = {name: math.prod(weights.shape(name)) for name in weights.names}
+            is_fused = not torch.cuda.is_available() and not why_not(config, weights.names)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        return 0
+    # the fast way keeps a tied embedding twice: to look tokens up in, and as the head
+    twice = is_fused and config.get("tie_word_embeddings") and "lm_head.weight" not in sizes
+    return int(width) * (sum(sizes.values()) + (sizes["model.embed_tokens.weight"] if twice else 0))
 
 
 def _opened(folder: Path, dtype: Dtype) -> Decoder:
