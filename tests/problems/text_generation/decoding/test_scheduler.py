@@ -10,6 +10,7 @@ import torch
 import tiny_models
 from gyropilot.errors import InvalidRequest, LimitExceeded, NotFound, TrainingFailed, Unavailable
 from gyropilot.problems.text_generation import models
+from gyropilot.problems.text_generation.decoding import memory
 from gyropilot.problems.text_generation.decoding import scheduler as scheduling
 from gyropilot.problems.text_generation.decoding.sampling import Sampling
 from gyropilot.problems.text_generation.decoding.scheduler import Scheduler
@@ -141,7 +142,7 @@ def test_one_that_waits_can_be_cancelled(scheduler):
 
 
 def test_memory_bounds_the_texts_kept_at_once(folder, monkeypatch):
-    monkeypatch.setattr(scheduling, "_LIBRARY_BYTES", 0)
+    monkeypatch.setattr(memory, "LIBRARY_BYTES", 0)
     probe = Scheduler(folder[KINDS[0]], dtype="float32", cores=1)
     probe.close()
     room = probe.weight_bytes + 300 * probe._decoder.token_bytes
@@ -153,10 +154,105 @@ def test_memory_bounds_the_texts_kept_at_once(folder, monkeypatch):
     recorder = Recorder(made._decoder)
     running = [made.submit("base", [5] * 50, Sampling(max_new_tokens=50)) for _ in range(5)]
     assert [len(list(one)) for one in running] == [50] * 5
-    assert max(map(len, recorder.passes)) == 3
+    assert max(map(len, recorder.passes)) == 2
     made.close()
     with pytest.raises(LimitExceeded, match="give replicas more memory"):
         Scheduler(folder[KINDS[0]], dtype="float32", cores=1, memory_bytes=probe.weight_bytes)
+
+
+def in_memory_for(tokens, folder, shared=None):
+    """Give a scheduler whose memory, or that of all that share it, has room for so many tokens."""
+    probe = Scheduler(folder, dtype="float32", cores=1)
+    probe.close()
+    room = probe.weight_bytes + tokens * probe._decoder.token_bytes
+    given = shared or memory.Memory(room)
+    made = Scheduler(folder, dtype="float32", cores=1, memory=given)
+    made.add("base", None)
+    return made, given
+
+
+def read_before(passes, size):
+    """Give the sizes of the prompts that were read before the pass that read this one."""
+    place = next(place for place, one in enumerate(passes) if size in one)
+    return sorted(part for one in passes[:place] for part in one if part > 1)
+
+
+def test_a_small_request_goes_past_one_that_there_is_no_room_for_yet(folder, monkeypatch):
+    monkeypatch.setattr(memory, "LIBRARY_BYTES", 0)
+    made, _ = in_memory_for(400, folder[KINDS[0]])
+    recorder, all_came = Recorder(made._decoder), threading.Event()
+    compute, made._decoder.compute = recorder, lambda reads: (all_came.wait(), compute(reads))[1]
+    running = [made.submit("base", [5] * size, Sampling(max_new_tokens=190)) for size in (10, 11)]
+    small = [made.submit("base", [5] * 7, Sampling(max_new_tokens=9)) for _ in range(3)]
+    all_came.set()
+    assert [len(list(one)) for one in (*small, *running)] == [9, 9, 9, 190, 190]
+    assert read_before(recorder.passes, 11) == [7, 7, 7, 10]
+    assert max(map(len, recorder.passes)) == 3
+    made.close()
+
+
+def test_one_that_is_overtaken_gets_its_turn(folder, monkeypatch):
+    monkeypatch.setattr(memory, "LIBRARY_BYTES", 0)
+    monkeypatch.setattr(scheduling, "_MOST_OVERTAKEN", 2)
+    made, _ = in_memory_for(400, folder[KINDS[0]])
+    recorder, all_came = Recorder(made._decoder), threading.Event()
+    compute, made._decoder.compute = recorder, lambda reads: (all_came.wait(), compute(reads))[1]
+    running = [made.submit("base", [5] * size, Sampling(max_new_tokens=190)) for size in (10, 11)]
+    small = [made.submit("base", [5] * 7, Sampling(max_new_tokens=9)) for _ in range(5)]
+    all_came.set()
+    assert [len(list(one)) for one in (*running, *small)] == [190, 190, *[9] * 5]
+    assert read_before(recorder.passes, 11) == [7, 7, 10]
+    made.close()
+
+
+def test_schedulers_of_one_process_share_its_memory(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "LIBRARY_BYTES", 0)
+    one, given = in_memory_for(300, folder[KINDS[0]])
+    with pytest.raises(LimitExceeded, match="give replicas more memory"):
+        in_memory_for(0, folder[KINDS[0]], given)
+    before = given.for_texts
+    size = one.add("tuned", make_adapter(folder[KINDS[0]], tmp_path / "adapter"))
+    assert given.for_texts == before - size > 0
+    one.remove("tuned")
+    one.close()
+    assert given.for_texts == before + one.weight_bytes
+    given = memory.Memory(2 * one.weight_bytes + 300 * one._decoder.token_bytes)
+    both = [in_memory_for(0, folder[KINDS[0]], given)[0] for _ in range(2)]
+    running = [made.submit("base", [5] * 100, Sampling(max_new_tokens=60)) for made in both * 3]
+    assert [len(list(made)) for made in running] == [60] * 6
+    for made in both:
+        made.close()
+
+
+def test_a_model_that_memory_has_no_room_for_is_not_even_read(folder, monkeypatch):
+    monkeypatch.setattr(scheduling, "open_decoder", None)
+    with pytest.raises(LimitExceeded, match=r"takes \d+ MiB, the libraries 500 .*give replicas more memory"):
+        Scheduler(folder[KINDS[0]], dtype="float32", cores=1, memory_bytes=500 << 20)
+
+
+def test_the_end_of_the_thread_is_told_to_all_that_wait_and_come(scheduler, caplog):
+    assert scheduler.is_sound
+    scheduler.capacity = 1
+    running, waiting = (scheduler.submit("base", [5], ENDLESS) for _ in range(2))
+    taken(running, 1)
+    scheduler._decoder.reset = scheduler._decoder.compute = None
+    with pytest.raises(Unavailable, match="computing the answer failed"):
+        list(running)
+    with pytest.raises(Unavailable, match="computes no more answers, since TypeError"):
+        list(waiting)
+    with pytest.raises(Unavailable, match="computes no more answers"):
+        scheduler.submit("base", [5], ENDLESS)
+    assert not scheduler.is_sound
+    assert "the thread that computes answers ended" in caplog.text
+
+
+@pytest.mark.parametrize("scheduler", KINDS, indirect=True)
+def test_a_parameter_that_leaves_no_numbers_ends_its_own_answer(scheduler):
+    beside = scheduler.submit("base", [5, 6], Sampling(max_new_tokens=40))
+    taken(beside, 1)
+    with pytest.raises(InvalidRequest, match="repetition_penalty"):
+        answered(scheduler, [5, 6, 7], do_sample=True, repetition_penalty=1e-40, seed=1)
+    assert len(list(beside)) == 39
 
 
 def test_what_cannot_be_answered_is_refused(scheduler):

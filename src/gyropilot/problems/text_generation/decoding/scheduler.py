@@ -26,20 +26,25 @@ from gyropilot import clock
 from gyropilot.errors import InvalidRequest, LimitExceeded, NotFound, Unavailable
 from gyropilot.problems.text_generation.decoding.decoder import Decoder, LoadedAdapter, Read, Row
 from gyropilot.problems.text_generation.decoding.generations import Generation
-from gyropilot.problems.text_generation.decoding.opening import open_decoder
+from gyropilot.problems.text_generation.decoding.memory import Memory
+from gyropilot.problems.text_generation.decoding.opening import open_decoder, weight_bytes
 from gyropilot.problems.text_generation.decoding.sampling import Chooser, Sampling, Token, choose_all
 from gyropilot.problems.text_generation.decoding.threads import Threads
 from gyropilot.problems.text_generation.hardware import Dtype
 
-_MOST_ROWS = 64
+_MOST_ROWS = 256
 _MOST_WAITING = 1024
+_MOST_OVERTAKEN = 64
+"""How many smaller requests may go before one that there is no room for yet."""
+_LOOKED_AT = 32
+"""How far behind it they may stand."""
+_ROOM_SECONDS = 0.02
+"""How often to look whether other schedulers of the process have left room."""
 _PART_TOKENS = 256
 """Most tokens of prompts that a turn reads."""
 _LEAST_PART = 16
 _TURN_SECONDS = 0.1
 """How long reading prompts may take in a turn that others wait for."""
-_LIBRARY_BYTES = 500 << 20
-"""What the libraries and the work of a step take beside weights, keys and values."""
 _FIRST_RATE = 300.0
 _LOG = logging.getLogger(__name__)
 
@@ -53,6 +58,7 @@ class _Request:
     sampling: Sampling
     adapter: LoadedAdapter | None
     tokens_needed: int
+    overtaken: int = 0
     row: Row | None = None
     chooser: Chooser | None = None
     read: int = 0
@@ -73,6 +79,8 @@ class _Work:
     changed: threading.Condition = field(default_factory=threading.Condition)
     waiting: deque[_Request] = field(default_factory=deque)
     adapter_by_name: dict[str, LoadedAdapter | None] = field(default_factory=dict)
+    ended: Unavailable | None = None
+    """Why nothing is taken on any more."""
     is_closed: bool = False
 
 
@@ -82,7 +90,9 @@ class Scheduler:
     Its functions may be called from any thread.
     """
 
-    def __init__(self, folder: Path, *, dtype: Dtype, cores: int, memory_bytes: int = 0) -> None:
+    def __init__(
+        self, folder: Path, *, dtype: Dtype, cores: int, memory_bytes: int = 0, memory: Memory | None = None
+    ) -> None:
         """Load a base model, or a whole tuned one.
 
         Args:
@@ -91,18 +101,20 @@ class Scheduler:
             cores: threads that may compute.
             memory_bytes: what this process may take in all; what it leaves beside the weights bounds the texts that
                 are kept at once. 0: no bound but the number of texts.
+            memory: the same, where several schedulers of a process share it.
 
         Raises:
             TrainingFailed: the folder holds no model of a family known here.
             LimitExceeded: the memory leaves no room for a text beside the weights.
         """
-        self._decoder: Decoder = open_decoder(folder, dtype=dtype)
+        self._memory = memory or Memory(memory_bytes)
+        self._decoder: Decoder = _opened(self._memory, folder, dtype)
+        self._kept_bytes = self._decoder.weight_bytes
+        """Of the weights and all adapters."""
         self.model_tokens: int | None = self._decoder.model_tokens
         """Most tokens of prompt and answer together by the model's configuration; None: it names no bound."""
         self.capacity = _MOST_ROWS
         """Requests computed at once; more wait for their turn."""
-        self.tokens_at_once: int | None = _tokens_that_fit(self._decoder, memory_bytes, folder.name)
-        """Tokens, of all texts computed at once, that memory holds; None: no bound."""
         self._work = _Work()
         self._rows: list[_Request] = []
         self._turns = 0
@@ -117,6 +129,17 @@ class Scheduler:
         return self._decoder.name
 
     @property
+    def tokens_at_once(self) -> int | None:
+        """Give how many tokens, of all texts computed at once, memory holds; None: no bound."""
+        room = self._memory.for_texts
+        return None if room is None else room // self._decoder.token_bytes
+
+    @property
+    def is_sound(self) -> bool:
+        """Say whether it takes requests: False once its thread ended by an error."""
+        return self._work.ended is None
+
+    @property
     def weight_bytes(self) -> int:
         """Give the memory of the base's weights."""
         return self._decoder.weight_bytes
@@ -128,16 +151,23 @@ class Scheduler:
 
         Raises:
             TrainingFailed: the folder is not whole, or its adapter is of another base.
+            LimitExceeded: memory has no room for it.
         """
         loaded = None if adapter is None else self._decoder.read_adapter(adapter)
+        size = 0 if loaded is None else loaded.size_bytes
+        self._memory.keep(f"the adapter of {name}", size, beside=_least_bytes(self._decoder))
         with self._work.changed:
+            self._kept_bytes += size
             self._work.adapter_by_name[name] = loaded
-        return 0 if loaded is None else loaded.size_bytes
+        return size
 
     def remove(self, name: str) -> None:
         """Forget a model; its running answers go on to their end."""
         with self._work.changed:
-            self._work.adapter_by_name.pop(name, None)
+            adapter = self._work.adapter_by_name.pop(name, None)
+            size = 0 if adapter is None else adapter.size_bytes
+            self._kept_bytes -= size
+        self._memory.give_back(size)
 
     def submit(
         self,
@@ -159,7 +189,7 @@ class Scheduler:
         self.check_room(needed)
         with self._work.changed:
             if self._work.is_closed:
-                raise Unavailable("the model is being unloaded")
+                raise self._work.ended or Unavailable("the model is being unloaded")
             if name not in self._work.adapter_by_name:
                 raise NotFound(f"no model {name!r} is loaded here")
             if len(self._work.waiting) >= _MOST_WAITING:
@@ -181,10 +211,11 @@ class Scheduler:
         Raises:
             LimitExceeded: it is longer than memory holds.
         """
-        if self.tokens_at_once is not None and tokens > self.tokens_at_once:
+        room = self.tokens_at_once
+        if room is not None and self._decoder.tokens_kept([tokens]) > room:
             raise LimitExceeded(
                 f"prompt and answer together may be {tokens} tokens long, and this replica's memory holds"
-                f" {self.tokens_at_once}; ask for a shorter answer or give replicas more memory"
+                f" {room}; ask for a shorter answer or give replicas more memory"
             )
 
     def close(self) -> None:
@@ -206,43 +237,77 @@ class Scheduler:
             )
 
     def _run(self) -> None:
-        while self._admit():
-            try:
-                with torch.inference_mode():
-                    self._drop_cancelled()
-                    if self._rows:
-                        self._turn()
-            except Exception as error:
-                self._give_up(error)
-        for request in self._rows:
-            request.generation.fail(Unavailable("the model was unloaded before the answer was finished"))
-        self._rows = []
+        error = Unavailable("the model was unloaded before the answer was finished")
+        try:
+            while self._admit():
+                self._turn_guarded()
+        except BaseException as broken:
+            _LOG.critical("the thread that computes answers ended", exc_info=True)
+            error = Unavailable(
+                f"the replica computes no more answers, since {type(broken).__name__} ended it: {broken}"
+            )
+            self._work.ended = error
+        finally:
+            with self._work.changed:
+                self._work.is_closed = True
+                requests = [*self._rows, *self._work.waiting]
+                self._rows = []
+                self._work.waiting.clear()
+            for request in requests:
+                request.generation.fail(error)
+            self._memory.let_go(self)
+            self._memory.give_back(self._kept_bytes)
+
+    def _turn_guarded(self) -> None:
+        try:
+            with torch.inference_mode():
+                self._drop_cancelled()
+                if self._rows:
+                    self._turn()
+        except Exception as error:
+            self._give_up(error)
 
     def _admit(self) -> bool:
         """Sleep until there is work and take in what there is room for; false: closed."""
         work = self._work
         with work.changed:
+            self._memory.hold_texts(self, self._bytes_of([]))
             work.changed.wait_for(lambda: self._rows or work.waiting or work.is_closed)
             if work.is_closed:
-                self._rows.extend(work.waiting)
-                work.waiting.clear()
                 return False
-            while work.waiting and self._has_room(work.waiting[0]):
-                self._rows.append(work.waiting.popleft())
-            if any(one.generation.is_cancelled for one in work.waiting):
-                gone = [one for one in work.waiting if one.generation.is_cancelled]
+            gone = [one for one in work.waiting if one.generation.is_cancelled]
+            if gone:
                 work.waiting = deque(one for one in work.waiting if one not in gone)
                 for request in gone:
                     request.generation.finish("cancelled")
+            self._take_in(work.waiting)
+            if work.waiting and not self._rows:
+                # the memory is with other schedulers of this process
+                work.changed.wait(_ROOM_SECONDS)
         return True
 
+    def _take_in(self, waiting: deque[_Request]) -> None:
+        """Begin those that there is room for: in turn, and smaller ones past one that is too large for now."""
+        while waiting and self._has_room(waiting[0]):
+            self._rows.append(waiting.popleft())
+        if not waiting:
+            self._memory.want_no_more(self)
+            return
+        first = waiting[0]
+        for request in list(waiting)[1:_LOOKED_AT]:
+            if first.overtaken >= _MOST_OVERTAKEN or len(self._rows) >= self.capacity:
+                return
+            if 2 * request.tokens_needed <= first.tokens_needed and self._has_room(request):
+                waiting.remove(request)
+                self._rows.append(request)
+                first.overtaken += 1
+
     def _has_room(self, request: _Request) -> bool:
-        if len(self._rows) >= self.capacity:
-            return False
-        if self.tokens_at_once is None:
-            return True
-        lengths = [one.tokens_needed for one in [*self._rows, request]]
-        return self._decoder.tokens_kept(lengths) <= self.tokens_at_once
+        return len(self._rows) < self.capacity and self._memory.hold_texts(self, self._bytes_of([request]))
+
+    def _bytes_of(self, more: Sequence[_Request]) -> int:
+        lengths = [one.tokens_needed for one in [*self._rows, *more]]
+        return self._decoder.tokens_kept(lengths) * self._decoder.token_bytes
 
     def _drop_cancelled(self) -> None:
         for request in [one for one in self._rows if one.generation.is_cancelled]:
@@ -252,6 +317,8 @@ class Scheduler:
     def _turn(self) -> None:
         self._turns += 1
         self._begin()
+        if not self._rows:
+            return
         going = [one for one in self._rows if one.left == 0]
         parts = self._parts(is_awaited=bool(going))
         reads = [Read(_row(one), [one.last]) for one in going]
@@ -271,11 +338,14 @@ class Scheduler:
                 self._take(one, token)
 
     def _begin(self) -> None:
-        for request in self._rows:
-            if request.row is None:
+        for request in [one for one in self._rows if one.row is None]:
+            try:
                 before = self._decoder.text_before(request.prompt)
                 request.chooser = Chooser(request.sampling, before, self._decoder.vocabulary)
                 request.row = self._decoder.begin(request.prompt, request.adapter)
+            except Exception as error:
+                self._leave(request)
+                request.generation.fail(error)
 
     def _parts(self, *, is_awaited: bool) -> list[tuple[_Request, int]]:
         """Give which prompts are read this turn, and how many tokens of each.
@@ -302,12 +372,13 @@ class Scheduler:
     def _computed(self, reads: Sequence[Read], *, read: int) -> torch.Tensor:
         """Compute a pass, with the best number of threads; note how many tokens of prompts are `read` in a second."""
         tokens = sum(len(one.tokens) for one in reads)
-        number = self._threads.next(tokens)
-        torch.set_num_threads(number)
-        started_at = clock.monotonic()
-        logits = self._decoder.compute(reads)
-        seconds = clock.monotonic() - started_at
-        self._threads.note(tokens, number, seconds)
+        with self._threads.shared() as most:
+            number = self._threads.next(tokens, most=most)
+            torch.set_num_threads(number)
+            started_at = clock.monotonic()
+            logits = self._decoder.compute(reads)
+            seconds = clock.monotonic() - started_at
+        self._threads.note(tokens, number, seconds, most=most)
         if read >= _LEAST_PART and seconds > 0:
             self._rate = 0.7 * self._rate + 0.3 * read / seconds
         return logits
@@ -338,9 +409,9 @@ class Scheduler:
         """End all that was computed together, since what broke cannot be told apart, and begin afresh."""
         _LOG.exception("a step of %d rows failed", len(self._rows))
         requests, self._rows = self._rows, []
-        self._decoder.reset()
         for request in requests:
             request.generation.fail(Unavailable(f"computing the answer failed: {error}"))
+        self._decoder.reset()
 
 
 def _row(request: _Request) -> Row:
@@ -353,13 +424,18 @@ def _chooser(request: _Request) -> Chooser:
     return request.chooser
 
 
-def _tokens_that_fit(decoder: Decoder, memory_bytes: int, name: str) -> int | None:
-    if memory_bytes <= 0:
-        return None
-    left = memory_bytes - decoder.weight_bytes - _LIBRARY_BYTES
-    if left < decoder.token_bytes * _PART_TOKENS:
-        raise LimitExceeded(
-            f"{name} takes {decoder.weight_bytes >> 20} MiB and the libraries {_LIBRARY_BYTES >> 20} MiB, which leaves"
-            f" {max(0, left) >> 20} of the replica's {memory_bytes >> 20} MiB for texts; give replicas more memory"
-        )
-    return left // decoder.token_bytes
+def _opened(memory: Memory, folder: Path, dtype: Dtype) -> Decoder:
+    """Load a model that memory has room for, which its files say before they are read."""
+    needed = weight_bytes(folder, dtype=dtype)
+    memory.keep(folder.name, needed)
+    try:
+        decoder = open_decoder(folder, dtype=dtype)
+    finally:
+        memory.give_back(needed)
+    memory.keep(folder.name, decoder.weight_bytes, beside=_least_bytes(decoder))
+    return decoder
+
+
+def _least_bytes(decoder: Decoder) -> int:
+    """Give the memory of the texts without which a model is not worth loading."""
+    return decoder.token_bytes * _PART_TOKENS
