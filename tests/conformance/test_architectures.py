@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,16 +147,18 @@ def test_a_killed_training_goes_on_to_the_same_bits(trained, kind, tuning):
 
 
 def test_the_saved_models_answer_in_a_fresh_process_as_when_they_were_measured(trained, tmp_path):
-    """Each twice: as merged weights, and out of its archive, which is its adapter beside the base where it has one."""
+    """Out of the archive: the adapter beside the base where there is one, else the weights, the bytes of `model/`."""
     runs = [trained(kind, tuning) for kind, tuning in EACH]
     archives = [served_models.unpacked(run.output, tmp_path / str(place)) for place, run in enumerate(runs)]
-    folders = [run.output / artifacts.MODEL for run in runs] + archives
+    for run, archive in zip(runs, archives, strict=True):
+        for file in filter(Path.is_file, (run.output / artifacts.MODEL).rglob("*")):
+            assert (archive / file.relative_to(run.output / artifacts.MODEL)).read_bytes() == file.read_bytes()
     asked = [
-        (folder, run.job.base_models, [text for text, _ in run.sample()], run.max_new_tokens())
-        for folder, run in zip(folders, runs * 2, strict=True)
+        (archive, run.job.base_models, [text for text, _ in run.sample()], run.max_new_tokens())
+        for archive, run in zip(archives, runs, strict=True)
     ]
     answers = served_models.answers_of_a_fresh_process(asked)
-    for (kind, tuning), run, found in zip(EACH * 2, runs * 2, answers, strict=True):
+    for (kind, tuning), run, found in zip(EACH, runs, answers, strict=True):
         assert found == [answer for _, answer in run.sample()], (kind, tuning)
 
 

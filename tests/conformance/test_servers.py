@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from gyropilot.problems import catalog, tasks
 from gyropilot.problems.contract import LocalChannel, LocalFile, ProfileTask, TrainTask
 from server_process import Refused, ServerProcess
 
-FUZZED = 2000
+FUZZED = int(os.environ.get("GYROPILOT_FUZZED", "500"))
 
 
 @dataclass(frozen=True)
