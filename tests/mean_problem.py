@@ -144,6 +144,7 @@ class MeanServer:
     """Answers text/csv rows with the mean that was learned, a line each; a row may be a fault to show: see _act."""
 
     calls_at_once = 4
+    is_sound = True
 
     def __init__(self, task):
         self._models = {}
@@ -181,6 +182,8 @@ class MeanServer:
             return Reply(body="".join(f"{line}\n" for line in lines).encode(), content_type=call.content_type)
         if call.content_type != "text/csv":
             raise InvalidRequest(where="ContentType", found=call.content_type, problem="is none", fix="send text/csv")
+        if rows == ["unsound"]:
+            self.is_sound = False
         for row in rows:
             _act(row, call)
         answers = [f"{self._models[name]},{row}" if row.startswith("echo ") else self._models[name] for row in rows]
@@ -250,5 +253,6 @@ MEAN = Problem(
     train="mean_problem:train",
     open_server="mean_problem:open_server",
     image="gyropilot/mean",
+    most_containers=15,
     profile_status="AnalyzingData",
 )

@@ -227,6 +227,14 @@ def test_what_cannot_be_honoured_in_a_container_is_refused_by_name(house, contai
     assert faults_of(house, container, container | changes).keys() == {f"Containers[1].{where}"}
 
 
+def test_no_more_containers_are_chained_than_understand_each_other(house, container):
+    alone = replace(house, problems=(replace(MEAN, most_containers=1),))
+    assert faults_of(alone, container, container).keys() == {"Containers"}
+    told = str(faults_of(alone, container, container)["Containers"])
+    assert "a model of Tabular has 1 at most" in told
+    assert "found '2 containers'" in told
+
+
 def test_all_faults_of_a_model_are_told_at_once(house, container):
     faults = faults_of(
         house,

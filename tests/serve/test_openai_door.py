@@ -42,6 +42,9 @@ def place(tmp_path_factory):
         put_endpoint(house, "broken", [variant()], status="Failed", reason="the model does not load")
         put_endpoint(house, "numbers", [variant("Tabular")])
         put_endpoint(house, "silent", [variant()])
+        chain = variant()
+        chain["model"]["containers"] = [{}, {}]
+        put_endpoint(house, "chain", [chain])
         put_endpoint(house, "theirs", [variant()], account=OTHER_ACCOUNT)
         put_replica(house, put_endpoint(house, "plain", [variant()]), folder / "a")
         _, secret = house.credentials.create(account_id=server.house.settings.account_id, kind="invoker", name="app")

@@ -63,6 +63,11 @@ def test_the_next_container_of_a_chain_gets_the_answer_of_the_one_before(shared)
     assert invoke(shared.socket, "m", b"echo 1\n").body == b"2.0,echo 1\n"
 
 
+def test_a_refusal_within_a_chain_names_its_container(shared):
+    answer = invoke(shared.socket, "chain", b"", x_gyropilot_stream="1")
+    assert (answer.status, answer.error[:17]) == (400, "container 2: Body")
+
+
 def test_a_chain_streams_what_its_last_container_says(shared):
     assert invoke(shared.socket, "chain", b"1\n2\n", x_gyropilot_stream="1").body == b"4.0\n4.0\n"
 
@@ -75,8 +80,8 @@ def test_a_chain_streams_what_its_last_container_says(shared):
         ("m", b"1", {"x_gyropilot_style": "sonnet"}, 400, "x-gyropilot-style: is no style (found 'sonnet')"),
         ("m", b"full", {}, 503, "more than can be taken now"),
         ("none", b"1", {}, 503, "The model is not loaded in this replica."),
-        ("m", b"break", {}, 500, "The model broke on this call; the log of the endpoint has the whole of it."),
-        ("m", b"leave", {}, 500, "The model broke on this call; the log of the endpoint has the whole of it."),
+        ("m", b"break", {}, 500, "The model broke on this call; its log has the whole of it."),
+        ("m", b"leave", {}, 500, "The model broke on this call; its log has the whole of it."),
         ("m", b"", {"x_gyropilot_stream": "1"}, 400, "Body: has no row (found 0); send one at least"),
         ("m", b"break", {"x_gyropilot_stream": "1"}, 500, "The model broke on this call"),
     ],
@@ -239,6 +244,15 @@ def test_a_death_names_its_signal(house, tmp_path):
             invoke(process.socket, "m", b"die")
         assert process.wait_until_ended(seconds=60)
         assert "SIGKILL" in process.described_end(0)
+
+
+def test_a_process_whose_server_can_answer_no_more_says_so_when_asked(house, tmp_path):
+    with opened(house, tmp_path) as process:
+        assert ask(process.socket, "GET", "/ping").status == 200
+        invoke(process.socket, "m", b"unsound")
+        found = ask(process.socket, "GET", "/ping")
+        assert (found.status, found.error[:30]) == (503, "What computes the answers has ")
+        assert not replica_calls.answers(process.socket)
 
 
 def test_only_functions_of_problems_open_servers(tmp_path):

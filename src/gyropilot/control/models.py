@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gyropilot import names
@@ -140,9 +140,23 @@ def _admitted(house: House, principal: Principal, request: Mapping[str, Json]) -
         kinds = ", ".join(sorted({one["problem"] for one in containers}))
         fix = "take the containers of one candidate"
         faults.append(Fault(where="Containers", found=kinds, problem="are of several problem types", fix=fix))
+    faults += _chain_faults(house, containers)
     if faults:
         raise InvalidRequest.of(faults)
     return containers
+
+
+def _chain_faults(house: House, containers: list[dict[str, Json]]) -> Iterator[Fault]:
+    for name in sorted({one["problem"] for one in containers}):
+        most = next((one.most_containers for one in house.problems if one.config_name == name), 1)
+        if len(containers) > most:
+            yield Fault(
+                where="Containers",
+                found=f"{len(containers)} containers",
+                problem=f"a model of {name} has {most} at most: a container gets what the one before it answered, and "
+                "must be able to read it",
+                fix="make a model for each container",
+            )
 
 
 def _given_containers(request: Mapping[str, Json]) -> tuple[list[tuple[str, Mapping[str, Json]]], list[Fault]]:

@@ -219,6 +219,10 @@ class ModelServer(Protocol):
     def calls_at_once(self) -> int:
         """Give how many calls may be inside `answer` and `stream` together; more wait outside."""
 
+    @property
+    def is_sound(self) -> bool:
+        """Say whether it can still answer, at once; once it is False the process is ended and another one started."""
+
     def load(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
         """Load the model that lies unpacked in `folder`; a process gets several only where they share.
 
@@ -313,5 +317,9 @@ class Problem:
     train_status: str = "TrainingModels"
     styles: tuple[Style, ...] = ("invoke",)
     """The ways of writing a call that its models understand."""
+    most_containers: int = 1
+    """How many containers a model may chain; more than one only where they understand each other's answers."""
+    takes: tuple[str, ...] = ()
+    """The content types that its models read in batch transform; empty: any."""
     modules: tuple[str, ...] = ()
     """The top-level modules of those dependencies; a job is taken only where all of them are installed."""

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from gyropilot.errors import AlreadyExists, LimitExceeded, NotFound, Unavailable
+from gyropilot.errors import AlreadyExists, InvalidData, InvalidRequest, LimitExceeded, NotFound, Unavailable
 from gyropilot.problems.contract import Call, ModelServer, Reply, ServeTask
 from gyropilot.serve.part_flow import PartFlow
 from gyropilot.serve.replica_calls import QUEUE_SECONDS
@@ -167,9 +167,10 @@ class HostedModels:
         """
         with self._counted(name) as model:
             reply = None
-            for place in model.places:
+            for number, place in enumerate(model.places, start=1):
                 call = call if reply is None else _passed_on(call, reply)
-                reply = await place.answer(name, call)
+                with _naming(number):
+                    reply = await place.answer(name, call)
             assert reply is not None
             return reply
 
@@ -182,10 +183,18 @@ class HostedModels:
             GyropilotError: as ModelServer.stream.
         """
         with self._counted(name) as model:
-            for place in model.places[:-1]:
-                call = _passed_on(call, await place.answer(name, call))
-            async with model.places[-1].streaming(name, call) as opened:
+            for number, place in enumerate(model.places[:-1], start=1):
+                with _naming(number):
+                    call = _passed_on(call, await place.answer(name, call))
+            async with AsyncExitStack() as stack:
+                with _naming(len(model.places)):
+                    opened = await stack.enter_async_context(model.places[-1].streaming(name, call))
                 yield opened
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every server can still answer."""
+        return all(place.server.is_sound for place in self._places)
 
     def close(self) -> None:
         """End what works in the background."""
@@ -283,6 +292,17 @@ async def _either(work: asyncio.Task[Any], event: asyncio.Event, seconds: float)
         await asyncio.wait({work, waiting}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
         waiting.cancel()
+
+
+@contextmanager
+def _naming(number: int) -> Iterator[None]:
+    """Say of a refusal by a container that is not the first which one it is: the caller did not write its payload."""
+    try:
+        yield
+    except (InvalidRequest, InvalidData) as error:
+        if number == 1:
+            raise
+        raise type(error).of([replace(one, where=f"container {number}: {one.where}") for one in error.faults]) from error
 
 
 def _passed_on(call: Call, reply: Reply) -> Call:

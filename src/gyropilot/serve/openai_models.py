@@ -63,7 +63,7 @@ class TextModels:
         return [
             one
             for one in reversed(theirs)
-            if one.serving is not None and one.status in ("InService", "Updating") and "chat" in self._styles(one)
+            if one.status in ("InService", "Updating") and _is_single(one) and "chat" in self._styles(one)
         ]
 
     def _styles(self, endpoint: EndpointRecord) -> tuple[Style, ...]:
@@ -75,6 +75,12 @@ def described(endpoint: EndpointRecord) -> dict[str, Json]:
     """Give an endpoint as OpenAI's API describes a model."""
     created = int(endpoint.created_at.timestamp())
     return {"id": endpoint.name, "object": "model", "created": created, "owned_by": _OWNER}
+
+
+def _is_single(endpoint: EndpointRecord) -> bool:
+    """Say whether an endpoint answers, by models of one container each; those of a chain read no OpenAI requests."""
+    variants = (endpoint.serving or {}).get("variants", ())
+    return bool(variants) and all(len(one["model"]["containers"]) <= 1 for one in variants)
 
 
 def _problem_name(endpoint: EndpointRecord) -> str:

@@ -19,4 +19,7 @@ TEXT_GENERATION = Problem(
     open_server="gyropilot.problems.text_generation.inference:open_server",
     image="gyropilot/text-generation",
     styles=("invoke", "chat", "completion"),
+    # An answer is no payload, so no second container could read that of the first.
+    most_containers=1,
+    takes=("application/json", "application/jsonlines"),
 )
