@@ -51,6 +51,24 @@ def test_the_commands_and_the_program_of_the_openai_page_run(service, endpoint, 
 
 
 @pytest.mark.slow
+def test_the_commands_and_the_program_of_the_batch_transform_page_run(service, endpoint, folder):
+    ran = doc_blocks.run("batch-transform.md", service, folder, replace={"my-job": endpoint})
+    joined = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
+    assert [one["id"] for one in joined] == [1, 2]
+    assert all(set(one) == {"id", "SageMakerOutput"} for one in joined)
+    assert "a.jsonl: done, 2 records in" in ran.stdout
+    page = (TOP / "docs" / "batch-transform.md").read_text(encoding="utf-8")
+    program = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1].replace("my-job", endpoint)
+    ran = services.run(
+        [sys.executable, "-c", program], cwd=folder, env=services.clean_environment() | service.variables
+    )
+    assert ran.returncode == 0, ran.stderr
+    answers = [json.loads(line) for line in ran.stdout.strip().splitlines()]
+    assert [one["inputs"] for one in answers] == [f"What is {number} and {number}?" for number in range(4)]
+    assert all("generated_text" in json.dumps(one["SageMakerOutput"]) for one in answers)
+
+
+@pytest.mark.slow
 def test_the_commands_of_the_troubleshooting_page_run(service, folder):
     ran = doc_blocks.run("troubleshooting.md", service, folder)
     assert "0 to mend" in ran.stdout
