@@ -162,8 +162,8 @@ def test_a_crowded_replica_is_worth_a_retry(place):
 def test_an_endpoint_without_replicas_is_not_ready(place):
     put_endpoint(place.house, "starting", status="Creating")
     put_endpoint(place.house, "empty", [variant("main")])
-    for name, status in (("starting", "Creating"), ("empty", "InService")):
-        with pytest.raises(place.runtime.exceptions.ModelNotReadyException, match=f"it is {status}") as caught:
+    for name, told in (("starting", "it is Creating, and DescribeEndpoint"), ("empty", "CurrentInstanceCount of")):
+        with pytest.raises(place.runtime.exceptions.ModelNotReadyException, match=told) as caught:
             invoke(place, b"", endpoint=name)
         assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
 

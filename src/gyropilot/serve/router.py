@@ -298,9 +298,16 @@ def _refuse_failed(target: Target) -> NoReturn:
 def _not_ready(target: Target, why: str) -> ModelNotReady:
     endpoint = target.endpoint
     told = f" ({why})" if why else ""
+    until = f"it is {endpoint.status}, and DescribeEndpoint says when it is InService"
+    if endpoint.status == "InService" and not any(one.status == "Ready" for one in target.replicas):
+        until = (
+            "it is InService, and its replicas are being started again: CurrentInstanceCount of DescribeEndpoint says "
+            "when there is one"
+        )
+    elif endpoint.status == "InService":
+        until = "it is InService, and its replicas have as much to do as they take"
     return ModelNotReady(
-        f"Endpoint {endpoint.name} has no replica that takes calls just now{told}; it is {endpoint.status}. "
-        "Try again in some seconds; DescribeEndpoint says when it is InService."
+        f"Endpoint {endpoint.name} has no replica that takes calls just now{told}: {until}. Try again in some seconds."
     )
 
 
