@@ -70,12 +70,12 @@ def test_a_name_is_taken_in_every_letter_case_and_found_in_its_own(house):
 def test_a_missing_model_is_told_as_such_and_among_other_faults(house):
     with pytest.raises(NotFound) as caught:
         create_config(house, "refused", variant("nowhere"), variant("A-Model", "b"))
-    assert str(caught.value) == MISSING
+    assert str(caught.value) == f"{MISSING[:-1]} (in ProductionVariants[0].ModelName)."
     with pytest.raises(NotFound, match="model/a-model"):
         create_config(house, "refused", variant("a-model"))
     faults = faults_of(house, variant("nowhere", InitialInstanceCount=99))
-    assert faults.keys() == {"ProductionVariants", "ProductionVariants[0].InitialInstanceCount"}
-    assert MISSING.rstrip(".") in str(faults["ProductionVariants"])
+    assert faults.keys() == {"ProductionVariants[0].ModelName", "ProductionVariants[0].InitialInstanceCount"}
+    assert MISSING.rstrip(".") in str(faults["ProductionVariants[0].ModelName"])
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_what_cannot_be_honoured_in_a_configuration_is_refused_by_name(house, ch
 @pytest.mark.parametrize(
     ("names", "weights", "where"),
     [
-        (("a", "A"), (1, 1), "ProductionVariants.VariantName"),
+        (("a", "A"), (1, 1), "ProductionVariants[1].VariantName"),
         (("a", "b"), (0, 0.0), "ProductionVariants"),
         (("a", "b"), (1, 1e300), "ProductionVariants"),
     ],

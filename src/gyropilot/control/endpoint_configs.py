@@ -113,9 +113,8 @@ def _admitted(house: House, principal: Principal, region: str, request: Mapping[
         output = request["AsyncInferenceConfig"]["OutputConfig"]
         faults += _async_faults(house, principal, output, roles_by_model)
     if missing and not faults:
-        raise missing[0]
-    if missing:
-        faults += [Fault(where="ProductionVariants", problem=str(one).rstrip(".")) for one in missing]
+        raise NotFound(" ".join(f"{told[:-1]} (in {where})." for where, told in missing.items()))
+    faults += [Fault(where=where, problem=told.rstrip(".")) for where, told in missing.items()]
     if faults:
         raise InvalidRequest.of(faults)
     return admitted

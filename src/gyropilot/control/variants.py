@@ -66,15 +66,21 @@ def admit(given: Sequence[Mapping[str, Json]]) -> tuple[list[dict[str, Json]], l
 
 def roles_of(
     house: House, account_id: str, region: str, admitted: Sequence[Mapping[str, Json]]
-) -> tuple[dict[str, str], list[NotFound]]:
-    """Give the ARN of the role by the name of each variant's model, and an error for each model that is not there."""
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Give the ARN of the role by the name of each variant's model, and what is to say of models that are not there.
+
+    The latter by the member that names such a model, as ProductionVariants[0].ModelName.
+    """
     roles_by_model: dict[str, str] = {}
-    missing: list[NotFound] = []
-    for name in dict.fromkeys(one["model_name"] for one in admitted if one["model_name"]):
+    missing: dict[str, str] = {}
+    for number, one in enumerate(admitted):
+        name = one["model_name"]
+        if not name or name in roles_by_model:
+            continue
         try:
             found = models.find(house, account_id, region, name)
         except NotFound as error:
-            missing.append(error)
+            missing[f"ProductionVariants[{number}].ModelName"] = str(error)
         else:
             roles_by_model[name] = found.request["ExecutionRoleArn"]
     return roles_by_model, missing
@@ -122,10 +128,12 @@ def _faults_of_one(where: str, variant: Mapping[str, Json]) -> Iterator[Fault]:
 
 
 def _faults_of_names(where: str, names: Sequence[str]) -> Iterator[Fault]:
-    seen = [folded(name) for name in names]
-    for name in sorted({name for name in names if seen.count(folded(name)) > 1}):
-        problem = "another variant has this name (letter case does not count)"
-        yield Fault(where=f"{where}.VariantName", found=name, problem=problem, fix="choose another name")
+    first: dict[str, int] = {}
+    for number, name in enumerate(names):
+        before = first.setdefault(folded(name), number)
+        if before != number:
+            problem = f"{where}[{before}] has this name already (letter case does not count)"
+            yield Fault(where=f"{where}[{number}].VariantName", found=name, problem=problem, fix="choose another name")
 
 
 def _read(variant: Mapping[str, Json]) -> dict[str, Json]:
