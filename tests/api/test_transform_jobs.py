@@ -1,15 +1,20 @@
 """Transform jobs as clients create, describe, list, tag and stop them; none of them is run here."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
 from sqlalchemy import update
 
+import houses
 from gyropilot import names
+from gyropilot.control import transform_jobs
+from gyropilot.errors import InvalidRequest
 from gyropilot.store import roles
 from gyropilot.store.roles import Role
 from gyropilot.store.tables import transform_jobs as table
+from mean_problem import MEAN
 from mean_transforms import add_model, put, record, request
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -117,6 +122,18 @@ def test_what_is_wrong_with_places_model_and_fields_is_told_at_once(house, sagem
 def test_places_that_cannot_be_used_are_told(house, sagemaker, chosen, said):
     code, message = refusal(sagemaker.create_transform_job, **request("places", **chosen))
     assert (code, message.startswith(said)) == ("ValidationException", True), message
+
+
+def test_a_content_type_that_no_model_of_the_problem_reads_is_refused(house):
+    of_lines = replace(house, problems=(replace(MEAN, takes=("application/json", "application/jsonlines")),))
+    chosen = {"invocation_id": None, "region": houses.REGION}
+    with pytest.raises(InvalidRequest) as caught:
+        transform_jobs.create(of_lines, houses.admin(house), request("unread", content_type="text/csv"), **chosen)
+    assert str(caught.value) == (
+        "TransformInput.ContentType: models of Tabular do not read it (found 'text/csv'); send application/json or "
+        "application/jsonlines"
+    )
+    transform_jobs.create(of_lines, houses.admin(house), request("read", content_type="application/json"), **chosen)
 
 
 def test_places_are_held_against_the_role_of_the_model_and_who_may_pass_it(house, sagemaker):

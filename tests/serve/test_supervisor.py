@@ -183,7 +183,7 @@ def sockets_of(house, endpoint):
 FAULTS = {
     "bad environment": "Environment.fault: is not to be had (found 'bad environment'); leave it out",
     "not whole": "the folder is not whole",
-    "break at load": "An unexpected KeyError ended the loading of the model; the log of the endpoint has the whole",
+    "break at load": "An unexpected KeyError ended the loading of the model; its log has the whole",
     "die at load": "the run ended by signal SIGKILL",
     "grow at load": "out of memory: it needed more than the 300 MiB that a replica is granted; serve a smaller model",
     "slow to load": "it was not ready 3 s after its start; give it longer by ContainerStartupHealthCheckTimeoutInSec",

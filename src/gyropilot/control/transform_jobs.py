@@ -145,9 +145,24 @@ def _admitted(house: House, principal: Principal, region: str, request: Mapping[
         fix = "`aws sagemaker list-models` shows what there is"
         faults.append(Fault(where="ModelName", problem=str(error).rstrip("."), fix=fix))
     faults.extend(_place_faults(places, request))
+    if model is not None:
+        faults.extend(_content_type_faults(house, str(model["problem"]), request))
     if faults or model is None:
         raise InvalidRequest.of(faults)
     return model
+
+
+def _content_type_faults(house: House, problem: str, request: Mapping[str, Json]) -> Iterator[Fault]:
+    """Give the fault of a content type that no model of this problem reads."""
+    takes = next((one.takes for one in house.problems if one.config_name == problem), ())
+    given = request["TransformInput"].get("ContentType", "")
+    if takes and given and given.partition(";")[0].strip().lower() not in takes:
+        yield Fault(
+            where="TransformInput.ContentType",
+            found=given,
+            problem=f"models of {problem} do not read it",
+            fix=f"send {' or '.join(takes)}",
+        )
 
 
 def _place_faults(places: Places | None, request: Mapping[str, Json]) -> Iterator[Fault]:

@@ -1,6 +1,6 @@
 """The calls that a replica process answers, as one ASGI app.
 
-GET    /ping                        200
+GET    /ping                        200; 503 when what computes the answers has ended
 POST   /models                      {"name", "containers": [{"folder", "environment"}], "seconds"}; answered once it is
                                     loaded; 504 where that takes longer, counted from when its own loading begins
 DELETE /models/{name}               takes no more calls, waits for those inside, unloads; gives up what is being loaded
@@ -58,8 +58,8 @@ _STATUS: tuple[tuple[type[GyropilotError], int], ...] = (
     (LimitExceeded, 503),
     (Unavailable, 503),
 )
-_BROKE = "The model broke on this call; the log of the endpoint has the whole of it."
-_NOT_LOADED = "An unexpected {} ended the loading of the model; the log of the endpoint has the whole of it."
+_BROKE = f"The model broke on this call; {replica_calls.IN_ITS_LOG}."
+_NOT_LOADED = f"An unexpected {{}} ended the loading of the model; {replica_calls.IN_ITS_LOG}."
 _NO_MEMORY_TO_LOAD = "out of memory: the replica has no room for the model; grant replicas more memory, or serve less."
 _NO_MEMORY = "The replica has no memory left for this call; send less at once, or grant replicas more memory."
 
@@ -85,6 +85,8 @@ def make_app(models: HostedModels) -> App:
 async def _route(models: HostedModels, exchange: _Exchange) -> None:
     match (exchange.method, *exchange.path):
         case ("GET", "ping"):
+            if not models.is_sound:
+                raise Unavailable("What computes the answers has ended; the process must be started afresh.")
             await exchange.answer(200, {})
         case ("POST", "models"):
             given = json.loads(await exchange.body())

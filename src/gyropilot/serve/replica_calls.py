@@ -21,6 +21,8 @@ OVERDUE = 504
 QUEUE_SECONDS = 3600.0
 """How long a load may wait for those before it in its process; they are as long as the longest may take."""
 _ANSWER_SECONDS = 30.0
+IN_ITS_LOG = "its log has the whole of it"
+"""How a replica points at its log: whose it is, an endpoint's or a transform's, is known to who asks."""
 
 
 class Refusal(Exception):

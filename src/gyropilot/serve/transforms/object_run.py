@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable
 from typing import BinaryIO
@@ -81,15 +82,21 @@ class ObjectRun:
         held = sum(len(one.body) for _, one, _ in self._waiting)
         return held + len(payload.body) > transform_plans.WHOLE_OBJECT_BYTES
 
+    def _unanswered(self, payload: Payload, said: str) -> InvalidData:
+        if payload.count == 1:  # the model's "line 1" is the one that is named in front
+            said = re.sub(r"(: |\| )line 1: ", r"\1", said)
+        fix = "correct the record, or take it out of the input"
+        if self._plan.input_format in ("json", "jsonlines") and self._plan.processing.input_filter.is_whole:
+            fix += "; DataProcessing.InputFilter picks what of a record the model gets"
+        return InvalidData(where=payload.where, problem=said, fix=fix)
+
     async def _settle(self) -> None:
         """Keep the answer that is next in order; one that cannot be kept stays the next."""
         batch, payload, task = self._waiting[0]
         try:
             answer = await task
         except NoAnswer as error:
-            raise InvalidData(
-                where=payload.where, problem=str(error), fix="correct the record, or take it out of the input"
-            ) from error
+            raise self._unanswered(payload, str(error)) from error
         kept = filters.output_of(payload, answer.body, answer.headers.get("content-type", ""), self._plan)
         self._waiting.popleft()
         written = self._part.write(assembling.piece(kept, self._plan))

@@ -24,6 +24,7 @@ from gyropilot.engine import trouble
 from gyropilot.errors import GyropilotError, InvalidData
 from gyropilot.log import printable
 from gyropilot.names import split_s3_uri
+from gyropilot.serve import replica_calls
 from gyropilot.serve.held_processes import HeldProcesses
 from gyropilot.serve.model_files import ModelFiles
 from gyropilot.serve.replicas import Patience
@@ -226,7 +227,8 @@ class TransformRun:
         return self._end("Completed")
 
     def _failed(self, reason: str) -> End:
-        return self._end("Failed", reason)
+        own = f"`gyropilot transforms logs {self._job.name}` has the whole of it"
+        return self._end("Failed", reason.replace(replica_calls.IN_ITS_LOG, own))
 
     def _end(self, status: Status, reason: str | None = None) -> End:
         text = None if reason is None else reason if len(reason) <= _LONGEST_REASON else f"{reason[:1021]}..."
