@@ -58,12 +58,50 @@ def test_a_job_is_deployed_called_switched_and_deleted(service, endpoint):
         service.sdk().endpoints.configuration(one["EndpointConfigName"]) for one in made["EndpointConfigs"]
     ]
     assert sorted(one["ProductionVariants"][0]["InitialInstanceCount"] for one in configurations) == [1, 2]
+    sagemaker, ours = service.boto3("sagemaker"), "second-0123abcd"
+    there = sagemaker.describe_model(ModelName=configurations[0]["ProductionVariants"][0]["ModelName"])
+    sagemaker.create_model(
+        ModelName=ours, PrimaryContainer=there["PrimaryContainer"], ExecutionRoleArn=there["ExecutionRoleArn"]
+    )
     deleted = ran(service, "endpoints", "delete", "second", "--wait").splitlines()
     assert deleted[0] == "deleted endpoint second"
     made = ["deleted endpoint configuration", "deleted endpoint configuration", "deleted model"]
     assert [line.rpartition(" ")[0] for line in deleted[1:]] == made
+    assert [one["ModelName"] for one in sagemaker.list_models(NameContains="second")["Models"]] == [ours]
+    sagemaker.delete_model(ModelName=ours)
     assert service.sdk().endpoints.find("second") is None
     assert "there is no endpoint second" in refused(service, "endpoints", "show", "second")
+
+
+def test_what_a_job_made_for_an_endpoint_goes_with_it_and_a_user_s_of_like_name_stays(service, endpoint):
+    sagemaker, endpoints = service.boto3("sagemaker"), service.sdk().endpoints
+    told = endpoints.configuration(endpoints.describe(endpoint)["EndpointConfigName"])["ProductionVariants"][0]
+    model = endpoints.model(told["ModelName"])
+    tags = [{"Key": "gyropilot:made-for", "Value": "third"}]  # as ModelDeployConfig tags them
+    for name, given in (("candidate", tags), ("third", []), ("third-0123abcd", [])):
+        sagemaker.create_model(
+            ModelName=name,
+            PrimaryContainer=model["PrimaryContainer"],
+            ExecutionRoleArn=model["ExecutionRoleArn"],
+            Tags=given,
+        )
+    variant = {"VariantName": "v", "ModelName": "candidate", "InitialInstanceCount": 1}
+    for name, given in (("third", tags), ("third-0123abcd", [])):
+        sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant], Tags=given)
+    sagemaker.create_endpoint(EndpointName="third", EndpointConfigName="third")
+    assert endpoints.delete("third") == ["endpoint third", "endpoint configuration third", "model candidate"]
+    left = [one["ModelName"] for one in sagemaker.list_models(NameContains="third")["Models"]]
+    assert sorted(left) == ["third", "third-0123abcd"]
+    for name in left:
+        sagemaker.delete_model(ModelName=name)
+    sagemaker.delete_endpoint_config(EndpointConfigName="third-0123abcd")
+
+
+def test_a_refused_deployment_leaves_nothing(service, endpoint):
+    assert "1 to 16 replicas" in refused(service, "deploy", endpoint, "--name", "x99", "--instances", "99")
+    sagemaker = service.boto3("sagemaker")
+    assert sagemaker.list_models(NameContains="x99")["Models"] == []
+    assert sagemaker.list_endpoint_configs(NameContains="x99")["EndpointConfigs"] == []
 
 
 def test_endpoints_are_listed_and_shown(service, endpoint):

@@ -9,7 +9,8 @@ import mean_jobs
 from gyropilot import names
 from gyropilot.control import automl_jobs, deployments
 from gyropilot.errors import InvalidRequest
-from gyropilot.store import candidates, endpoint_configs, endpoints, jobs, models
+from gyropilot.sdk.endpoints import MADE_FOR_TAG
+from gyropilot.store import candidates, endpoint_configs, endpoints, jobs, models, tags
 from gyropilot.store.named_rows import NamedQuery, NewRow
 from published_models import create_config, create_endpoint, create_model, publish, variant
 
@@ -92,6 +93,10 @@ def test_what_was_made_is_taken_away_though_nothing_of_it_was_noted(house):
     job, candidate, deployment = planned(house, container)
     made = deployments.make_config(house, job, deployments.make_model(house, job, candidate, deployment))
     deployments.make_endpoint(house, job, made)
+    expected = {"team": "blue", MADE_FOR_TAG: "mine"}
+    for kind, name in (models, made.model_name), (endpoint_configs, made.config_name):
+        assert tags.all_of(house.db, kind.find(house.db, *PLACE, name).arn) == expected
+    assert tags.all_of(house.db, endpoints.find(house.db, *PLACE, "mine").arn) == {"team": "blue"}
     deployments.take_away(house, job, deployment)
     assert endpoints.find(house.db, *PLACE, "mine").status == "Deleting"
     assert [kind.page(house.db, QUERY).items for kind in (models, endpoint_configs)] == [(), ()]

@@ -71,9 +71,10 @@ def show(name: str, home: Path | None, as_json: bool) -> None:
 @click.option("--wait", is_flag=True, help="Wait until it is gone.")
 @options.home
 def delete(name: str, wait: bool, home: Path | None) -> None:
-    """Delete an endpoint, and the configuration and model that `gyropilot deploy` made for it.
+    """Delete an endpoint, and the configurations and models that `deploy` or a job made for it.
 
-    Calls that it answers at that moment end first. Models and configurations that were made otherwise stay.
+    Calls that it answers at that moment end first. What was made for it bears its name in the tag gyropilot:made-for;
+    models and configurations without that tag stay, whatever their names.
     """
     client = watch.connect(home)
     with told(client, name):

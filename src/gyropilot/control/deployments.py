@@ -1,6 +1,7 @@
 """ModelDeployConfig: what a job's request may ask for, and the model, configuration and endpoint that come of it.
 
-What is made acts for the key and the role that the job was created with, and bears the tags of its create request.
+What is made acts for the key and the role that the job was created with, and bears the tags of its create request;
+model and configuration also bear the endpoint's name in MADE_FOR_TAG, by which who deletes the endpoint knows them.
 Every step may be repeated: the same call gives what the first one made.
 """
 
@@ -27,6 +28,8 @@ Json = Any
 Create = Callable[..., str]
 
 VARIANT = "AllTraffic"
+MADE_FOR_TAG = "gyropilot:made-for"
+"""The tag by which `sdk/endpoints.py` deletes with an endpoint what was made for it, and nothing else."""
 STARTUP_SECONDS = 3600
 """What Amazon's guide gives a fine-tuned model, to be fetched and again to be started."""
 
@@ -106,7 +109,7 @@ def make_model(house: House, job: JobRecord, candidate: CandidateRecord, deploym
     of_one = {"PrimaryContainer": containers[0]} if len(containers) == 1 else {"Containers": containers}
 
     def request(name: str) -> dict[str, Json]:
-        return {"ModelName": name, "ExecutionRoleArn": job.request["RoleArn"], **of_one, **_tags(job)}
+        return {"ModelName": name, "ExecutionRoleArn": job.request["RoleArn"], **of_one, **_part_tags(job, deployment)}
 
     name = _made_under(house, job, models.create, request, deployment.model_name)
     return replace(deployment, model_name=name)
@@ -128,7 +131,7 @@ def make_config(house: House, job: JobRecord, deployment: Deployment) -> Deploym
     }
 
     def request(name: str) -> dict[str, Json]:
-        return {"EndpointConfigName": name, "ProductionVariants": [variant], **_tags(job)}
+        return {"EndpointConfigName": name, "ProductionVariants": [variant], **_part_tags(job, deployment)}
 
     name = _made_under(house, job, endpoint_configs.create, request, deployment.config_name)
     return replace(deployment, config_name=name)
@@ -214,6 +217,12 @@ def _stand_in(job: JobRecord) -> Principal:
 
 def _tags(job: JobRecord) -> dict[str, Json]:
     return {"Tags": job.request["Tags"]} if job.request.get("Tags") else {}
+
+
+def _part_tags(job: JobRecord, deployment: Deployment) -> dict[str, Json]:
+    """Give the tags of what is made for the endpoint and may go with it."""
+    given = [tag for tag in job.request.get("Tags", ()) if tag["Key"] != MADE_FOR_TAG]
+    return {"Tags": [*given, {"Key": MADE_FOR_TAG, "Value": deployment.endpoint_name}]}
 
 
 def _call(job: JobRecord) -> str:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Literal
 
 from gyropilot.sdk.connection import Connection
-from gyropilot.sdk.errors import NotDeployed, Refused
+from gyropilot.sdk.errors import NotDeployed, Refused, ServiceError
 
 Json = Any
 
 VARIANT = "AllTraffic"
 """The variant's name where `deploy` makes the configuration."""
+MADE_FOR_TAG = "gyropilot:made-for"
+"""Bears the name of the endpoint that a model or configuration was made for, and goes with."""
 _INSTANCE_TYPE = "ml.m5.2xlarge"
 _MOVING = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
 _DIGITS = 8
@@ -64,7 +68,8 @@ class Endpoints:
         """Serve the best model of a job under an endpoint's name; give that, while the endpoint starts.
 
         Model and configuration get the endpoint's name and a digest of what they are, so that a deployment that was
-        interrupted goes on when it is asked for again.
+        interrupted goes on when it is asked for again. Both bear the tag `gyropilot:made-for`, by which `delete` knows
+        them. Where the service refuses a step, what this call made before is deleted again.
 
         Args:
             job: the job's name.
@@ -75,6 +80,7 @@ class Endpoints:
 
         Raises:
             NotDeployed: the job has no model, or the name is taken.
+            Refused: the service does not take it.
         """
         endpoint = name or job
         containers, role = self._best(job)
@@ -84,10 +90,17 @@ class Endpoints:
                 f"there is an endpoint {endpoint} already, which is {there['EndpointStatus']}; choose another name,"
                 f" replace what it serves, or delete it first"
             )
-        model = self._made_model(endpoint, containers, role)
-        configuration = self._made_configuration(endpoint, model, instances)
-        target = {"EndpointName": endpoint, "EndpointConfigName": configuration}
-        self._call("create_endpoint" if there is None else "update_endpoint", **target)
+        made: list[tuple[str, dict[str, Json]]] = []
+        try:
+            model = self._made_model(endpoint, containers, role, made, **_made_for(endpoint))
+            configuration = self._made_configuration(endpoint, model, instances, made)
+            target = {"EndpointName": endpoint, "EndpointConfigName": configuration}
+            self._call("create_endpoint" if there is None else "update_endpoint", **target)
+        except Refused:
+            for operation, request in reversed(made):
+                with contextlib.suppress(ServiceError):  # the refusal is what is told
+                    self._call(operation, **request)
+            raise
         return endpoint
 
     def make_model(self, job: str) -> str:
@@ -96,7 +109,7 @@ class Endpoints:
         Raises:
             NotDeployed: the job has no model.
         """
-        return self._made_model(job, *self._best(job))
+        return self._made_model(job, *self._best(job), [])
 
     def states(self, name: str, *, poll_seconds: float = 0.5) -> Iterator[dict[str, Json]]:
         """Give the endpoint again and again, the last one when it moves no more: InService or Failed.
@@ -124,9 +137,13 @@ class Endpoints:
         return endpoint
 
     def delete(self, name: str) -> list[str]:
-        """Delete an endpoint, and what `deploy` made for it; give what was deleted, in words."""
+        """Delete an endpoint, and what `deploy` or a job made for it; give what was deleted, in words.
+
+        What was made for it bears its name in the tag `gyropilot:made-for`; everything else stays.
+        """
+        endpoint = self.find(name) or {}
         self._call("delete_endpoint", EndpointName=name)
-        return [f"endpoint {name}", *self._delete_made(name)]
+        return [f"endpoint {name}", *self._delete_made(name, endpoint.get("EndpointConfigName", ""))]
 
     def log_streams(self, name: str) -> list[str]:
         """Give the names of an endpoint's log streams, one a replica."""
@@ -155,16 +172,27 @@ class Endpoints:
             raise NotDeployed(f"the job {job} is {status} and has no model to deploy{why}; {mend}")
         return containers, described["RoleArn"]
 
-    def _made_model(self, endpoint: str, containers: list[dict[str, Json]], role: str) -> str:
-        members = ("Image", "ModelDataUrl", "Environment")
-        kept = [{name: one[name] for name in members if name in one} for one in containers]
+    def _made_model(
+        self,
+        endpoint: str,
+        containers: list[dict[str, Json]],
+        role: str,
+        made: list[tuple[str, dict[str, Json]]],
+        **members: Json,
+    ) -> str:
+        """Give the name of the model, after making it where there is none; `made` gets the call that undoes that."""
+        kept_names = ("Image", "ModelDataUrl", "Environment")
+        kept = [{name: one[name] for name in kept_names if name in one} for one in containers]
         name = _name(endpoint, [kept, role])
         if _found(lambda: self.model(name)) is None:
             one_or_more = {"PrimaryContainer": kept[0]} if len(kept) == 1 else {"Containers": kept}
-            self._call("create_model", ModelName=name, ExecutionRoleArn=role, **one_or_more)
+            self._call("create_model", ModelName=name, ExecutionRoleArn=role, **one_or_more, **members)
+            made.append(("delete_model", {"ModelName": name}))
         return name
 
-    def _made_configuration(self, endpoint: str, model: str, instances: int) -> str:
+    def _made_configuration(
+        self, endpoint: str, model: str, instances: int, made: list[tuple[str, dict[str, Json]]]
+    ) -> str:
         name = _name(endpoint, [model, instances])
         if _found(lambda: self.configuration(name)) is None:
             variant = {
@@ -174,24 +202,53 @@ class Endpoints:
                 "InstanceType": _INSTANCE_TYPE,
                 "InitialVariantWeight": 1.0,
             }
-            self._call("create_endpoint_config", EndpointConfigName=name, ProductionVariants=[variant])
+            request = {"EndpointConfigName": name, "ProductionVariants": [variant], **_made_for(endpoint)}
+            self._call("create_endpoint_config", **request)
+            made.append(("delete_endpoint_config", {"EndpointConfigName": name}))
         return name
 
-    def _delete_made(self, endpoint: str) -> Iterator[str]:
-        kinds = [("endpoint_config", "EndpointConfig", "endpoint configuration"), ("model", "Model", "model")]
-        for operation, member, told in kinds:
-            for name in self._made(f"list_{operation}s", f"{member}s", f"{member}Name", endpoint):
-                self._call(f"delete_{operation}", **{f"{member}Name": name})
-                yield f"{told} {name}"
+    def _delete_made(self, endpoint: str, configuration: str) -> Iterator[str]:
+        """Delete what bears the tag, of all that can be the endpoint's: what is named so, or what it serves."""
+        named = {"NameContains": _stem(endpoint)}
+        names = [configuration, *self._listed("endpoint_config", "EndpointConfig", **named)]
+        configurations = self._tagged(self.configuration, "EndpointConfigArn", names, endpoint)
+        variants = [one for found in configurations.values() for one in found["ProductionVariants"]]
+        names = [*(str(one["ModelName"]) for one in variants), *self._listed("model", "Model", **named)]
+        models = self._tagged(self.model, "ModelArn", names, endpoint)
+        for name in configurations:
+            self._call("delete_endpoint_config", EndpointConfigName=name)
+            yield f"endpoint configuration {name}"
+        for name in models:
+            self._call("delete_model", ModelName=name)
+            yield f"model {name}"
 
-    def _made(self, operation: str, listed: str, member: str, endpoint: str) -> list[str]:
-        """Give the names of what `deploy` made for an endpoint, also for what it served before."""
-        request, names = {"NameContains": _stem(endpoint)}, []
+    def _listed(self, kind: str, member: str, **request: Json) -> Iterator[str]:
         while True:
-            page = self._call(operation, **request)
-            names += [str(one[member]) for one in page[listed]]
+            page = self._call(f"list_{kind}s", **request)
+            yield from (str(one[f"{member}Name"]) for one in page[f"{member}s"])
             if "NextToken" not in page:
-                return [name for name in names if _is_made_for(endpoint, name)]
+                return
+            request["NextToken"] = page["NextToken"]
+
+    def _tagged(
+        self, describe: Callable[[str], dict[str, Json]], arn: str, names: Iterable[str], endpoint: str
+    ) -> dict[str, dict[str, Json]]:
+        """Give, by name, what there is of `names` and was made for the endpoint."""
+        there = {name: _found(partial(describe, name)) for name in dict.fromkeys(names) if name}
+        return {
+            name: one for name, one in there.items() if one is not None and self._purpose_of(str(one[arn])) == endpoint
+        }
+
+    def _purpose_of(self, arn: str) -> str:
+        """Give the name of the endpoint that something was made for; empty where it was made otherwise."""
+        request = {"ResourceArn": arn}
+        while True:
+            page = self._call("list_tags", **request)
+            for tag in page["Tags"]:
+                if tag["Key"] == MADE_FOR_TAG:
+                    return str(tag["Value"])
+            if "NextToken" not in page:
+                return ""
             request["NextToken"] = page["NextToken"]
 
     def _call(self, operation: str, **request: Json) -> dict[str, Json]:
@@ -219,9 +276,8 @@ def _name(endpoint: str, content: Json) -> str:
     return f"{_stem(endpoint)}-{_digest(content)}"
 
 
-def _is_made_for(endpoint: str, name: str) -> bool:
-    stem, _, digest = name.rpartition("-")
-    return stem == _stem(endpoint) and len(digest) == _DIGITS and set(digest) <= set("0123456789abcdef")
+def _made_for(endpoint: str) -> dict[str, Json]:
+    return {"Tags": [{"Key": MADE_FOR_TAG, "Value": endpoint}]}
 
 
 def _stem(endpoint: str) -> str:
