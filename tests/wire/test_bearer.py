@@ -47,6 +47,14 @@ def test_anything_else_is_refused_and_says_where_a_token_comes_from(values, reas
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize("token", [TOKEN[:-1], f"{TOKEN}0", TOKEN.upper(), f"sk-gyro-{KEY}", "sk-gyro-"])
+def test_a_token_that_was_one_of_ours_is_told_to_be_damaged_and_no_other(token):
+    with pytest.raises(NotAuthentic, match="damaged or cut off"):
+        verify(f"Bearer {token}")
+    with pytest.raises(NotAuthentic, match="is none of this service, which begin with sk-gyro-"):
+        verify("Bearer sk-proj-abcdef")
+
+
 def test_an_unknown_key_reads_like_a_wrong_token():
     said = []
     for token in (made.token(KEY, "b" * 40), made.token("GYROOTHEROTHEROTHER1", SECRET)):

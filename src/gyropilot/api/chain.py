@@ -94,7 +94,11 @@ class Chain:
     def authorise(self, exchange: Exchange) -> None:
         """Refuse what the caller may not do."""
         if not exchange.entry.is_allowed_to(exchange.caller.principal):
-            raise NotAllowed(f"The key {exchange.caller_name} is not authorized to perform {exchange.entry.action}.")
+            kind, allowed = exchange.caller.principal.kind, " or ".join(exchange.entry.allowed_kinds)
+            raise NotAllowed(
+                f"The key {exchange.caller_name} is not authorized to perform {exchange.entry.action}: it is of kind"
+                f" {kind}, and this takes a key of kind {allowed} (gyropilot keys create --kind)."
+            )
 
     def parse(self, exchange: Exchange) -> None:
         """Read the body."""

@@ -7,15 +7,16 @@ large bodies asks `check_claim` before it reads one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from gyropilot import clock
+from gyropilot import clock, names
 from gyropilot.control.rates import Rates
 from gyropilot.errors import NotAuthentic, RequestTooLarge
 from gyropilot.settings import Settings
 from gyropilot.store.principals import Credentials, Principal
-from gyropilot.wire import signature
+from gyropilot.wire import claim, signature
 from gyropilot.wire.hosts import check_source
 from gyropilot.wire.signature import SignedRequest
 
@@ -68,7 +69,8 @@ class Entrance:
         Raises:
             NotAuthentic: it is out of time, for another service, or of a key that is unknown or was withdrawn.
         """
-        signature.check_claim(request, self._credentials.find_secret, now=clock.now(), service=service)
+        with self._foreign_keys_told(request):
+            signature.check_claim(request, self._credentials.find_secret, now=clock.now(), service=service)
 
     def prove(self, request: SignedRequest, service: str) -> Caller:
         """Give who signed a request for a service.
@@ -76,7 +78,8 @@ class Entrance:
         Raises:
             NotAuthentic: the signature does not hold, is for another service or region, or its key was withdrawn.
         """
-        verified = signature.verify(request, self._credentials.find_secret, now=clock.now(), service=service)
+        with self._foreign_keys_told(request):
+            verified = signature.verify(request, self._credentials.find_secret, now=clock.now(), service=service)
         region = self._settings.region
         if verified.region not in (region, _REGION_BY_SERVICE.get(service)):
             raise NotAuthentic("wrong", f"Credential should be scoped to the region '{region}'.")
@@ -93,3 +96,20 @@ class Entrance:
             Throttled: the caller calls too often.
         """
         self._rates.check(caller.principal.access_key_id)
+
+    @contextmanager
+    def _foreign_keys_told(self, request: SignedRequest) -> Iterator[None]:
+        """Say of a refused signature that its key cannot be one of this service, where its id tells that."""
+        try:
+            yield
+        except NotAuthentic as error:
+            if error.reason != "wrong":
+                raise
+            key = claim.read(request).access_key_id
+            if names.is_access_key_id(key) or self._credentials.find_secret(key) is not None:
+                raise
+            raise NotAuthentic(
+                "wrong",
+                f"{key} is no access key of this service, whose keys begin with GYRO; take one of its own:"
+                ' eval "$(gyropilot env)".',
+            ) from error

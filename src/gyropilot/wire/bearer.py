@@ -20,6 +20,7 @@ PURPOSE = b"gyropilot bearer token v1"
 
 FindSecret = Callable[[str], "str | None"]
 
+_PREFIX = "sk-gyro-"
 _TOKEN = re.compile(r"sk-gyro-([A-Za-z0-9]{4,128})-([0-9a-f]{64})")
 _FIX = "`gyropilot keys token` prints the token of a key of yours"
 
@@ -42,8 +43,12 @@ def verify(headers: Sequence[tuple[str, str]], find_secret: FindSecret) -> str:
     if len(given) > 1 or scheme.lower() != "bearer" or not text.strip():
         raise NotAuthentic("incomplete", f"The header Authorization must be one `Bearer TOKEN`: {_FIX}.")
     found = _TOKEN.fullmatch(text.strip())
+    if found is None and text.strip().lower().startswith(_PREFIX):
+        raise NotAuthentic(
+            "wrong", f"The bearer token is damaged or cut off: {_PREFIX}KEY-, then 64 hex digits is one; {_FIX}."
+        )
     if found is None:
-        raise NotAuthentic("wrong", f"The bearer token is none of this service, which begin with sk-gyro-: {_FIX}.")
+        raise NotAuthentic("wrong", f"The bearer token is none of this service, which begin with {_PREFIX}: {_FIX}.")
     secret = find_secret(found[1])
     expected = _digest(secret or "an unknown key costs the same time as a known one")
     if not hmac.compare_digest(expected, found[2]) or secret is None:

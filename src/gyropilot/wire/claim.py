@@ -89,6 +89,12 @@ def read(request: SignedRequest) -> Claim:
 
 def _read_header(headers: Mapping[str, str]) -> Claim:
     algorithm, _, rest = headers["authorization"].strip().partition(" ")
+    if algorithm.lower() == "bearer":
+        raise NotAuthentic(
+            "incomplete",
+            "Bearer tokens open the OpenAI-compatible API at /v1 alone; calls here are signed with an access key,"
+            " as AWS clients do.",
+        )
     if algorithm != _ALGORITHM:
         refuse_incomplete(f"Authorization must begin with {_ALGORITHM}")
     parts = [part.strip().partition("=") for part in rest.split(",")]
