@@ -46,6 +46,7 @@ class Echo:
     """A model that answers at once."""
 
     calls_at_once = 4
+    is_sound = True
 
     def load(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
         """Do nothing."""

@@ -302,7 +302,9 @@ def _naming(number: int) -> Iterator[None]:
     except (InvalidRequest, InvalidData) as error:
         if number == 1:
             raise
-        raise type(error).of([replace(one, where=f"container {number}: {one.where}") for one in error.faults]) from error
+        raise type(error).of(
+            [replace(one, where=f"container {number}: {one.where}") for one in error.faults]
+        ) from error
 
 
 def _passed_on(call: Call, reply: Reply) -> Call:

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from gyropilot.errors import Fault, InvalidData, InvalidRequest, LimitExceeded, NotFound, TrainingFailed, Unavailable
+from gyropilot.errors import Fault, InvalidData, InvalidRequest, NotFound, TrainingFailed, Unavailable
 from gyropilot.problems.contract import Call, Json, Reply, ServeTask, StreamedReply
 from gyropilot.problems.text_generation import artifacts, environment, openai, payloads, templates
 from gyropilot.problems.text_generation.answers import Answer
 from gyropilot.problems.text_generation.base_model import verified_base_model
+from gyropilot.problems.text_generation.decoding.memory import Memory
 from gyropilot.problems.text_generation.decoding.opening import give_back_freed_memory
 from gyropilot.problems.text_generation.decoding.scheduler import Scheduler
 from gyropilot.problems.text_generation.fields import raise_faults
@@ -38,7 +39,7 @@ class TextGenerationServer:
     calls_at_once = _CALLS_AT_ONCE
 
     def __init__(self, task: ServeTask) -> None:
-        self._task = task
+        self._task, self._memory = task, Memory(task.memory_bytes)
         self._models: dict[str, ServedModel] = {}
         self._bases: dict[tuple[str, DtypeName], Scheduler] = {}
         self._encoders: dict[str, Encoder] = {}
@@ -48,6 +49,11 @@ class TextGenerationServer:
     def encoder_count(self) -> int:
         """How many tokenizers are in memory: one for all models that have the same."""
         return len(self._encoders)
+
+    @property
+    def is_sound(self) -> bool:
+        """Say whether everything that computes still does; else the process must be started afresh."""
+        return all(one.scheduler.is_sound for one in list(self._models.values()))
 
     @property
     def base_digests(self) -> list[str]:
@@ -182,14 +188,7 @@ class TextGenerationServer:
         return self._opened(facts.folder, dtype)
 
     def _opened(self, folder: Path, dtype: DtypeName) -> Scheduler:
-        granted = self._task.memory_bytes
-        if not granted:
-            return Scheduler(folder, dtype=dtype, cores=self._task.cores)
-        others = {id(one.scheduler): one.scheduler.weight_bytes for one in self._models.values()}
-        left = granted - sum(others.values())
-        if left <= 0:
-            raise LimitExceeded(f"the models loaded already take the replica's {granted >> 20} MiB")
-        return Scheduler(folder, dtype=dtype, cores=self._task.cores, memory_bytes=left)
+        return Scheduler(folder, dtype=dtype, cores=self._task.cores, memory=self._memory)
 
 
 def _read_serving(folder: Path) -> dict[str, Json]:
