@@ -44,5 +44,8 @@ def make(kind: str, folder: Path, **changes) -> Path:
     if kind == "flan-t5":
         # as published: a head of its own beside the embedding
         model.lm_head.weight = torch.nn.Parameter(torch.randn(size, 32) * 0.3)
+    for name, one in model.named_parameters():
+        if name.endswith("bias"):  # which begin as zeros, and would show no mistake
+            torch.nn.init.normal_(one, std=0.2)
     model.save_pretrained(str(folder))
     return folder
