@@ -52,7 +52,7 @@ def shared(house, tmp_path_factory):
 
 
 def test_it_answers_on_a_socket_of_its_owner_alone(shared):
-    answer = invoke(shared.socket, "m", b"1\n2\n")
+    answer = invoke(shared.socket, "m", b"1\n2\n", content_type='Text/CSV; charset="UTF-8"')
     assert (answer.status, answer.content_type, answer.body) == (200, "text/csv", b"2.0\n2.0\n")
     assert stat.S_IMODE(shared.socket.stat().st_mode) == 0o600
     assert stat.S_IMODE(shared.socket.parent.stat().st_mode) == 0o700
@@ -77,6 +77,13 @@ def test_a_chain_streams_what_its_last_container_says(shared):
     [
         ("m", b"refuse", {}, 400, "row: is the fault asked for (found 'refuse'); ask for none"),
         ("m", b"1", {"content_type": "text/html"}, 400, "ContentType: is none (found 'text/html'); send text/csv"),
+        (
+            "m",
+            b"1",
+            {"content_type": "text/csv; header=no; CharSet=latin-1"},
+            400,
+            "ContentType: names a charset not read here (found 'text/csv; header=no; CharSet=latin-1')",
+        ),
         ("m", b"1", {"x_gyropilot_style": "sonnet"}, 400, "x-gyropilot-style: is no style (found 'sonnet')"),
         ("m", b"full", {}, 503, "more than can be taken now"),
         ("none", b"1", {}, 503, "The model is not loaded in this replica."),

@@ -46,6 +46,7 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 STYLES: tuple[Style, ...] = get_args(Style)
 LARGEST_BODY = 128 * 2**20
 """Bytes; more than any door or batch transform lets through."""
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _TOO_LARGE = f"The payload has more than {LARGEST_BODY} bytes."
 _STATUS: tuple[tuple[type[GyropilotError], int], ...] = (
     (InvalidRequest, 400),
@@ -120,11 +121,26 @@ async def _call(exchange: _Exchange) -> Call:
         )
     return Call(
         body=await exchange.body(),
-        content_type=exchange.header("content-type").partition(";")[0].strip().lower(),
+        content_type=_content_type(exchange.header("content-type")),
         accept=exchange.header("accept"),
         style=style,
         model_name=exchange.header("x-gyropilot-model"),
     )
+
+
+def _content_type(given: str) -> str:
+    """Give a content type without its parameters.
+
+    Raises:
+        InvalidRequest: the payload is in a charset that models do not read.
+    """
+    content_type, _, parameters = given.partition(";")
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset" and value.strip().strip('"').lower() not in _CHARSETS:
+            fix = "write the payload in utf-8"
+            raise InvalidRequest(where="ContentType", found=given, problem="names a charset not read here", fix=fix)
+    return content_type.strip().lower()
 
 
 async def _stream(models: HostedModels, exchange: _Exchange, name: str, call: Call) -> None:
