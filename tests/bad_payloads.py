@@ -59,7 +59,7 @@ INVOCATIONS = [
     (_parameters(top_k=-5), "top_k"),
     (_parameters(repetition_penalty=0), "repetition_penalty"),
     (_parameters(repetition_penalty=1e-40, do_sample=True), "must be a number from 0.01 up to 100"),
-    (_parameters(temperature=1e-5, do_sample=True), "below 0.000100 is no drawing"),
+    (_parameters(temperature=1e-5, do_sample=True), "below 0.0001 is no drawing"),
     (_parameters(seed=2**64), "seed"),
     (_parameters(stop=[1]), "stop"),
     (_parameters(early_stopping=[1]), "early_stopping: must be true or false"),

@@ -107,7 +107,7 @@ def read_choosing(fields: Fields, *, is_sampling_usual: bool, most_temperature: 
             problem = "is for drawn answers, and do_sample is false"
             fields.fault(name, problem, "leave one of the two out", found=value)
     elif is_likeliest and not is_sampling_usual:
-        problem = f"below {LEAST_TEMPERATURE:f} is no drawing, and do_sample is true"
+        problem = f"below {LEAST_TEMPERATURE:g} is no drawing, and do_sample is true"
         fields.fault("temperature", problem, "raise it, or leave do_sample out", found=temperature)
     penalty = fields.number("repetition_penalty", least=_PENALTIES[0], most=_PENALTIES[1])
     seed = fields.whole("seed", least=-(2**63), most=_MOST_SEED)
