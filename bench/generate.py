@@ -51,6 +51,7 @@ def main() -> int:
     parser.add_argument("--new-tokens", type=int, default=128, help="of each answer")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--ctranslate2", type=Path, help="python of an environment that has CTranslate2")
+    parser.add_argument("--memory-only", action="store_true", help="print what a second model on a base takes, and end")
     parser.add_argument("--worker", choices=[*ENGINES], help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -65,6 +66,11 @@ def main() -> int:
 
 def measure(arguments: argparse.Namespace) -> int:
     """Start the engines, measure them by turns, print."""
+    if arguments.memory_only:
+        ours = Worker("ours", arguments)
+        print_memory(ours)
+        ours.close()
+        return 0
     names = ["ours", "transformers"]
     if arguments.ctranslate2 and arguments.ctranslate2.exists():
         names += ["ct2-float32", "ct2-int8"]
@@ -137,6 +143,11 @@ def print_own(ours: Worker, repeats: int) -> None:
             f"gaps between the tokens of a short request {words}: p50 {gaps['p50']:.0f} ms,"
             f" p95 {gaps['p95']:.0f} ms, longest {gaps['most']:.0f} ms" + (f"; {gaps['long']}" if long else "")
         )
+    print_memory(ours)
+
+
+def print_memory(ours: Worker) -> None:
+    """Print what a second model on the same base takes of a process."""
     memory = ours.ask(do="memory")
     share = memory["second"] / memory["first"]
     print(
@@ -275,16 +286,20 @@ class Ours:
         }
 
     def memory(self) -> dict:
-        """Give the bytes of this process, and how many more a second model on the base takes, answering."""
-        import psutil
+        """Give the bytes of this process with one tuned model, and how many more a second on its base takes."""
+        first, second = (make_adapter(self._model, self._folder / name) for name in ("first", "second"))
+        before = self._added("first", first)
+        return {"first": before, "second": self._added("second", second) - before}
 
-        process = psutil.Process()
-        self.generate(1)
-        before = process.memory_info().rss
-        self._scheduler.add("second", make_adapter(self._model, self._folder / "adapter"))
-        asked = self._sampling(max_new_tokens=16)
-        list(self._scheduler.submit("second", self._prompts[0], asked))
-        return {"first": before, "second": process.memory_info().rss - before}
+    def _added(self, name: str, adapter: Path) -> int:
+        """Add a model, let it answer, and give the process's own bytes."""
+        from gyropilot.problems.text_generation.decoding.opening import give_back_freed_memory
+
+        self._scheduler.add(name, adapter)
+        list(self._scheduler.submit(name, self._prompts[0], self._sampling(max_new_tokens=16)))
+        give_back_freed_memory()
+        lines = Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
     def _begin(self, prompt: list[int], count: int):  # noqa: ANN202
         return self._scheduler.submit("base", prompt, self._sampling(max_new_tokens=count))
@@ -369,7 +384,7 @@ def make_adapter(model: Path, folder: Path) -> Path:
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     tensors = {}
     with safe_open(str(model / "model.safetensors"), framework="pt") as file:
         for name in file.keys():  # noqa: SIM118 - not a mapping
