@@ -9,6 +9,7 @@ import pytest
 import served_models
 from gyropilot.errors import InvalidRequest, LimitExceeded, NotFound, TrainingFailed, Unavailable
 from gyropilot.problems.text_generation import artifacts
+from gyropilot.problems.text_generation.decoding import memory, opening
 
 QUESTION = "What colour has stone 1?"
 
@@ -50,6 +51,18 @@ def test_models_on_one_base_share_its_weights(tuned, copied, served):
         assert server.encoder_count == 0
     finally:
         server.close()
+
+
+@pytest.mark.parametrize(("spare", "computed_in"), [(4 << 20, "float32"), (-2, "bfloat16")])
+def test_a_model_trained_in_bfloat16_is_computed_in_float32_where_memory_allows(tuned, copied, spare, computed_in):
+    """Then what others ask at the same time changes no answer."""
+    change(copied / artifacts.SERVING, dtype="bfloat16")
+    twice = 2 * opening.weight_bytes(copied, dtype="float32")
+    server = served_models.opened(tuned.base_models, memory_bytes=memory.LIBRARY_BYTES + twice + spare)
+    server.load("model", copied, {})
+    assert server.base_precisions == [computed_in]
+    assert served_models.Served(server, "model").text(QUESTION)
+    server.close()
 
 
 def test_the_merged_weights_answer_where_the_base_is_another_than_in_training(tuned, copied):

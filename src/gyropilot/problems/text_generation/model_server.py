@@ -13,13 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
+import torch
+
 from gyropilot.errors import Fault, InvalidData, InvalidRequest, NotFound, TrainingFailed, Unavailable
 from gyropilot.problems.contract import Call, Json, Reply, ServeTask, StreamedReply
 from gyropilot.problems.text_generation import artifacts, environment, openai, payloads, templates
 from gyropilot.problems.text_generation.answers import Answer
 from gyropilot.problems.text_generation.base_model import verified_base_model
 from gyropilot.problems.text_generation.decoding.memory import Memory
-from gyropilot.problems.text_generation.decoding.opening import give_back_freed_memory
+from gyropilot.problems.text_generation.decoding.opening import give_back_freed_memory, weight_bytes
 from gyropilot.problems.text_generation.decoding.scheduler import Scheduler
 from gyropilot.problems.text_generation.fields import raise_faults
 from gyropilot.problems.text_generation.models import DTYPES, DtypeName
@@ -59,6 +61,11 @@ class TextGenerationServer:
     def base_digests(self) -> list[str]:
         """The base models in memory that adapters share."""
         return [digest for digest, _ in self._bases]
+
+    @property
+    def base_precisions(self) -> list[DtypeName]:
+        """What these are computed in."""
+        return [precision for _, precision in self._bases]
 
     def load(self, name: str, folder: Path, environment_: Mapping[str, str]) -> None:
         """Load a model folder that training saved: model.tar.gz unpacked, or `model/`.
@@ -156,7 +163,7 @@ class TextGenerationServer:
 
     def _scheduler(self, name: str, folder: Path, serving: Mapping[str, Json]) -> Scheduler:
         """Give the scheduler that answers for the model, which it knows by then."""
-        dtype: DtypeName = serving["dtype"]
+        dtype = self._precision(folder, serving["dtype"])
         adapter, digest = folder / artifacts.ADAPTER, str(serving.get("base_model_digest", ""))
         if adapter.is_dir() and digest:
             shared = self._bases.get((digest, dtype))
@@ -186,6 +193,15 @@ class TextGenerationServer:
             _LOG.warning("the merged weights are loaded: base model %s is not the one of the training", base_model)
             return None
         return self._opened(facts.folder, dtype)
+
+    def _precision(self, folder: Path, trained_in: DtypeName) -> DtypeName:
+        """Give what a model is computed in: float32 on a CPU where that takes half of the room at most.
+
+        In bfloat16 a text's sums are rounded otherwise beside other texts, and one question gets two answers.
+        """
+        room = self._memory.for_texts
+        fits = room is None or weight_bytes(folder, dtype="float32") <= room // 2
+        return "float32" if fits and not torch.cuda.is_available() else trained_in
 
     def _opened(self, folder: Path, dtype: DtypeName) -> Scheduler:
         return Scheduler(folder, dtype=dtype, cores=self._task.cores, memory=self._memory)
