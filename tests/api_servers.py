@@ -37,8 +37,8 @@ class Server:
 
 
 @contextmanager
-def serving(house, catalog=None, make_app=None):
-    """Give a server of the JSON API over a house, or of what `make_app` makes of it."""
+def serving(house, catalog=None, make_app=None, *, patience=None):
+    """Give a server of the JSON API over a house, or of what `make_app` makes of it; at its end it waits `patience` s for calls."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
@@ -46,7 +46,13 @@ def serving(house, catalog=None, make_app=None):
         house = replace(house, settings=replace(house.settings, port=port))
         app = make_app(house) if make_app else api_app.make_app(house, catalog)
         config = uvicorn.Config(
-            app, http="h11", ws="none", loop="asyncio", lifespan="on" if make_app else "off", log_config=None
+            app,
+            http="h11",
+            ws="none",
+            loop="asyncio",
+            lifespan="on" if make_app else "off",
+            log_config=None,
+            timeout_graceful_shutdown=patience,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

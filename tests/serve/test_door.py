@@ -7,6 +7,7 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +18,8 @@ from botocore.exceptions import ClientError, EventStreamError
 
 import houses
 import runtime_servers
-from gyropilot.serve import call_bodies, knocks
+from api_servers import serving
+from gyropilot.serve import call_bodies, door, knocks
 from gyropilot.wire.rest import MAX_BODY_BYTES
 from runtime_servers import put_endpoint, put_replica, variant
 
@@ -209,11 +211,9 @@ def test_a_part_of_a_stream_goes_out_as_it_comes(place):
 
 
 def test_a_stream_that_breaks_off_says_so(place):
-    told = []
-    with pytest.raises(EventStreamError, match=r"ModelStreamError.*broke its answer off") as caught:
-        told.extend(
-            event["PayloadPart"]["Bytes"] for event in stream(place, {"parts": ["a", "b"], "cut": True})["Body"]
-        )
+    told, body = [], stream(place, {"parts": ["a", "b"], "cut": True})["Body"]
+    with closing(body), pytest.raises(EventStreamError, match=r"ModelStreamError.*broke its answer off") as caught:
+        told.extend(event["PayloadPart"]["Bytes"] for event in body)
     assert b"".join(told) == b"ab"
     assert caught.value.response["Error"]["Code"] == "ModelStreamError"
 
@@ -225,6 +225,19 @@ def test_a_stream_that_falls_silent_says_so(place):
         assert next(events) == {"PayloadPart": {"Bytes": b"one"}}
         with pytest.raises(EventStreamError, match="sent nothing for 1 seconds"):
             next(events)
+
+
+def test_a_stream_that_the_end_of_the_service_cuts_says_so(place, caplog):
+    house = replace(place.house, settings=replace(place.house.settings, invocation_seconds=60))
+    with serving(house, make_app=door.make_app, patience=0) as server:
+        runtime = server.client("sagemaker-runtime")
+        body = json.dumps({"parts": ["one", "two"], "gate": str(place.folder / "never")})
+        answer = runtime.invoke_endpoint_with_response_stream(EndpointName="plain", Body=body)["Body"]
+        events = iter(answer)
+        assert next(events) == {"PayloadPart": {"Bytes": b"one"}}
+    with closing(answer), pytest.raises(EventStreamError, match="InternalStreamFailure"):
+        next(events)
+    assert "Traceback" not in caplog.text
 
 
 def test_a_refusal_before_a_stream_is_an_error_of_the_call(place):

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from gyropilot import clock
 from gyropilot.control.entrance import Caller, Entrance
 from gyropilot.control.house import House
+from gyropilot.errors import Unavailable
 from gyropilot.serve.call_bodies import BodyRoom, CallBodies, ClientGone
 from gyropilot.serve.router import STREAM_SECONDS, Router
 from gyropilot.serve.waiting import while_client_waits
@@ -158,6 +159,9 @@ class Door(ABC, Generic[K]):
                 await self._answer(knock)
             except ClientGone:
                 knock.error_code = "(the client went away)"
+            except asyncio.CancelledError:
+                # The server ends, and what it did not wait for is cut: told, since nobody else says so to the client.
+                await self._answer_error(knock, Unavailable("The service is going down; try again in some seconds."))
             except Exception as error:
                 await self._answer_error(knock, error)
             self._log(knock, clock.monotonic() - started_at)
