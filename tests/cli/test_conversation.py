@@ -35,6 +35,18 @@ def test_a_pipe_gives_the_answers_alone_and_each_turn_hears_the_ones_before(serv
     assert printed == "".join(f"{printable(one)}\n" for one in expected)
 
 
+def test_the_likeliest_tokens_are_taken_unless_a_temperature_is_given(service, endpoint):
+    first, _ = said(service, endpoint, "What is 2 and 2?", options=("--max-tokens", "6"))
+    assert first == said(service, endpoint, "What is 2 and 2?")[0]
+
+
+def test_an_answer_to_one_call_ends_its_line_on_a_terminal(service, endpoint):
+    arguments = ("invoke", endpoint, "--text", "Hi", "--set", "max_new_tokens=2")
+    with _Terminal(service, *arguments) as terminal:
+        terminal.wait_for("generated_text")
+        terminal.wait_for("}]\r\n")
+
+
 def test_reset_and_system_begin_anew(service, endpoint):
     printed, _ = said(service, endpoint, "/system Be brief.", "Hi 1?", "/reset", "Hi 1?", "/system", "Hi 1?")
     chat = service.sdk().chat(endpoint, options={"temperature": 0, "max_tokens": 6})

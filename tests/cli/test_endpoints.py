@@ -122,7 +122,14 @@ def test_an_endpoint_is_invoked_with_a_text_a_file_and_standard_input(service, e
     request = tmp_path / "request.json"
     request.write_text(json.dumps({"inputs": "What is 2 and 2?", "parameters": {"max_new_tokens": 5}}))
     assert json.loads(ran(service, "invoke", endpoint, "--file", request)) == [answer]
-    assert json.loads(ran(service, "invoke", endpoint, "--stream", input=request.read_text()))
+    for streamed in (
+        ran(service, "invoke", endpoint, "--stream", input=request.read_text()),
+        ran(service, "invoke", endpoint, "--stream", "--text", "What is 2 and 2?", "--set", "max_new_tokens=5"),
+    ):
+        events = [json.loads(line.removeprefix("data:")) for line in streamed.split("\n") if line.startswith("data:")]
+        assert len(events) > 1, streamed
+    one = json.dumps({"inputs": "What is 2 and 2?", "stream": False})
+    assert len(json.loads(ran(service, "invoke", endpoint, "--stream", input=one))) == 1
     assert "max_new_token" in refused(service, "invoke", endpoint, "--text", "x", "--set", "max_new_token=5")
 
 
@@ -132,8 +139,27 @@ def test_a_name_that_is_nearly_one_is_told(service, endpoint):
         assert f"there is no endpoint {endpoint}x; did you mean {endpoint}?" in said, command
 
 
+def test_an_invoker_is_told_the_same_of_a_missing_endpoint_by_invoke_and_try(service, endpoint):
+    made = json.loads(service.gyropilot("keys", "create", "--kind", "invoker", "--name", "asks", "--json").stdout)
+    shell = services.clean_environment() | {
+        "AWS_ENDPOINT_URL": service.variables["AWS_ENDPOINT_URL"],
+        "AWS_REGION": service.variables["AWS_REGION"],
+        "AWS_ACCESS_KEY_ID": made["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"],
+    }
+    said = set()
+    for command in (["invoke", "nope", "--text", "x"], ["try", "nope"]):
+        done = services.run([*services.GYROPILOT, *command], env=shell, input="")
+        assert done.returncode == 1
+        said.add(done.stderr)
+    (line,) = said
+    assert endpoint in line
+
+
 def test_a_failed_endpoint_says_why_and_what_to_do(service, broken):
-    assert "Status   Failed" in ran(service, "endpoints", "show", broken)
+    page = ran(service, "endpoints", "show", broken)
+    assert "Status   Failed" in page
+    assert "0 of 1 processes, weight 1\n" in page
     for command in (["invoke", "--text", "x"], ["try"]):
         said = refused(service, *command, broken, input="")
         assert "Failed" in said, command

@@ -30,16 +30,20 @@ _HELP = (
 @click.option("--system", metavar="TEXT", default="", help="What the model is told first.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Most tokens of an answer.")
 @click.option(
-    "--temperature", type=click.FloatRange(min=0), help="0 takes the likeliest token, more draws more freely."
+    "--temperature",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default="0",
+    help="0 takes the likeliest token, more draws more freely.",
 )
-@click.option("--seed", type=int, help="The same drawing for the same question.")
+@click.option("--seed", type=int, help="The same drawing for the same question, where --temperature is above 0.")
 @options.home
 def conversation(
     endpoint: str,
     *,
     system: str,
     max_tokens: int | None,
-    temperature: float | None,
+    temperature: float,
     seed: int | None,
     home: Path | None,
 ) -> None:

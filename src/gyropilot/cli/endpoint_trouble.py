@@ -12,7 +12,7 @@ import click
 from gyropilot.log import printable
 from gyropilot.sdk import endpoints
 from gyropilot.sdk.client import Client
-from gyropilot.sdk.errors import Refused
+from gyropilot.sdk.errors import Refused, ServiceError
 
 _MOST_NAMES = 1000
 _SHOWN = 5
@@ -73,7 +73,18 @@ def _mended(client: Client, name: str, error: Refused) -> str | None:
             names = [str(one["EndpointName"]) for one in islice(client.endpoints.summaries(), _MOST_NAMES)]
             return printable(no_endpoint(name, names))
     except Refused:  # a key that may only invoke endpoints may not ask which there are
-        return None
+        return _told_to_invokers(client, name)
     if found["EndpointStatus"] == "InService":
         return None
     return printable(why_not_in_service(name, found["EndpointStatus"], found.get("FailureReason", "")))
+
+
+def _told_to_invokers(client: Client, name: str) -> str | None:
+    """Give what the service says of an endpoint to whoever may only invoke: there it tells which others there are."""
+    try:
+        client.chat(name).check()
+    except Refused as error:
+        return printable(error.message) if error.code in _NOT_FOUND_CODES | _NOT_READY_CODES else None
+    except ServiceError:
+        return None
+    return None

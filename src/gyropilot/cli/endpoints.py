@@ -159,7 +159,7 @@ def _page(client: Client, endpoint: Mapping[str, Json]) -> str:
 
 def _variant(variant: Mapping[str, Json]) -> str:
     running, wanted = variant.get("CurrentInstanceCount", 0), variant.get("DesiredInstanceCount", 0)
-    weight = texts.number(variant.get("CurrentWeight", 0.0))
+    weight = texts.number(variant.get("DesiredWeight", variant.get("CurrentWeight", 0.0)))
     return f"{variant['VariantName']}: {running} of {wanted} processes, weight {weight}"
 
 

@@ -47,7 +47,11 @@ _TYPES = {
     "--content-type", metavar="TYPE", help="What is sent.  [default: by the file's name, else application/json]"
 )
 @click.option("--accept", metavar="TYPE", default="", help="What is wanted back.  [default: what the model prefers]")
-@click.option("--stream", is_flag=True, help="Print the answer as it comes.")
+@click.option(
+    "--stream",
+    is_flag=True,
+    help='Print the answer as it comes; sets "stream": true in --text, and in a JSON object that says nothing of it.',
+)
 @options.home
 def invoke(
     endpoint: str,
@@ -71,6 +75,8 @@ def invoke(
     if text is None and parameters:
         raise click.UsageError("--set goes with --text; a request of your own holds its parameters itself.")
     body, kind = _request(text, parameters, file)
+    if stream and (content_type or kind).partition(";")[0].strip().lower() == JSON_TYPE:
+        body = _streaming(body)
     client, write = watch.connect(home), _writer()
     with told(client, endpoint):
         if stream:
@@ -92,6 +98,18 @@ def _request(text: str | None, parameters: Sequence[str], file: BinaryIO | None)
     if source.isatty():
         raise click.UsageError("Give --text, --file, or the request on standard input.")
     return source.read(), _TYPES.get(Path(str(getattr(source, "name", ""))).suffix.lower(), JSON_TYPE)
+
+
+def _streaming(body: bytes) -> bytes:
+    """Give a JSON object that asks for its answer part by part, unless it says itself; anything else as it is."""
+    try:
+        read = json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+    if not isinstance(read, dict) or "stream" in read:
+        return body
+    start = body.index(b"{") + 1  # numbers and texts stay as they were written
+    return body[:start] + (b'"stream": true, ' if read else b'"stream": true') + body[start:]
 
 
 def _parameters(given: Sequence[str]) -> dict[str, Json]:
