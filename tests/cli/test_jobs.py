@@ -149,6 +149,27 @@ def test_a_listed_job_that_nothing_came_of_yet_waits_and_has_taken_no_time():
     assert job_page.took(begun) != ""
 
 
+def test_a_completed_job_that_serves_an_endpoint_is_talked_to_and_not_deployed_again():
+    job = {"AutoMLJobName": "first", "AutoMLProblemTypeConfigName": "TextGeneration"}
+    assert "gyropilot deploy first" in job_page.what_next(job)
+    said = job_page.what_next(job | {"ModelDeployResult": {"EndpointName": "shop"}})
+    assert "gyropilot try shop" in said
+    assert "deploy" not in said
+
+
+def test_a_pipe_gets_each_line_of_a_watched_job_once(monkeypatch, capsys):
+    monkeypatch.setattr(watch, "_PIPE_SECONDS", 0.0)
+    said = {"status": "InProgress", "secondary_status": "Training"}
+    reading = Progress(**said, phase="reading data", done=3, total=3, unit="rows")
+    training = Progress(**said, phase="training", done=1, total=2, unit="step")
+    deploying = Progress(status="InProgress", secondary_status="DeployingModel")
+    lines = watch._PipeLines()
+    for progress in (reading, reading, reading, training, training, deploying, deploying):
+        lines.show(progress)
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in told] == ["reading data", "training", "InProgress: DeployingModel"]
+
+
 def test_a_followed_log_goes_on_after_the_service_was_silent(monkeypatch, capsys):
     class Answering:
         def log(self, name, *, offset):

@@ -10,6 +10,7 @@ import click
 
 from gyropilot import clock
 from gyropilot.cli import texts
+from gyropilot.log import printable
 from gyropilot.sdk.values import Progress
 
 Json = Any
@@ -50,6 +51,15 @@ def print_job(job: Mapping[str, Json], progress: Progress) -> None:
     if metrics:
         rows = [(one["StandardMetricName"], one["Set"], texts.number(one["Value"])) for one in metrics]
         click.echo("\n" + texts.columns(rows, headings=("METRIC", "SET", "VALUE")))
+
+
+def what_next(job: Mapping[str, Json]) -> str:
+    """Give what can be done with a job that is Completed."""
+    name, endpoint = job["AutoMLJobName"], job.get("ModelDeployResult", {}).get("EndpointName")
+    use = f"Talk to it: gyropilot try {endpoint}" if endpoint else f"Serve it: gyropilot deploy {name}"
+    if endpoint and job.get("AutoMLProblemTypeConfigName") != "TextGeneration":
+        use = f"Call it: gyropilot invoke {endpoint} --file rows.csv"
+    return printable(f"{use}  Fetch it: gyropilot jobs download {name}")
 
 
 def phase(job: Mapping[str, Json]) -> str:

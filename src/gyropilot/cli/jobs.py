@@ -319,9 +319,10 @@ def _watch_and_print(name: str, home: Path | None) -> None:
     status = watching.watch(home, name)
     if status != 130:
         client = watching.connect(home)
-        job_page.print_job(client.describe(name), client.progress(name))
-    if status == watching.EXIT_BY_STATUS["Completed"]:
-        click.echo(f"Serve it: gyropilot deploy {name}  Fetch it: gyropilot jobs download {name}", err=True)
+        job = client.describe(name)
+        job_page.print_job(job, client.progress(name))
+        if status == watching.EXIT_BY_STATUS["Completed"]:
+            click.echo(job_page.what_next(job), err=True)
     sys.exit(status)
 
 

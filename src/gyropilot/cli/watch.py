@@ -134,10 +134,11 @@ class _MovingLine:
 
 
 class _PipeLines:
-    """A line when the phase changes and every few seconds; for logs and pipes."""
+    """A line when the phase changes, and every few seconds if there is news; for logs and pipes."""
 
     def __init__(self) -> None:
         self._phase: object = None
+        self._shown = ""
         self._due_at = 0.0
 
     def show(self, progress: Progress) -> None:
@@ -146,11 +147,14 @@ class _PipeLines:
             return
         self._phase = phase
         self._due_at = clock.monotonic() + _PIPE_SECONDS
-        click.echo(texts.progress_line(progress, width=200))
+        line = texts.progress_line(progress, width=200)
+        if line != self._shown:
+            self._shown = line
+            click.echo(line)
 
     def wait(self, reason: str) -> None:
         if self._phase != reason:
-            self._phase = reason
+            self._phase = self._shown = reason
             click.echo(reason)
 
     def tell(self, text: str) -> None:

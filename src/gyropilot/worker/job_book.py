@@ -67,6 +67,9 @@ class JobBook:
         """Say which phase the job is in; a job that is being stopped stays Stopping."""
         self.write(JobChanges(secondary_status=secondary_status))
         self._log_line(f"phase {secondary_status}")
+        self._told = {}  # what the phase before said last is not true of this one
+        self._put_progress()
+        self._progress_at = -_PROGRESS_SECONDS
         self.got_further(secondary_status, 0)
 
     def got_further(self, place: str, amount: float) -> None:
