@@ -1,6 +1,7 @@
 """Shape faults: all at once, in the service's wording, by the model's own limits."""
 
 # ruff: noqa: E501 - the messages stand in one piece, as the service writes them
+import re
 import time
 from datetime import UTC, datetime
 
@@ -248,6 +249,15 @@ def test_all_faults_of_a_request_are_told_at_once():
     assert text.count(" at 'roleArn' ") == 2
     with pytest.raises(InvalidShape, match=r"^9 validation errors detected: "):
         validated(CREATE, wrong)
+
+
+def test_of_many_values_the_nearest_is_told_and_how_many_there_are():
+    _, listed = faults(TRAINING, {"ResourceConfig": {"InstanceType": "ml.m5.larg"}})
+    told = [one for one in listed.split("; Value") if "instanceType" in one]
+    assert len(told) == 1
+    assert re.search(
+        r"enum value set: TrainingInstanceType, which has \d\d+ values; did you mean 'ml\.m5\.large'\?$", told[0]
+    )
 
 
 def test_an_operation_without_input_takes_none():

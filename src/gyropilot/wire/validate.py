@@ -25,6 +25,7 @@ Json = Any
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FAULTS_LISTED = 100
 _SHOWN_CHARACTERS = 256
+_ENUM_LISTED = 20
 _BITS = {"integer": 32, "long": 64}
 _KIND_IN_WORDS: Mapping[str, str] = {
     "structure": "a structure",
@@ -75,7 +76,7 @@ def broken_constraints(shape: Shape, value: Json) -> list[str]:
     if shape.minimum is not None and measure < shape.minimum:
         broken.append(_minimum(shape))
     if shape.enum and value not in shape.enum:
-        broken.append(_enum(shape))
+        broken.append(_enum(shape, value))
     return broken
 
 
@@ -202,7 +203,15 @@ def _pattern(shape: Shape) -> str:
     return f"Member must satisfy regular expression pattern: {shape.pattern}"
 
 
-def _enum(shape: Shape) -> str:
+def _enum(shape: Shape, value: Json = None) -> str:
+    """Say which values there are; of many, how many and which is nearest to the one that was given."""
+    if len(shape.enum) > _ENUM_LISTED:
+        # Only those that begin or end alike are compared: a request may have very many faults.
+        text = value[:100] if isinstance(value, str) and not shape.is_sensitive else ""
+        alike = [one for one in shape.enum if text and (one.startswith(text[:5]) or one.endswith(text))]
+        near = difflib.get_close_matches(text, alike, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        return f"Member must satisfy enum value set: {shape.name}, which has {len(shape.enum)} values{hint}"
     return f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"
 
 
