@@ -103,6 +103,9 @@ def test_a_call_that_fails_says_why_and_leaves_the_process_well(shared, name, bo
 def test_the_log_has_what_the_caller_is_not_told(shared):
     assert b"secret" not in invoke(shared.socket, "m", b"break").body
     wait_until(lambda: b"ZeroDivisionError: secret of the house" in b"".join(shared.printed), "the traceback")
+    assert invoke(shared.socket, "m", b"refuse").status == 400
+    line = b"a call (text/csv) was refused with 400: row: is the fault asked for"
+    wait_until(lambda: line in b"".join(shared.printed), "the line of a refused call")
 
 
 def test_a_stream_comes_part_by_part(shared):

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
+from gyropilot import clock
 from gyropilot.errors import (
     AlreadyExists,
     GyropilotError,
@@ -31,6 +32,7 @@ from gyropilot.errors import (
     TrainingFailed,
     Unavailable,
 )
+from gyropilot.log import printable
 from gyropilot.problems.contract import Call, Style
 from gyropilot.serve import replica_calls
 from gyropilot.serve.hosted_models import ContainerFiles, HostedModels, LoadOverdue
@@ -46,6 +48,8 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 STYLES: tuple[Style, ...] = get_args(Style)
 LARGEST_BODY = 128 * 2**20
 """Bytes; more than any door or batch transform lets through."""
+_REFUSALS_A_SECOND = 10
+_LOGGED_CHARACTERS = 500
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _TOO_LARGE = f"The payload has more than {LARGEST_BODY} bytes."
 _STATUS: tuple[tuple[type[GyropilotError], int], ...] = (
@@ -67,6 +71,7 @@ _NO_MEMORY = "The replica has no memory left for this call; send less at once, o
 
 def make_app(models: HostedModels) -> App:
     """Give the app of one process."""
+    told = _Refusals()
 
     async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         exchange = _Exchange(scope, receive, send)
@@ -78,9 +83,29 @@ def make_app(models: HostedModels) -> App:
             status, text = _judged(error, is_load=exchange.path == ["models"])
             if status >= 500 and not isinstance(error, Unavailable | LimitExceeded | LoadOverdue):
                 logger.exception("%s %s broke", scope["method"], scope["path"])
+            elif exchange.path[-1] == "invocations":
+                told.tell(exchange.header("content-type"), status, text)
             await exchange.answer(status, {"error": text})
 
     return app
+
+
+class _Refusals:
+    """Tells the log of calls that were not answered, a line each, without their payloads; no more than some a second."""
+
+    def __init__(self) -> None:
+        self._second, self._count = 0, 0
+
+    def tell(self, content_type: str, status: int, message: str) -> None:
+        second = int(clock.monotonic())
+        if second != self._second:
+            if self._count > _REFUSALS_A_SECOND:
+                logger.warning("%d calls more were refused within a second", self._count - _REFUSALS_A_SECOND)
+            self._second, self._count = second, 0
+        self._count += 1
+        if self._count <= _REFUSALS_A_SECOND:
+            said = printable(message[:_LOGGED_CHARACTERS])
+            logger.warning("a call (%s) was refused with %d: %s", printable(content_type[:100]) or "-", status, said)
 
 
 async def _route(models: HostedModels, exchange: _Exchange) -> None:
