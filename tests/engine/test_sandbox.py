@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gyropilot.engine import cgroups, sandbox
+from gyropilot.engine import cgroups, local_process, sandbox
 from gyropilot.engine.engine import Task
 from gyropilot.engine.local_process import LocalProcessEngine
 
@@ -179,3 +179,10 @@ def test_every_bound_is_described():
     for text in (HERE.described(), replace(HERE, network="shared", why_not={"network": "not allowed"}).described()):
         assert set(text) == {"memory", "processes", "network"}
     assert "not allowed" in text["network"]
+
+
+def test_a_child_of_another_version_than_its_service_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(local_process, "VERSION", "0.0.1")
+    ending, _ = ended(tmp_path, an_engine(), "never_called")
+    assert ending.error == "Unavailable"
+    assert ending.message.endswith("while the service of version 0.0.1 runs; restart the service")

@@ -2,7 +2,8 @@
 
 The task file is written by an engine, in the child's scratch:
 
-    function, arguments, allowed_prefixes, cores, memory_bytes, heartbeat_seconds,
+    version (of the service that wrote it), function, arguments, allowed_prefixes, cores, memory_bytes,
+    heartbeat_seconds,
     messages (descriptor to write lines to), lifeline (descriptor that ends when the parent does),
     limits (file_bytes, perhaps data_bytes and processes), network (how to leave it; null: not at all)
 
@@ -30,6 +31,7 @@ from typing import Any, NoReturn
 
 from gyropilot import clock, errors
 from gyropilot.engine import memory, messages, network, trouble
+from gyropilot.engine.versions import VERSION
 
 Json = Any
 _PROGRESS_SECONDS = 0.2
@@ -199,6 +201,7 @@ def _beat(reporter: PipeReporter, seconds: float) -> None:
 
 def _outcome(task: Mapping[str, Json], reporter: PipeReporter) -> bytes:
     try:
+        _check_version(str(task.get("version", "an older one")))
         function = _resolved(task["function"], tuple(task["allowed_prefixes"]))
         return messages.encode("result", function(task["arguments"], reporter))
     except BaseException as error:
@@ -207,6 +210,13 @@ def _outcome(task: Mapping[str, Json], reporter: PipeReporter) -> bytes:
         else:
             traceback.print_exc()
         return messages.encode("failure", _failure(error, task["memory_bytes"]))
+
+
+def _check_version(of_service: str) -> None:
+    if of_service != VERSION:
+        raise errors.Unavailable(
+            f"gyropilot {VERSION} was installed while the service of version {of_service} runs; restart the service"
+        )
 
 
 def _resolved(name: str, allowed_prefixes: tuple[str, ...]) -> Callable[[Json, PipeReporter], Json]:

@@ -23,6 +23,7 @@ from gyropilot.engine import cgroups, sandbox, trouble
 from gyropilot.engine.cgroups import Group
 from gyropilot.engine.engine import Json, Task
 from gyropilot.engine.local_run import LocalRun
+from gyropilot.engine.versions import VERSION
 from gyropilot.errors import LimitExceeded, NotAllowed
 
 logger = logging.getLogger(__name__)
@@ -106,6 +107,7 @@ class LocalProcessEngine:
 
     def _described(self, task: Task, *, messages: int, lifeline: int) -> dict[str, Json]:
         return {
+            "version": VERSION,
             "function": task.function,
             "arguments": dict(task.arguments),
             "allowed_prefixes": list(self.allowed_prefixes),

@@ -91,7 +91,7 @@ def make_app(models: HostedModels) -> App:
 
 
 class _Refusals:
-    """Tells the log of calls that were not answered, a line each, without their payloads; no more than some a second."""
+    """Tells the log of calls that were not answered: a line each, without payloads, no more than some a second."""
 
     def __init__(self) -> None:
         self._second, self._count = 0, 0
