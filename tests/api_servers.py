@@ -38,7 +38,10 @@ class Server:
 
 @contextmanager
 def serving(house, catalog=None, make_app=None, *, patience=None):
-    """Give a server of the JSON API over a house, or of what `make_app` makes of it; at its end it waits `patience` s for calls."""
+    """Give a server of the JSON API over a house, or of what `make_app` makes of it.
+
+    At its end it waits `patience` s for its calls; None: until they are over.
+    """
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
