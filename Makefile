@@ -60,7 +60,7 @@ test-crashes: setup ## kill the service and the training child forty times each,
 	@GYROPILOT_KILLS=40 $(RUN) pytest -s tests/end_to_end/test_crashes.py
 
 test-replicas: setup ## kill replicas two hundred times under a steady stream of calls, and ask servers 2,000 malformed ones; takes some minutes
-	@GYROPILOT_KILLS=200 $(RUN) pytest -s tests/serve/test_replica_storms.py
+	@GYROPILOT_KILLS=200 $(RUN) pytest -s tests/serve/replicas/test_replica_storms.py
 	@GYROPILOT_FUZZED=2000 $(RUN) pytest tests/conformance/test_servers.py
 
 check: lint types imports docs-check test-fast ## everything that is quick; before each commit

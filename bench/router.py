@@ -29,8 +29,8 @@ from botocore.credentials import Credentials
 from gyropilot import names
 from gyropilot.cli import processes
 from gyropilot.problems.contract import Call, Reply, ServeTask, StreamedReply
-from gyropilot.serve.hosted_models import ContainerFiles, HostedModels
-from gyropilot.serve.replica_app import make_app
+from gyropilot.serve.replica.app import make_app
+from gyropilot.serve.replica.hosted_models import ContainerFiles, HostedModels
 from gyropilot.settings import Settings
 from gyropilot.store import endpoints, replicas
 from gyropilot.store.named_rows import NewRow

@@ -17,10 +17,10 @@ import houses
 import mean_problem
 import replica_houses
 from gyropilot import names
-from gyropilot.serve.held_processes import HeldProcesses
-from gyropilot.serve.model_files import ModelFiles
-from gyropilot.serve.replicas import Patience
-from gyropilot.serve.supervisor import Supervisor
+from gyropilot.serve.replicas.endpoint_replicas import Patience
+from gyropilot.serve.replicas.held_processes import HeldProcesses
+from gyropilot.serve.replicas.model_files import ModelFiles
+from gyropilot.serve.replicas.supervisor import Supervisor
 from gyropilot.store import endpoints, replicas
 from gyropilot.store.named_rows import NewRow
 from replica_houses import invoke, wait_until

@@ -13,8 +13,8 @@ import replica_houses
 import services
 from gyropilot import names
 from gyropilot.control import transform_plans
-from gyropilot.serve.held_processes import HeldProcesses
-from gyropilot.serve.model_files import ModelFiles
+from gyropilot.serve.replicas.held_processes import HeldProcesses
+from gyropilot.serve.replicas.model_files import ModelFiles
 from gyropilot.serve.transforms.runner import TransformRunner
 from gyropilot.store import models, transform_jobs
 from gyropilot.store.named_rows import NewRow

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import mean_problem
 from gyropilot.engine.local_process import LocalProcessEngine
-from gyropilot.serve.replica_process import ReplicaRoom
+from gyropilot.serve.replicas.process import ReplicaRoom
 
 TESTS = Path(mean_problem.__file__).parent
 DEADLINE_SECONDS = 60

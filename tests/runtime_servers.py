@@ -9,7 +9,7 @@ import replica_servers
 from api_servers import serving
 from gyropilot import names
 from gyropilot.names import new_id
-from gyropilot.serve import door
+from gyropilot.serve.doors import runtime as door
 from gyropilot.store import endpoints, replicas
 from gyropilot.store.named_rows import NewRow
 from gyropilot.store.replicas import ReplicaRecord

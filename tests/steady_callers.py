@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import houses
 from gyropilot import names
 from gyropilot.errors import GyropilotError
-from gyropilot.serve.replica_client import ReplicaCall
+from gyropilot.serve.replicas.client import ReplicaCall
 from gyropilot.serve.router import Router
 
 

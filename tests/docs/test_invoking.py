@@ -9,7 +9,7 @@ import doc_blocks
 import runtime_servers
 import services
 from gyropilot.cli import processes
-from gyropilot.serve.async_invocations import AsyncInvocations
+from gyropilot.serve.async_calls.runner import AsyncInvocations
 from runtime_servers import put_endpoint, put_replica, variant
 
 PROGRAMS = re.findall(r"```python\n(.*?)```", (doc_blocks.TOP / "docs" / "invoking.md").read_text(), re.DOTALL)

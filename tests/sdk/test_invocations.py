@@ -13,7 +13,8 @@ from gyropilot.problems.text_generation.problem import TEXT_GENERATION
 from gyropilot.sdk.client import Client
 from gyropilot.sdk.endpoints import _is_made_for, _name, _stem
 from gyropilot.sdk.errors import BrokenOff, Refused, Unreachable
-from gyropilot.serve import door, openai_door
+from gyropilot.serve.doors import openai as openai_door
+from gyropilot.serve.doors import runtime as door
 from runtime_servers import put_endpoint, put_replica
 
 

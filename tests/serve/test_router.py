@@ -14,9 +14,9 @@ import houses
 import replica_servers
 from gyropilot.errors import ModelFailed, ModelNotReady, NotFound, Unavailable
 from gyropilot.names import ACCOUNT_ID
-from gyropilot.serve import replica_client
 from gyropilot.serve import router as router_room
-from gyropilot.serve.replica_client import ReplicaCall
+from gyropilot.serve.replicas import client as replica_client
+from gyropilot.serve.replicas.client import ReplicaCall
 from gyropilot.serve.router import Router, StreamBroken
 from gyropilot.store import replicas
 from runtime_servers import put_endpoint, put_replica, variant

@@ -29,15 +29,15 @@ from gyropilot.engine.local_process import LocalProcessEngine
 from gyropilot.errors import InvalidRequest
 from gyropilot.problems.catalog import PROBLEMS
 from gyropilot.s3 import app as s3_app
-from gyropilot.serve import door as runtime_door
-from gyropilot.serve import openai_door
-from gyropilot.serve.async_invocations import AsyncInvocations
-from gyropilot.serve.held_processes import HeldProcesses
-from gyropilot.serve.knocks import Shared
-from gyropilot.serve.model_files import ModelFiles
-from gyropilot.serve.replica_process import ReplicaRoom
-from gyropilot.serve.standby import Runner, Standby
-from gyropilot.serve.supervisor import Supervisor
+from gyropilot.serve.async_calls.runner import AsyncInvocations
+from gyropilot.serve.doors import openai as openai_door
+from gyropilot.serve.doors import runtime as runtime_door
+from gyropilot.serve.doors.knocks import Shared
+from gyropilot.serve.replicas.held_processes import HeldProcesses
+from gyropilot.serve.replicas.model_files import ModelFiles
+from gyropilot.serve.replicas.process import ReplicaRoom
+from gyropilot.serve.replicas.standby import Runner, Standby
+from gyropilot.serve.replicas.supervisor import Supervisor
 from gyropilot.serve.transforms.runner import TransformRunner
 from gyropilot.settings import Settings
 from gyropilot.store import home_locks, homes, leases, objects, remote_objects, roles, sealed_rows

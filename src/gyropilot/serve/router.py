@@ -21,7 +21,7 @@ from typing import Any, Literal, NoReturn
 from gyropilot import clock
 from gyropilot.control.house import House
 from gyropilot.errors import GyropilotError, InvalidRequest, ModelFailed, ModelNotReady, NotFound, Unavailable
-from gyropilot.serve.replica_client import (
+from gyropilot.serve.replicas.client import (
     AnswerTooLong,
     Grow,
     ReplicaBroke,

@@ -11,7 +11,7 @@ import houses
 import mean_transforms
 import small_disks
 from api_servers import serving
-from gyropilot.serve import replica_client
+from gyropilot.serve.replicas import client as replica_client
 from mean_problem import MEAN
 from mean_transforms import (
     add_model,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from gyropilot.cli import machine, texts
 from gyropilot.cli.checkups.finding import Finding, fail, ok, warn
 from gyropilot.errors import InvalidRequest
-from gyropilot.serve.replica_process import check_socket_length
+from gyropilot.serve.replicas.process import check_socket_length
 from gyropilot.settings import Settings
 
 

@@ -10,6 +10,6 @@ def open_server(task: ServeTask) -> ModelServer:
     """Prepare this process for computing, then load what computes; models come by the server's `load`."""
     prepare_process(task.cores)
     # torch reads its threads from the environment when it is imported, so that comes after prepare_process
-    from gyropilot.problems.text_generation.model_server import TextGenerationServer
+    from gyropilot.problems.text_generation.serving.model_server import TextGenerationServer
 
     return TextGenerationServer(task)

@@ -16,7 +16,6 @@ from gyropilot.problems.contract import Container, Json, Reporter, TrainResult, 
 from gyropilot.problems.text_generation import artifacts, batches, loop, models, report
 from gyropilot.problems.text_generation.base_model import BaseModelFacts
 from gyropilot.problems.text_generation.batches import Example, TokenCache
-from gyropilot.problems.text_generation.environment import OUTPUTS
 from gyropilot.problems.text_generation.evaluate import Evaluation, Evaluator
 from gyropilot.problems.text_generation.generation import first_logits
 from gyropilot.problems.text_generation.hardware import plan_hardware
@@ -26,6 +25,7 @@ from gyropilot.problems.text_generation.measuring import Measuring
 from gyropilot.problems.text_generation.models import DtypeName, LoadedModel
 from gyropilot.problems.text_generation.plain import PlainForward
 from gyropilot.problems.text_generation.request import read_spec
+from gyropilot.problems.text_generation.serving.environment import OUTPUTS
 from gyropilot.problems.text_generation.starting import Start
 from gyropilot.problems.text_generation.summary import MergeCheck, TrainingSummary, versions
 from gyropilot.problems.text_generation.templates import Encoder

@@ -16,10 +16,9 @@ from gyropilot import clock
 from gyropilot.control.transform_plans import TransformPlan
 from gyropilot.engine import trouble
 from gyropilot.errors import GyropilotError
-from gyropilot.serve import replica_calls
-from gyropilot.serve.held_processes import HeldProcesses
-from gyropilot.serve.replica_calls import Refusal
-from gyropilot.serve.replica_client import (
+from gyropilot.serve.replicas import calls as replica_calls
+from gyropilot.serve.replicas.calls import Refusal
+from gyropilot.serve.replicas.client import (
     AnswerTooLong,
     ReplicaAnswer,
     ReplicaBroke,
@@ -27,8 +26,9 @@ from gyropilot.serve.replica_client import (
     ReplicaClient,
     ReplicaUnreachable,
 )
-from gyropilot.serve.replica_process import ReplicaProcess
-from gyropilot.serve.replicas import Patience
+from gyropilot.serve.replicas.endpoint_replicas import Patience
+from gyropilot.serve.replicas.held_processes import HeldProcesses
+from gyropilot.serve.replicas.process import ReplicaProcess
 
 Json = Any
 Say = Callable[[str], None]

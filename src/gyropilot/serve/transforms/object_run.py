@@ -12,7 +12,7 @@ from gyropilot import clock
 from gyropilot.control import transform_plans
 from gyropilot.control.transform_plans import TransformPlan
 from gyropilot.errors import InvalidData
-from gyropilot.serve.replica_client import ReplicaAnswer
+from gyropilot.serve.replicas.client import ReplicaAnswer
 from gyropilot.serve.transforms import assembling, filters, inputs, splitting
 from gyropilot.serve.transforms.answering import Answering, NoAnswer
 from gyropilot.serve.transforms.filters import Payload

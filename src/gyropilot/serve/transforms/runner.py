@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from gyropilot import clock
 from gyropilot.control.house import House
 from gyropilot.errors import Unavailable
-from gyropilot.serve.held_processes import HeldProcesses
-from gyropilot.serve.model_files import ModelFiles
-from gyropilot.serve.replicas import Patience
+from gyropilot.serve.replicas.endpoint_replicas import Patience
+from gyropilot.serve.replicas.held_processes import HeldProcesses
+from gyropilot.serve.replicas.model_files import ModelFiles
 from gyropilot.serve.transforms import work_folder
 from gyropilot.serve.transforms.transform_run import TransformRun
 from gyropilot.store import transform_jobs

@@ -24,10 +24,10 @@ from gyropilot.engine import trouble
 from gyropilot.errors import GyropilotError, InvalidData
 from gyropilot.log import printable
 from gyropilot.names import split_s3_uri
-from gyropilot.serve import replica_calls
-from gyropilot.serve.held_processes import HeldProcesses
-from gyropilot.serve.model_files import ModelFiles
-from gyropilot.serve.replicas import Patience
+from gyropilot.serve.replicas import calls as replica_calls
+from gyropilot.serve.replicas.endpoint_replicas import Patience
+from gyropilot.serve.replicas.held_processes import HeldProcesses
+from gyropilot.serve.replicas.model_files import ModelFiles
 from gyropilot.serve.transforms import inputs
 from gyropilot.serve.transforms.answering import Answering, Containers, NoReplica
 from gyropilot.serve.transforms.object_run import ObjectRun

@@ -1,0 +1,168 @@
+"""One loaded model: questions to prompts of tokens within its limits, and from there to answers under way."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gyropilot.errors import Fault, InvalidRequest
+from gyropilot.problems.text_generation.decoding.sampling import Sampling
+from gyropilot.problems.text_generation.decoding.scheduler import Scheduler
+from gyropilot.problems.text_generation.rendering import InvalidTemplate
+from gyropilot.problems.text_generation.serving import conversations
+from gyropilot.problems.text_generation.serving.answers import Answer
+from gyropilot.problems.text_generation.serving.environment import Environment
+from gyropilot.problems.text_generation.serving.fields import raise_faults
+from gyropilot.problems.text_generation.serving.questions import Length, Prompt, Question
+from gyropilot.problems.text_generation.templates import Encoder
+
+_SEEDS = 2**63
+_COUNTED_CHARACTERS = 2**18
+"""Texts up to this long have their tokens counted before they are refused, which for megabytes would take seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A question in tokens, found to fit."""
+
+    question: Question
+    prompts: tuple[array[int], ...]
+    max_new_tokens: tuple[int, ...]
+    """For each prompt."""
+
+    @property
+    def answer_count(self) -> int:
+        """How many answers it asks for."""
+        return len(self.prompts) * self.question.copies
+
+
+class ServedModel:
+    """A model of a scheduler under its name there, with the encoder and the limits that are its own."""
+
+    def __init__(
+        self, name: str, scheduler: Scheduler, encoder: Encoder, environment: Environment, *, model_tokens: int
+    ) -> None:
+        self.scheduler, self.environment = scheduler, environment
+        self._name, self.encoder = name, encoder
+        known = scheduler.model_tokens
+        self._tokens = model_tokens if known is None else min(known, model_tokens)
+        self._most_characters = max(_COUNTED_CHARACTERS, self._tokens * encoder.most_characters)
+
+    def prepare(self, question: Question) -> Prepared:
+        """Encode a question's prompts and say how long each answer may be.
+
+        Raises:
+            InvalidRequest: with every prompt that does not fit, by its number of tokens.
+            LimitExceeded: one is longer with its answer than memory holds.
+        """
+        faults: list[Fault] = []
+        prompts: list[array[int]] = []
+        lengths: list[int] = []
+        for prompt in question.prompts:
+            try:
+                tokens = self._encoded(prompt)
+                lengths.append(self._room(prompt.where, len(tokens), question.length))
+                prompts.append(array("i", tokens))
+            except InvalidRequest as error:
+                faults += error.faults
+        raise_faults(faults)
+        for one, length in zip(prompts, lengths, strict=True):
+            self.scheduler.check_room(len(one) + length)
+        return Prepared(question=question, prompts=tuple(prompts), max_new_tokens=tuple(lengths))
+
+    @property
+    def most_tokens(self) -> int | None:
+        """How many tokens one call may have under way: half of those that memory holds; None: no bound."""
+        held = self.scheduler.tokens_at_once
+        return None if held is None else held // 2
+
+    def answers(self, prepared: Prepared, cancelled: threading.Event) -> list[list[Answer]]:
+        """Give the answers to each prompt, none begun; they end early when `cancelled` is set."""
+        return [
+            [
+                self._answer(prepared.question, tokens, length, copy, cancelled)
+                for copy in range(prepared.question.copies)
+            ]
+            for tokens, length in zip(prepared.prompts, prepared.max_new_tokens, strict=True)
+        ]
+
+    def _answer(
+        self, question: Question, tokens: Sequence[int], length: int, copy: int, cancelled: threading.Event
+    ) -> Answer:
+        choosing = question.choosing
+        seed = None
+        if choosing.do_sample:
+            seed = ((secrets.randbits(53) if choosing.seed is None else choosing.seed) + copy) % _SEEDS
+        template = self.encoder.template
+        sampling = Sampling(
+            max_new_tokens=length,
+            do_sample=choosing.do_sample,
+            temperature=choosing.temperature,
+            top_k=choosing.top_k,
+            top_p=choosing.top_p,
+            repetition_penalty=choosing.repetition_penalty,
+            seed=seed,
+            stop_ids=template.stop_ids,
+            logprobs=question.top_tokens,
+        )
+        return Answer(
+            lambda: self.scheduler.submit(self._name, tuple(tokens), sampling, cancelled=_Either(cancelled)),
+            self.encoder.text,
+            stops=question.stops,
+            prompt_tokens=len(tokens),
+            max_new_tokens=length,
+            end_id=template.eos_id,
+            seed=seed,
+        )
+
+    def _encoded(self, prompt: Prompt) -> list[int]:
+        texts = [prompt.content] if isinstance(prompt.content, str) else [one.content for one in prompt.content]
+        size = sum(map(len, texts))
+        if size > self._most_characters:
+            problem = f"is longer than any text of the {self._tokens} tokens that the model takes"
+            raise InvalidRequest(where=prompt.where, found=f"{size} characters", problem=problem, fix="shorten it")
+        if not isinstance(prompt.content, str):
+            return conversations.prompt_of(self.encoder, prompt.content)
+        try:
+            return self.encoder.prompts([prompt.content])[0]
+        except InvalidTemplate as error:
+            raise InvalidRequest(where=prompt.where, problem=str(error), fix="send another text") from error
+
+    def _room(self, where: str, prompt_tokens: int, length: Length | None) -> int:
+        """Give how long the answer to a prompt may be."""
+        room = self._tokens - prompt_tokens
+        if room < 1:
+            raise InvalidRequest(
+                where=where,
+                found=f"{prompt_tokens} tokens with the model's template",
+                problem=f"leaves no room for an answer: prompt and answer may have {self._tokens} tokens together",
+                fix=f"shorten it by {1 - room} tokens or more",
+            )
+        if length is None:
+            return min(self.environment.max_new_tokens, room)
+        counted = prompt_tokens if length.counts_prompt and self.encoder.template.kind != "bare" else 0
+        asked = length.tokens - counted
+        if asked < 1:
+            problem = f"counts the prompt in, and {where} has {prompt_tokens} tokens already"
+            raise InvalidRequest(where=length.where, found=length.tokens, problem=problem, fix="raise it")
+        if asked > room:
+            problem = (
+                f"is more than there is room for: of the model's {self._tokens} tokens {where} takes {prompt_tokens}"
+            )
+            fix = f"ask for at most {room + counted}, or shorten the prompt"
+            raise InvalidRequest(where=length.where, found=length.tokens, problem=problem, fix=fix)
+        return asked
+
+
+class _Either(threading.Event):
+    """Set when the caller has gone, or by itself."""
+
+    def __init__(self, caller: threading.Event) -> None:
+        super().__init__()
+        self._caller = caller
+
+    def is_set(self) -> bool:
+        return super().is_set() or self._caller.is_set()
