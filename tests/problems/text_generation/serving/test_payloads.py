@@ -350,7 +350,7 @@ def test_control_texts_in_an_input_stay_text(served):
 
 
 def test_the_page_has_every_parameter_and_no_other(served):
-    page = (Path(__file__).parents[3] / "docs" / "problems" / "text_generation.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[4] / "docs" / "problems" / "text_generation.md").read_text(encoding="utf-8")
     table = page.partition("<!-- parameters -->")[2].partition("<!-- end of parameters -->")[0]
     told = {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
     (fault,) = served.refused({"inputs": QUESTION, "parameters": {"zzz": 1}})
