@@ -21,7 +21,8 @@ def made(service, rows):
     ran = service.gyropilot("jobs", "create", "--data", rows, "--name", "flags", *_options(), "--watch")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stdout.startswith("Created flags.  Follow it: gyropilot jobs watch flags\n")
-    assert ran.stderr == "uploading questions.csv ...\n"
+    next_steps = "Serve it: gyropilot deploy flags  Fetch it: gyropilot jobs download flags\n"
+    assert ran.stderr == f"uploading questions.csv ...\n{next_steps}"
     return "flags"
 
 

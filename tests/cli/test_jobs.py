@@ -91,7 +91,7 @@ def test_in_a_terminal_the_line_moves_and_ctrl_c_leaves_the_job_running(service)
     seen = _read_until(ours, b"tokens/s")
     assert b"\r\x1b[K" in seen
     watching.send_signal(signal.SIGINT)
-    _, said = watching.communicate(timeout=20)
+    _, said = watching.communicate(timeout=100)
     assert watching.returncode == 130
     assert b"the job goes on" in said
     assert service.sdk().describe("cli-tty")["AutoMLJobStatus"] == "InProgress"
