@@ -50,8 +50,11 @@ types: setup ## check types
 imports: setup ## check that imports point down only
 	@$(VENV)/bin/lint-imports --no-cache
 
+# Tests drive real processes against real clocks; what fails beside others is asked once more, alone, and named.
 test: setup ## run every test
-	@$(RUN) pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+	@$(RUN) pytest --numprocesses $(TEST_PROCESSES) --dist loadfile || { \
+	  [ $$? -eq 1 ] && echo "Once more, one after the other, what failed:" && \
+	  $(RUN) pytest --verbose --last-failed --last-failed-no-failures none; }
 
 test-fast: setup ## run the tests that take seconds
 	@$(RUN) pytest -m "not slow"

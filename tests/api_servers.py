@@ -14,6 +14,7 @@ import uvicorn
 
 import houses
 from gyropilot.api import app as api_app
+from gyropilot.cli.connections import BoundedProtocol
 
 
 class Server:
@@ -50,7 +51,7 @@ def serving(house, catalog=None, make_app=None, *, patience=None):
         app = make_app(house) if make_app else api_app.make_app(house, catalog)
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=BoundedProtocol,
             ws="none",
             loop="asyncio",
             lifespan="on" if make_app else "off",

@@ -13,6 +13,7 @@ import boto3
 import uvicorn
 from botocore.config import Config
 
+from gyropilot.cli.connections import BoundedProtocol
 from gyropilot.s3.app import make_app
 from gyropilot.settings import Settings
 from gyropilot.store.folder_objects import FolderObjects
@@ -57,7 +58,11 @@ def running(home: Path):
         credentials = Credentials.open(settings.credentials, settings.account_id)
         objects = FolderObjects(settings.objects)
         config = uvicorn.Config(
-            make_app(objects, credentials, settings), http="h11", lifespan="off", log_config=None, server_header=False
+            make_app(objects, credentials, settings),
+            http=BoundedProtocol,
+            lifespan="off",
+            log_config=None,
+            server_header=False,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -206,13 +206,14 @@ def test_a_job_that_is_stopped_while_its_model_loads_waits_for_nothing(house, ru
     assert "could not be started" not in log_of(house, "loading")
 
 
-def test_a_deleted_model_and_a_changed_object(house, runner, sagemaker):
+def test_a_deleted_model_and_a_changed_object(house, runner, sagemaker, tmp_path):
     add_model(house, "leaving")
-    put(house, left__in__a_csv="1\nsleep 1\n", left__in__b_csv="2\n")
+    put(house, left__in__a_csv=f"1\nwait {tmp_path}/go\n", left__in__b_csv="2\n")
     create(sagemaker, "left", model="leaving", strategy="SingleRecord", **LINES)
     wait_until(lambda: record(house, "left").state.get("records_done"), "a record to be answered")
     mean_transforms.models.remove(house.db, record(house, "left").account_id, houses.REGION, "leaving")
     put(house, left__in__b_csv="3\n")
+    (tmp_path / "go").touch()
     found = ended(house, "left")
     assert found.status == "Failed"
     assert found.failure_reason.startswith("s3://data/left/in/b.csv: changed while the job ran")
