@@ -27,6 +27,8 @@ $(READY): pyproject.toml constraints.txt examples/requirements.txt
 	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@$(PIP) torch
 	@$(PIP) --editable '.[test,dev,examples]'
+# fastai asks for torchvision and spaCy, which its tables do without: they break transformers and take a gigabyte.
+	@$(PIP) --no-deps fastai fastdownload fasttransform
 	@$(PIP) --no-deps --requirement examples/requirements.txt
 	@touch $@
 

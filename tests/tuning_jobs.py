@@ -92,7 +92,10 @@ class Job:
             channels=channels,
             base_models=self.base_models,
             prepared=self.root / "prepared",
+            output=self.root / "profile_output",
+            output_uri="s3://out/colours",
             cores=1,
+            memory_bytes=0,
         )
         return data.profile(tasks.to_json(task), listener or Listener())
 

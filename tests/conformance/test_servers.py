@@ -61,6 +61,7 @@ def mean(root):
     rows.write_text("2\n3\n7\n")
     (root / "base_models").mkdir()
     common = {"job_name": "job", "base_models": root / "base_models", "prepared": root / "prepared", "cores": 1}
+    common |= {"output": root / "output", "output_uri": "s3://out/job", "memory_bytes": 0}
     spec = mean_problem.MeanSpec(steps=1, step_seconds=0, fault="", candidates=1, limits=None).to_json()
     file = LocalFile(path=rows, uri="s3://data/rows.csv", size_bytes=6, etag="e")
     channel = LocalChannel(channel_type="training", content_type="text/csv", compression="None", files=(file,))
@@ -73,9 +74,6 @@ def mean(root):
         candidate={"name": "mean-0"},
         profile=profile,
         checkpoints=root / "checkpoints",
-        output=root / "output",
-        output_uri="s3://out/job",
-        memory_bytes=0,
         seconds_left=None,
         checkpoint_seconds=0,
         evaluation_seconds=0,

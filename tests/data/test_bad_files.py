@@ -42,7 +42,10 @@ def profile_task(job, name, files, content_type):
         channels=(channel,),
         base_models=job.base_models,
         prepared=folder / "prepared",
+        output=folder / "output",
+        output_uri="s3://out/bad",
         cores=1,
+        memory_bytes=0,
     )
     return tasks.to_json(task)
 

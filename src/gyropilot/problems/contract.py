@@ -6,7 +6,8 @@ child processes. It knows no queue, database, HTTP or Ray.
     control --request--> read_request -> Spec
     worker  --ProfileTask--> [child] profile -> JSON findings        (reads and checks the data, once a job)
     worker  <--ask-- Search --tell--> worker
-    worker  --TrainTask--> [child] train -> TrainResult              (once a candidate)
+    worker  --TrainTask--> [child] train -> TrainResult              (once a candidate, several side by side)
+    worker  --ReportTask--> [child] each of reports -> ReportResult  (once a job, of its best candidate)
     serve   --ServeTask--> [replica] open_server -> ModelServer      (one process, the models loaded into it)
 """
 
@@ -61,11 +62,17 @@ class BaseModels(Protocol):
         """Raise InvalidRequest unless the model is known, installed and its licence accepted where it must be."""
 
 
+def _no_columns(_channel: int) -> None:
+    """Know of no column names."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RequestContext:
     """What reading a request may look at beside the request itself."""
 
     base_models: BaseModels
+    columns: Callable[[int], tuple[str, ...] | None] = _no_columns
+    """Gives the column names of that channel's first object; None where they cannot be read before the job runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +106,12 @@ class ProfileTask:
     prepared: Path
     """Folder, kept for the whole job, where profile leaves what train will read; an attempt that was killed may have
     left files here: profile replaces them, or takes over what it can prove to be whole and of the same inputs."""
+    output: Path
+    """Empty folder; every file left here is uploaded below <S3OutputPath>/<job>/ under the same relative name."""
+    output_uri: str
+    """Where `output` will lie: s3://bucket/prefix/<job>."""
     cores: int
+    memory_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,11 +172,57 @@ class TrainResult:
     containers: tuple[Container, ...]
     artifacts: Mapping[str, str] = field(default_factory=dict)
     """Named locations relative to the output folder: `Explainability`, `ModelInsights`, `report`..."""
+    chosen: Mapping[str, Json] = field(default_factory=dict)
+    """Settings that training chose by itself, as far as they are single values: what DescribeTrainingJob shows."""
     ended_by: Literal["finished", "time limit", "stop"] = "finished"
 
     def to_json(self) -> dict[str, Json]:
         """Give the result as JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportTask:
+    """What the function of a Report receives."""
+
+    job_name: str
+    spec: Mapping[str, Json]
+    profile: Mapping[str, Json]
+    candidate: str
+    """Name of the best candidate."""
+    result: Mapping[str, Json]
+    """Its TrainResult."""
+    model: Path
+    """The best candidate's output folder, as `train` left it."""
+    prepared: Path
+    output: Path
+    """Empty folder; every file left here is uploaded below <S3OutputPath>/<job>/ under the same relative name."""
+    output_uri: str
+    cores: int
+    memory_bytes: int
+    seconds_left: float | None
+    """None: no bound. The child is killed soon after."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportResult:
+    """What a Report's function returns."""
+
+    artifacts: Mapping[str, str]
+    """As TrainResult.artifacts; added to those of the best candidate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Something that is made of the best candidate once it is chosen; the model stands though it fails."""
+
+    name: str
+    """As events and reasons name it: `explainability report`."""
+    function: str
+    status: str
+    """AutoMLJobSecondaryStatus meanwhile."""
+    failed_status: str
+    """AutoMLJobSecondaryStatus of a job that ends without it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,11 +336,19 @@ class Reporter(Protocol):
 class Search(Protocol):
     """Proposes candidates; the worker asks until None."""
 
+    def at_once(self, cores: int) -> int:
+        """Give how many candidates may train side by side on so many cores; at least 1."""
+
     def ask(self) -> Mapping[str, Json] | None:
-        """Give the next candidate (JSON with `name`), or None when there is nothing left to try.
+        """Give the next candidate (JSON with `name`), or None when there is nothing to try.
 
         The name is one of the job's own: at most 63 letters, digits and hyphens, best led by the job's name and a
-        hyphen, for callers name models after it.
+        hyphen, for callers name models after it. After a restart the same names come in the same order; those that
+        have ended are told at once, before the next is asked for. Asked again after a `tell`, None may be followed by
+        a candidate.
+
+        `steps`, where it is given, are those before the candidate's own training job: a list of
+        {"kind": "ProcessingJob" | "TrainingJob" | "TransformJob", "name": ...}.
         """
 
     def tell(self, name: str, result: TrainResult | None) -> None:
@@ -308,11 +374,19 @@ class Problem:
     open_search: Callable[[Spec, Mapping[str, Json]], Search]
     """Takes the spec and what profile returned."""
     profile: str
+    """Called in a child with a ProfileTask; gives JSON. `artifacts` in it are locations in its output folder by name,
+    `ends_as` a secondary status with which the job completes without training."""
     train: str
     open_server: str
     """Called in a replica with a ServeTask; gives a ModelServer."""
     image: str
     """Name of its inference image, without a tag: gyropilot/text-generation."""
+    reports: tuple[Report, ...] = ()
+    """Made in this order of the best candidate."""
+    resolved_by_profile: Callable[[Spec, Mapping[str, Json]], dict[str, Json]] | None = None
+    """What ResolvedAttributes says once the data is known, where that is more than before."""
+    grace_seconds: float = 300.0
+    """How long training may go on without progress after Stop or its time limit, to evaluate and save what it has."""
     profile_status: str = "PreTraining"
     train_status: str = "TrainingModels"
     styles: tuple[Style, ...] = ("invoke",)

@@ -13,12 +13,14 @@ from gyropilot.problems.contract import (
     LocalFile,
     Metric,
     ProfileTask,
+    ReportResult,
+    ReportTask,
     TrainResult,
     TrainTask,
 )
 
 
-def to_json(value: ProfileTask | TrainTask | TrainResult) -> dict[str, Json]:
+def to_json(value: ProfileTask | TrainTask | TrainResult | ReportTask | ReportResult) -> dict[str, Json]:
     """Give a task or a result as JSON values; paths become strings."""
     written = _written(value)
     assert isinstance(written, dict)
@@ -33,6 +35,7 @@ def profile_task(values: Mapping[str, Json]) -> ProfileTask:
             "channels": tuple(_channel(one) for one in values["channels"]),
             "base_models": Path(values["base_models"]),
             "prepared": Path(values["prepared"]),
+            "output": Path(values["output"]),
         }
     )
 
@@ -41,6 +44,12 @@ def train_task(values: Mapping[str, Json]) -> TrainTask:
     """Read what `to_json` gave for a TrainTask."""
     folders = ("base_models", "prepared", "checkpoints", "output")
     return TrainTask(**{**values, **{name: Path(values[name]) for name in folders}})
+
+
+def report_task(values: Mapping[str, Json]) -> ReportTask:
+    """Read what `to_json` gave for a ReportTask."""
+    folders = ("model", "prepared", "output")
+    return ReportTask(**{**values, **{name: Path(values[name]) for name in folders}})
 
 
 def train_result(values: Mapping[str, Json]) -> TrainResult:

@@ -185,7 +185,10 @@ class JobRun:
             channels=channels,
             base_models=self._house.settings.base_models,
             prepared=prepared,
+            output=scratch.emptied(self._folder / "output" / "profile"),
+            output_uri=self._uri,
             cores=self._children.share.cores,
+            memory_bytes=self._children.share.memory_bytes,
         )
         arguments = tasks.to_json(task)
         ending = self._children.run(

@@ -25,6 +25,13 @@ def take(scratch: Path, job_id: str, epoch: int) -> Path:
     return folder
 
 
+def emptied(folder: Path) -> Path:
+    """Make a folder that holds nothing, whatever lay there, and give it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
 def wipe(scratch: Path, job_id: str) -> None:
     """Remove every folder of a job that has ended."""
     for folder in _folders(scratch, job_id):

@@ -24,6 +24,10 @@ class _SingleCandidate:
         names = ("epochs", "batch_size", "learning_rate", "warmup_steps", "seed")
         self._candidate: dict[str, Json] | None = {"name": name, **{key: hyperparameters[key] for key in names}}
 
+    def at_once(self, cores: int) -> int:
+        """Give 1: training takes all cores."""
+        return 1
+
     def ask(self) -> Mapping[str, Json] | None:
         candidate, self._candidate = self._candidate, None
         return candidate
