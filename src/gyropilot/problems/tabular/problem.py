@@ -1,0 +1,43 @@
+"""Tables as the catalog sees them: predict one column of a table from the others, by class or by number."""
+
+from __future__ import annotations
+
+from gyropilot.problems.contract import Problem, Report
+from gyropilot.problems.tabular import request, search
+
+TABULAR = Problem(
+    wire_name="TabularJobConfig",
+    config_name="Tabular",
+    extra="tabular",
+    modules=("autogluon", "lightgbm", "numpy", "optuna", "pandas", "shap", "sklearn", "torch", "xgboost"),
+    read_request=request.read,
+    read_spec=request.read_spec,
+    resolved_attributes=request.resolved_attributes,
+    resolved_by_profile=request.resolved_by_profile,
+    open_search=search.open_search,
+    profile="gyropilot.problems.tabular.data:profile",
+    train="gyropilot.problems.tabular.train:train",
+    open_server="gyropilot.problems.tabular.inference:open_server",
+    image="gyropilot/tabular",
+    reports=(
+        Report(
+            name="explainability report",
+            function="gyropilot.problems.tabular.reports.explainability:explain",
+            status="GeneratingExplainabilityReport",
+            failed_status="ExplainabilityError",
+        ),
+        Report(
+            name="model insights report",
+            function="gyropilot.problems.tabular.reports.model_insights:report",
+            status="GeneratingModelInsightsReport",
+            failed_status="ModelInsightsError",
+        ),
+    ),
+    # A trial ends itself before its time is over: what is left after that is only to end.
+    grace_seconds=10.0,
+    profile_status="AnalyzingData",
+    train_status="ModelTuning",
+    # Feature transform, algorithm, inverse label transform.
+    most_containers=3,
+    takes=("text/csv", "application/json", "application/jsonlines"),
+)
