@@ -54,7 +54,7 @@ imports: setup ## check that imports point down only
 
 # Tests drive real processes against real clocks; what fails beside others is asked once more, alone, and named.
 test: setup ## run every test
-	@$(RUN) pytest --numprocesses $(TEST_PROCESSES) --dist loadfile || { \
+	@$(RUN) pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder || { \
 	  [ $$? -eq 1 ] && echo "Once more, one after the other, what failed:" && \
 	  $(RUN) pytest --verbose --last-failed --last-failed-no-failures none; }
 

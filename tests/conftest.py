@@ -9,6 +9,11 @@ import services
 pytest_plugins = ("postgresql",)
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the tests that run whole jobs: begun last they would leave one process at work and the other idle."""
+    items.sort(key=lambda item: "end_to_end" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def tiny_model_folder(tmp_path_factory):
     return services.make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
