@@ -37,8 +37,12 @@ class Fault:
     found: object = None
     problem: str
     fix: str = ""
+    wording: str = ""
+    """The whole as it is told, where clients match on the service's own words."""
 
     def __str__(self) -> str:
+        if self.wording:
+            return self.wording
         found = "" if self.found is None else f" (found {_shown(self.found)})"
         fix = f"; {self.fix}" if self.fix else ""
         return f"{self.where}: {self.problem}{found}{fix}"
