@@ -112,6 +112,8 @@ class ProfileTask:
     """Where `output` will lie: s3://bucket/prefix/<job>."""
     cores: int
     memory_bytes: int
+    extra_files: tuple[LocalFile, ...] = ()
+    """The objects that Problem.extra_inputs named, in its order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,6 +310,11 @@ class ModelServer(Protocol):
         """End what works in the background."""
 
 
+def _no_inputs(_spec: Spec) -> tuple[str, ...]:
+    """Need nothing beside the channels."""
+    return ()
+
+
 class HandBack(Exception):
     """Raised by `train` once it saved what a later run goes on from, since the service goes down; no failure."""
 
@@ -381,6 +388,8 @@ class Problem:
     """Called in a replica with a ServeTask; gives a ModelServer."""
     image: str
     """Name of its inference image, without a tag: gyropilot/text-generation."""
+    extra_inputs: Callable[[Spec], tuple[str, ...]] = _no_inputs
+    """S3 URIs of single objects that profile reads beside the channels."""
     reports: tuple[Report, ...] = ()
     """Made in this order of the best candidate."""
     resolved_by_profile: Callable[[Spec, Mapping[str, Json]], dict[str, Json]] | None = None

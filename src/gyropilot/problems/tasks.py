@@ -36,6 +36,7 @@ def profile_task(values: Mapping[str, Json]) -> ProfileTask:
             "base_models": Path(values["base_models"]),
             "prepared": Path(values["prepared"]),
             "output": Path(values["output"]),
+            "extra_files": tuple(_file(one) for one in values["extra_files"]),
         }
     )
 
@@ -64,8 +65,11 @@ def train_result(values: Mapping[str, Json]) -> TrainResult:
 
 
 def _channel(values: Mapping[str, Json]) -> LocalChannel:
-    files = tuple(LocalFile(**{**one, "path": Path(one["path"])}) for one in values["files"])
-    return LocalChannel(**{**values, "files": files})
+    return LocalChannel(**{**values, "files": tuple(_file(one) for one in values["files"])})
+
+
+def _file(values: Mapping[str, Json]) -> LocalFile:
+    return LocalFile(**{**values, "path": Path(values["path"])})
 
 
 def _written(value: object) -> Json:
