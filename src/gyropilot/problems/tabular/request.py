@@ -122,7 +122,7 @@ def read_spec(values: Mapping[str, Json]) -> TabularSpec:
 
 
 def objective_of(spec: TabularSpec, problem_type: ProblemType) -> str:
-    """Give the metric that the job is after, by its StandardMetricName: the request's, or the problem type's default."""
+    """Give the StandardMetricName that the job is after: the request's, or the problem type's default."""
     return spec.objective or OBJECTIVES[problem_type][0]
 
 
@@ -179,7 +179,8 @@ def _resolved(
         "MaxRuntimePerTrainingJobInSeconds": spec.limits.seconds_per_candidate,
         "MaxAutoMLJobRuntimeInSeconds": spec.limits.seconds_per_job,
     }
-    resolved: dict[str, Json] = {"CompletionCriteria": {name: one for name, one in criteria.items() if one is not None}}
+    known = {name: value for name, value in criteria.items() if value is not None}
+    resolved: dict[str, Json] = {"CompletionCriteria": known}
     if objective is not None:
         resolved["AutoMLJobObjective"] = {"MetricName": objective}
     if problem_type is not None:

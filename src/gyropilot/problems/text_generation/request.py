@@ -6,23 +6,22 @@ types share (names, role, bucket, keys, tags) is checked by the caller.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from gyropilot.data.frames import CSV, PARQUET
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.problems.contract import Json, Limits, RequestContext, Spec
+from gyropilot.problems.input_channels import ChannelRules, channel_faults, read_fraction
 from gyropilot.problems.text_generation import hyperparameters
 from gyropilot.problems.text_generation.hyperparameters import DEFAULT_TUNING, HYPERPARAMETERS, TUNING_TYPE, Tuning
 
 DEFAULT_BASE_MODEL = "Falcon7BInstruct"
-DEFAULT_VALIDATION_FRACTION = 0.2
 DEFAULT_SECONDS_PER_CANDIDATE = 259_200
 MAX_SECONDS_PER_JOB = 2_592_000
 SEED = 42
 
 _CONFIG = "AutoMLProblemTypeConfig.TextGenerationJobConfig"
+_CHANNEL_RULES = ChannelRules(word="text generation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +68,8 @@ def read(request: Mapping[str, Json], context: RequestContext) -> TextGeneration
     tuning, values, defaulted = hyperparameters.read(given, faults)
     limits = _read_limits(config.get("CompletionCriteria") or {}, faults)
     channels: Sequence[Mapping[str, Json]] = request["AutoMLJobInputDataConfig"]
-    faults += _channel_faults(channels)
-    fraction = _read_fraction(request, channels, faults)
+    faults += channel_faults(channels, _CHANNEL_RULES)
+    fraction = read_fraction(request, channels, faults)
     faults += _unsettable_faults(request)
     if faults:
         raise InvalidRequest.of(faults)
@@ -113,12 +112,6 @@ def resolved_attributes(spec: Spec) -> dict[str, Json]:
     assert isinstance(spec, TextGenerationSpec)
     loaded = {"BaseModelName": spec.loaded_model}
     return {"AutoMLProblemTypeResolvedAttributes": {"TextGenerationResolvedAttributes": loaded}}
-
-
-def content_type(channel: Mapping[str, Json]) -> str | None:
-    """Give the channel's content type in its full form, CSV with a header when none is named; None if not taken."""
-    given = re.sub(r"\s", "", str(channel.get("ContentType") or CSV)).lower()
-    return {"text/csv": CSV, CSV: CSV, PARQUET: PARQUET}.get(given)
 
 
 def _base_model_faults(name: str, context: RequestContext, *, accept_eula: bool, is_default: bool) -> tuple[Fault, ...]:
@@ -165,99 +158,6 @@ def _read_limits(criteria: Mapping[str, Json], faults: list[Fault]) -> Limits:
         seconds_per_candidate=criteria.get("MaxRuntimePerTrainingJobInSeconds", DEFAULT_SECONDS_PER_CANDIDATE),
         seconds_per_job=criteria.get("MaxAutoMLJobRuntimeInSeconds"),
     )
-
-
-def _channel_faults(channels: Sequence[Mapping[str, Json]]) -> list[Fault]:
-    faults = [fault for index, channel in enumerate(channels) for fault in _one_channel_faults(index, channel)]
-    types = [channel.get("ChannelType") or "training" for channel in channels]
-    if len(channels) == 1 and types != ["training"]:
-        faults.append(
-            Fault(
-                where="AutoMLJobInputDataConfig[0].ChannelType",
-                found=types[0],
-                problem="a single channel must be the training channel",
-                fix="set it to training, or add a training channel",
-            )
-        )
-    if len(channels) == 2 and sorted(types) != ["training", "validation"]:
-        faults.append(
-            Fault(
-                where="AutoMLJobInputDataConfig",
-                found=types,
-                problem="two channels must be one training and one validation channel",
-                fix="set ChannelType of each",
-            )
-        )
-    formats = [content_type(channel) for channel in channels]
-    if None not in formats and len(set(formats)) > 1:
-        faults.append(
-            Fault(
-                where="AutoMLJobInputDataConfig",
-                found=formats,
-                problem="both channels must have the same ContentType",
-                fix="give both as CSV or both as Parquet",
-            )
-        )
-    return faults
-
-
-def _one_channel_faults(index: int, channel: Mapping[str, Json]) -> list[Fault]:
-    where = f"AutoMLJobInputDataConfig[{index}]"
-    faults = []
-    if content_type(channel) is None:
-        faults.append(
-            Fault(
-                where=f"{where}.ContentType",
-                found=channel.get("ContentType"),
-                problem="is not a content type that text generation takes",
-                fix=f"use {CSV} (the default) or {PARQUET}",
-            )
-        )
-    if channel.get("CompressionType", "None") != "None":
-        faults.append(
-            Fault(
-                where=f"{where}.CompressionType",
-                found=channel["CompressionType"],
-                problem="text generation takes no compressed files",
-                fix="store the files uncompressed, or use Parquet, which compresses by itself",
-            )
-        )
-    kind = ((channel.get("DataSource") or {}).get("S3DataSource") or {}).get("S3DataType", "S3Prefix")
-    if kind != "S3Prefix":
-        faults.append(
-            Fault(
-                where=f"{where}.DataSource.S3DataSource.S3DataType",
-                found=kind,
-                problem="text generation takes S3Prefix only",
-                fix="set S3Prefix, and S3Uri to the file or folder",
-            )
-        )
-    return faults
-
-
-def _read_fraction(
-    request: Mapping[str, Json], channels: Sequence[Mapping[str, Json]], faults: list[Fault]
-) -> float | None:
-    where = "DataSplitConfig.ValidationFraction"
-    given = (request.get("DataSplitConfig") or {}).get("ValidationFraction")
-    if len(channels) == 2:
-        if given is not None:
-            faults.append(
-                Fault(
-                    where=where,
-                    found=given,
-                    problem="cannot be set when a validation channel is given",
-                    fix="leave DataSplitConfig out, or give the training channel only",
-                )
-            )
-        return None
-    if given is None:
-        return DEFAULT_VALIDATION_FRACTION
-    if not 0 < float(given) < 1:
-        faults.append(
-            Fault(where=where, found=given, problem="must lie strictly between 0 and 1", fix="0.2 holds out a fifth")
-        )
-    return float(given)
 
 
 def _unsettable_faults(request: Mapping[str, Json]) -> list[Fault]:
