@@ -122,11 +122,29 @@ def test_what_is_wrong_with_the_options_is_one_line(service, rows, tmp_path):
         (["--data", rows, "--tag", "a=1", "--tag", "a=2"], "is given twice"),
         (["--data", rows, "--time-limit", "soon"], "is no time"),
         (["--data", rows, "--validation-fraction", "1"], "0<x<1"),
+        (["--data", rows, "--mode", "auto"], "--mode: of tables; say with --target which column is to be predicted"),
+        (["--data", rows, "--target", "output", "--set", "a=1"], "a job on a table, --set one on a language model"),
+        (["--data", rows, "--target", "output", "--objective", "loss"], "'loss' is not one of"),
+        (["--data", rows, "--target", "output", "--candidate-time-limit", "soon"], "is no time"),
     ):
         ran = service.gyropilot("jobs", "create", *arguments)
         assert ran.returncode == 2, ran.stderr
         assert said in ran.stderr
         assert len(ran.stderr.splitlines()) == 1
+
+
+def test_the_options_of_a_table_make_a_request_for_one(service, rows):
+    options = ("--target", "output", "--mode", "ensembling", "--objective", "auc", "--algorithm", "lightgbm")
+    ran = service.gyropilot("jobs", "create", "--data", rows, *options, "--max-candidates", "2", "--dry-run")
+    assert ran.returncode == 0, ran.stderr
+    request = json.loads(ran.stdout)
+    assert request["AutoMLJobObjective"] == {"MetricName": "AUC"}
+    assert request["AutoMLProblemTypeConfig"]["TabularJobConfig"] == {
+        "TargetAttributeName": "output",
+        "Mode": "ENSEMBLING",
+        "CandidateGenerationConfig": {"AlgorithmsConfig": [{"AutoMLAlgorithms": ["lightgbm"]}]},
+        "CompletionCriteria": {"MaxCandidates": 2},
+    }
 
 
 def test_wrong_values_are_refused_by_the_service_all_at_once(service, rows):

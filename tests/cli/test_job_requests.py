@@ -5,7 +5,7 @@ import click
 import pytest
 
 from gyropilot.cli import job_requests
-from gyropilot.cli.job_requests import Wishes
+from gyropilot.cli.job_requests import TableWishes, Wishes
 
 ROLE = "arn:aws:iam::123456789012:role/gyropilot"
 BUCKET = "gyropilot-123456789012"
@@ -74,6 +74,51 @@ def test_every_wish_has_its_place(rows):
     assert plan(rows, validation_fraction=0.1).request["DataSplitConfig"] == {"ValidationFraction": 0.1}
 
 
+def test_a_target_makes_a_job_on_a_table(rows):
+    request = plan(rows, table=TableWishes(target="churn")).request
+    assert request["AutoMLProblemTypeConfig"] == {"TabularJobConfig": {"TargetAttributeName": "churn"}}
+    assert "AutoMLJobObjective" not in request
+
+
+def test_every_wish_for_a_table_has_its_place(rows):
+    table = TableWishes(
+        target="churn",
+        problem_type="BinaryClassification",
+        objective="AUC",
+        mode="ENSEMBLING",
+        algorithms=("lightgbm", "xgboost"),
+        max_candidates=3,
+        candidate_seconds=60,
+        weights="weight",
+        features="s3://mine/features.json",
+    )
+    request = plan(rows, table=table, job_seconds=90).request
+    assert request["AutoMLJobObjective"] == {"MetricName": "AUC"}
+    assert request["AutoMLProblemTypeConfig"]["TabularJobConfig"] == {
+        "TargetAttributeName": "churn",
+        "ProblemType": "BinaryClassification",
+        "Mode": "ENSEMBLING",
+        "CandidateGenerationConfig": {"AlgorithmsConfig": [{"AutoMLAlgorithms": ["lightgbm", "xgboost"]}]},
+        "CompletionCriteria": {
+            "MaxCandidates": 3,
+            "MaxRuntimePerTrainingJobInSeconds": 60,
+            "MaxAutoMLJobRuntimeInSeconds": 90,
+        },
+        "SampleWeightAttributeName": "weight",
+        "FeatureSpecificationS3Uri": "s3://mine/features.json",
+    }
+
+
+def test_compressed_rows_are_sent_as_such(tmp_path):
+    (tmp_path / "rows.csv.gz").write_bytes(b"any")
+    planned = plan(tmp_path / "rows.csv.gz")
+    (channel,) = planned.request["AutoMLJobInputDataConfig"]
+    assert (channel["ContentType"], channel["CompressionType"]) == ("text/csv;header=present", "Gzip")
+    assert planned.request["AutoMLJobName"].startswith("rows-")
+    (stored,) = plan("s3://mine/rows.csv.gz").request["AutoMLJobInputDataConfig"]
+    assert stored["CompressionType"] == "Gzip"
+
+
 def test_the_same_content_has_the_same_place_and_other_content_another(rows, tmp_path):
     first = plan(rows).uploads[0].uri
     assert plan(rows).uploads[0].uri == first
@@ -107,6 +152,7 @@ def test_data_in_the_store_is_named_as_it_is_and_nothing_is_uploaded():
         ([], "holds no files"),
         (["a.jsonl"], "neither .csv nor .parquet"),
         (["a.csv", "b.parquet"], "give a folder of one kind"),
+        (["a.csv", "b.csv.gz"], "holds compressed and plain files"),
     ],
 )
 def test_a_folder_of_something_else_is_refused(tmp_path, files, said):

@@ -1,4 +1,4 @@
-"""Makes the request of a fine-tuning job out of the options of `gyropilot jobs create`, and finds the files to upload.
+"""Makes the request of a job out of the options of `gyropilot jobs create`, and finds the files to upload.
 
 Local data gets its place by its content, s3://<bucket>/data/<digest>/..., so that the same files are uploaded once
 however often they are used, and the request is known before anything is sent.
@@ -22,7 +22,15 @@ from gyropilot.files import sha256_of
 
 Json = Any
 
+OBJECTIVES = (
+    *("Accuracy", "AUC", "BalancedAccuracy", "F1", "F1macro", "Precision", "PrecisionMacro", "Recall", "RecallMacro"),
+    *("MAE", "MSE", "R2", "RMSE"),
+)
+"""Of tables."""
+PROBLEM_TYPES = ("BinaryClassification", "MulticlassClassification", "Regression")
+MODES = ("AUTO", "ENSEMBLING", "HYPERPARAMETER_TUNING")
 CONTENT_TYPES = {"csv": "text/csv;header=present", "parquet": "x-application/vnd.amazon+parquet"}
+_GZIP = ".csv.gz"
 _MAX_NAME, _STEM = 32, 14
 _TIME = re.compile(r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?", re.ASCII)
 _SECONDS = (86_400, 3600, 60, 1)
@@ -45,7 +53,24 @@ class Channel:
 
     uri: str
     format: str
+    is_gzip: bool = False
     uploads: tuple[Upload, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableWishes:
+    """What the options say of a job on a table; None and empty leave it to the service."""
+
+    target: str
+    problem_type: str | None = None
+    objective: str | None = None
+    mode: str | None = None
+    algorithms: tuple[str, ...] = ()
+    max_candidates: int | None = None
+    candidate_seconds: int | None = None
+    weights: str | None = None
+    features: str | None = None
+    """S3 URI of a feature specification."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +87,8 @@ class Wishes:
     base_model: str | None = None
     accepts_eula: bool = False
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    table: TableWishes | None = None
+    """Of a job on a table; None: the job fine-tunes a language model."""
     job_seconds: int | None = None
     output: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -88,24 +115,19 @@ def plan(wishes: Wishes) -> Planned:
     channels = [_wire_channel(training, "training")]
     if validation is not None:
         channels.append(_wire_channel(validation, "validation"))
-    config: dict[str, Json] = {}
-    if wishes.base_model:
-        config["BaseModelName"] = wishes.base_model
-    if wishes.accepts_eula:
-        config["ModelAccessConfig"] = {"AcceptEula": True}
-    if wishes.hyperparameters:
-        config["TextGenerationHyperParameters"] = dict(wishes.hyperparameters)
-    if wishes.job_seconds is not None:
-        config["CompletionCriteria"] = {"MaxAutoMLJobRuntimeInSeconds": wishes.job_seconds}
     request: dict[str, Json] = {
         "AutoMLJobName": wishes.name or _generated_name(wishes.data),
         "AutoMLJobInputDataConfig": channels,
         "OutputDataConfig": {
             "S3OutputPath": f"s3://{wishes.bucket}/output" if wishes.output is None else wishes.output
         },
-        "AutoMLProblemTypeConfig": {"TextGenerationJobConfig": config},
+        "AutoMLProblemTypeConfig": _text_config(wishes)
+        if wishes.table is None
+        else _table_config(wishes, wishes.table),
         "RoleArn": wishes.role_arn,
     }
+    if wishes.table is not None and wishes.table.objective is not None:
+        request["AutoMLJobObjective"] = {"MetricName": wishes.table.objective}
     if wishes.validation_fraction is not None:
         request["DataSplitConfig"] = {"ValidationFraction": wishes.validation_fraction}
     if wishes.tags:
@@ -169,10 +191,48 @@ def seconds(text: str, option: str) -> int:
     return total
 
 
+def _text_config(wishes: Wishes) -> dict[str, Json]:
+    config: dict[str, Json] = {}
+    if wishes.base_model:
+        config["BaseModelName"] = wishes.base_model
+    if wishes.accepts_eula:
+        config["ModelAccessConfig"] = {"AcceptEula": True}
+    if wishes.hyperparameters:
+        config["TextGenerationHyperParameters"] = dict(wishes.hyperparameters)
+    if wishes.job_seconds is not None:
+        config["CompletionCriteria"] = {"MaxAutoMLJobRuntimeInSeconds": wishes.job_seconds}
+    return {"TextGenerationJobConfig": config}
+
+
+def _table_config(wishes: Wishes, table: TableWishes) -> dict[str, Json]:
+    criteria = {
+        "MaxCandidates": table.max_candidates,
+        "MaxRuntimePerTrainingJobInSeconds": table.candidate_seconds,
+        "MaxAutoMLJobRuntimeInSeconds": wishes.job_seconds,
+    }
+    algorithms = {"AlgorithmsConfig": [{"AutoMLAlgorithms": list(table.algorithms)}]} if table.algorithms else {}
+    config = {
+        "TargetAttributeName": table.target,
+        "ProblemType": table.problem_type,
+        "Mode": table.mode,
+        "CandidateGenerationConfig": algorithms or None,
+        "CompletionCriteria": _given(criteria) or None,
+        "SampleWeightAttributeName": table.weights,
+        "FeatureSpecificationS3Uri": table.features,
+    }
+    return {"TabularJobConfig": _given(config)}
+
+
+def _given(values: Mapping[str, Json]) -> dict[str, Json]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _channel(wishes: Wishes, place: str, option: str) -> Channel:
     if place.startswith("s3://"):
+        is_gzip = place.lower().endswith(_GZIP)
         suffix = PurePosixPath(place).suffix.lower().removeprefix(".")
-        return Channel(uri=place, format=wishes.format or ("parquet" if suffix == "parquet" else "csv"))
+        guessed = "parquet" if suffix == "parquet" else "csv"
+        return Channel(uri=place, format=wishes.format or guessed, is_gzip=is_gzip)
     if not place:
         raise click.BadParameter("an empty text is no place; write . for the current folder.", param_hint=option)
     try:
@@ -189,6 +249,11 @@ def _local_channel(wishes: Wishes, place: str, option: str) -> Channel:
     found = {_format(file, wishes.format, option) for file in files}
     if len(found) > 1:
         raise click.BadParameter(f"{place} holds CSV and Parquet files; give a folder of one kind.", param_hint=option)
+    gzipped = {file.name.lower().endswith(_GZIP) for file in files}
+    if len(gzipped) > 1:
+        raise click.BadParameter(
+            f"{place} holds compressed and plain files; give a folder of one kind.", param_hint=option
+        )
     digests = {file.relative_to(path).as_posix() if path.is_dir() else file.name: sha256_of(file) for file in files}
     whole = hashlib.sha256("".join(f"{digests[name]}  {name}\n" for name in sorted(digests)).encode()).hexdigest()
     uri = f"s3://{wishes.bucket}/data/{whole[:16]}/"
@@ -196,7 +261,7 @@ def _local_channel(wishes: Wishes, place: str, option: str) -> Channel:
         Upload(path=file, uri=uri + name, size_bytes=file.stat().st_size)
         for file, name in zip(files, digests, strict=True)
     )
-    return Channel(uri=uri, format=found.pop(), uploads=uploads)
+    return Channel(uri=uri, format=found.pop(), is_gzip=gzipped.pop(), uploads=uploads)
 
 
 def _files(path: Path, option: str) -> list[Path]:
@@ -220,25 +285,27 @@ def _refuse(error: OSError) -> NoReturn:
 
 
 def _format(file: Path, given: str | None, option: str) -> str:
-    suffix = file.suffix.lower().removeprefix(".")
+    suffix = "csv" if file.name.lower().endswith(_GZIP) else file.suffix.lower().removeprefix(".")
     if given is not None or suffix in CONTENT_TYPES:
         return given or suffix
     raise click.BadParameter(
-        f"{file} is neither .csv nor .parquet; a CSV has a header and the columns input and output. If it is one of"
-        " the two under another name, say so with --format.",
+        f"{file} is neither .csv nor .parquet. If it is one of the two under another name, say so with --format.",
         param_hint=option,
     )
 
 
 def _wire_channel(channel: Channel, kind: str) -> dict[str, Json]:
-    return {
+    wire: dict[str, Json] = {
         "ChannelType": kind,
         "ContentType": CONTENT_TYPES[channel.format],
         "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": channel.uri}},
     }
+    if channel.is_gzip:
+        wire["CompressionType"] = "Gzip"
+    return wire
 
 
 def _generated_name(data: str) -> str:
-    stem = PurePosixPath(data.rstrip("/")).stem
+    stem = PurePosixPath(data.rstrip("/").removesuffix(".gz")).stem
     plain = re.sub(r"[^a-zA-Z0-9]+", "-", stem).strip("-")[:_STEM].rstrip("-") or "job"
     return f"{plain}-{clock.now():%m%d-%H%M%S}-{secrets.token_hex(2)}"[:_MAX_NAME]

@@ -6,11 +6,12 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from gyropilot import clock
-from gyropilot.cli import service, texts
+from gyropilot.cli import job_page, service, texts
 from gyropilot.log import printable
 from gyropilot.sdk.client import Client
 from gyropilot.sdk.errors import Unreachable
@@ -19,6 +20,9 @@ from gyropilot.sdk.watching import follow
 
 EXIT_BY_STATUS = {"Completed": 0, "Failed": 1, "Stopped": 3}
 """The exit code of `watch` for each way a job can end."""
+
+INTERRUPTED = 130
+"""The exit code of who ends the watching."""
 
 SILENCE = "the service does not answer; waiting for it"
 
@@ -59,9 +63,21 @@ def watch(home: Path | None, name: str) -> int:
             f"  End it: gyropilot jobs stop {name}",
             err=True,
         )
-        return 130
+        return INTERRUPTED
     line.close()
     return EXIT_BY_STATUS.get(status, 1)
+
+
+def watch_and_print(home: Path | None, name: str) -> NoReturn:
+    """Follow the job to its end, print it, and exit as it ended."""
+    status = watch(home, name)
+    if status != INTERRUPTED:
+        client = connect(home)
+        job = client.describe(name)
+        job_page.print_job(job, client.progress(name))
+        if status == EXIT_BY_STATUS["Completed"]:
+            click.echo(job_page.what_next(job), err=True)
+    sys.exit(status)
 
 
 def followed(home: Path | None, name: str) -> Iterator[tuple[Client, Progress | None]]:
