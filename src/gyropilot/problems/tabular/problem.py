@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from gyropilot.problems.contract import Problem, Report
+from gyropilot.problems.contract import Problem, Report, Spec
 from gyropilot.problems.tabular import request, search
+
+
+def _extra_inputs(spec: Spec) -> tuple[str, ...]:
+    assert isinstance(spec, request.TabularSpec)
+    return spec.extra_inputs
+
 
 TABULAR = Problem(
     wire_name="TabularJobConfig",
@@ -19,6 +25,7 @@ TABULAR = Problem(
     train="gyropilot.problems.tabular.train:train",
     open_server="gyropilot.problems.tabular.inference:open_server",
     image="gyropilot/tabular",
+    extra_inputs=_extra_inputs,
     reports=(
         Report(
             name="explainability report",

@@ -1,0 +1,227 @@
+"""Tables in memory as training, reports and serving use them: features by the schema's kinds, target, weights.
+
+In a features DataFrame: numeric is float64 with NaN; categorical, text and sequence are objects of str or None;
+datetime is datetime64[ns] in UTC, without a zone. Ignored columns are there, and all missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gyropilot.errors import Fault, InvalidRequest
+from gyropilot.problems.contract import Json
+from gyropilot.problems.tabular.columns import Column, ColumnKind, Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Arrow = Any
+"""A value of pyarrow's, which ships no types."""
+TRAINING_FILE, VALIDATION_FILE = "training.parquet", "validation.parquet"
+_MOST_FAULTS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """Usable rows of a job."""
+
+    features: pd.DataFrame
+    """[row, feature]: every feature of the schema, in its order."""
+    target: npt.NDArray[np.int64] | npt.NDArray[np.float64]
+    """[row]: class numbers, or numbers."""
+    weights: npt.NDArray[np.float64] | None
+    """[row], >= 0; None: rows count alike."""
+
+
+def arrow_type(kind: ColumnKind) -> Arrow:
+    """Give the Arrow type of a kind's values."""
+    import pyarrow as pa
+
+    return {"numeric": pa.float64(), "datetime": pa.timestamp("us")}.get(kind, pa.string())
+
+
+def typed_columns(fields: Mapping[str, Arrow], schema: Schema) -> list[Arrow]:
+    """Give the columns of the schema's features as typed Arrow arrays.
+
+    Args:
+        fields: by name, the string fields of every feature that is not ignored.
+        schema: the columns.
+    """
+    import pyarrow as pa
+
+    from gyropilot.problems.tabular import kinds
+
+    rows = max((len(one) for one in fields.values()), default=0)
+    return [
+        pa.nulls(rows, arrow_type(one.kind))
+        if one.is_ignored
+        else kinds.typed(fields[one.name], one.kind, day_first=one.day_first)
+        for one in schema.features
+    ]
+
+
+def read_prepared(path: Path, schema: Schema) -> Frame:
+    """Read the rows that profile left in a Parquet file."""
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path) as file:
+        table = file.read(use_threads=False)
+    columns = [table.column(number) for number in range(len(schema.features))]
+    target = table.column(len(schema.features)).to_numpy()
+    weights = None if schema.weight is None else table.column(len(schema.features) + 1).to_numpy()
+    return Frame(features=_data_frame(columns, schema), target=target, weights=weights)
+
+
+def from_text(rows: Sequence[Sequence[str | None]], schema: Schema) -> pd.DataFrame:
+    """Give rows of fields, as a CSV file has them, as features; what is missing or unknown stays a missing value.
+
+    Args:
+        rows: [row, feature], the fields in the schema's order.
+        schema: the columns.
+
+    Raises:
+        InvalidRequest: a row has another number of fields, or none of the numbers that it should have.
+    """
+    import pyarrow as pa
+
+    _check_lengths(rows, schema)
+    columns = {
+        one.name: pa.array([row[at] for row in rows], pa.string())
+        for at, one in enumerate(schema.features)
+        if not one.is_ignored
+    }
+    typed = typed_columns(columns, schema) if columns else [pa.nulls(len(rows)) for _ in schema.features]
+    _check_numbers(rows, typed, schema)
+    return _data_frame(typed, schema)
+
+
+def from_json(rows: Sequence[Mapping[str, Json]], schema: Schema) -> pd.DataFrame:
+    """Give rows as JSON objects by column name as features; a name that a row lacks is a missing value.
+
+    Target and weight may be there and are not looked at.
+
+    Raises:
+        InvalidRequest: a name is no column, or a value is no text, number, truth value, null, or list of numbers.
+    """
+    known = {one.name: one for one in schema.features}
+    aside = {schema.target, schema.weight}
+    faults: list[Fault] = []
+    fields: list[list[str | None]] = []
+    for number, row in enumerate(rows, start=1):
+        unknown = [name for name in row if name not in known and name not in aside]
+        faults += [_unknown_column(number, name, schema) for name in unknown]
+        fields.append([_field(row.get(name), one, number, faults) for name, one in known.items()])
+        if len(faults) >= _MOST_FAULTS:
+            break
+    if faults:
+        raise InvalidRequest.of(faults[:_MOST_FAULTS])
+    return from_text(fields, schema)
+
+
+def _data_frame(columns: Sequence[Arrow], schema: Schema) -> pd.DataFrame:
+    import pandas as pd
+
+    series = [_series(values, one) for values, one in zip(columns, schema.features, strict=True)]
+    frame = pd.concat(series, axis=1) if series else pd.DataFrame(index=range(0))
+    frame.columns = pd.Index(schema.names, dtype="object")
+    return frame
+
+
+def _series(values: Arrow, column: Column) -> pd.Series:
+    import pandas as pd
+    import pyarrow as pa
+
+    if column.kind == "numeric":
+        return pd.Series(values.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64))
+    if column.kind == "datetime":
+        return pd.Series(values.cast(pa.timestamp("ns")).to_numpy(zero_copy_only=False).astype("datetime64[ns]"))
+    return pd.Series(values.cast(pa.string()).to_numpy(zero_copy_only=False), dtype="object")
+
+
+def _check_lengths(rows: Sequence[Sequence[str | None]], schema: Schema) -> None:
+    wanted = len(schema.features)
+    faults = [
+        Fault(
+            where=f"row {number}",
+            found=f"{len(row)} fields",
+            problem=f"has another number of fields than the {wanted} columns that the model was trained on",
+            fix=_lengths_mend(len(row), schema),
+        )
+        for number, row in enumerate(rows, start=1)
+        if len(row) != wanted
+    ]
+    if faults:
+        more = [f"{len(faults) - _MOST_FAULTS} more rows"] if len(faults) > _MOST_FAULTS else []
+        told = [Fault(where=one, problem="have another number of fields too") for one in more]
+        raise InvalidRequest.of([*faults[:_MOST_FAULTS], *told])
+
+
+def _lengths_mend(found: int, schema: Schema) -> str:
+    shown = ", ".join(map(repr, schema.names[:20])) + (", ..." if len(schema.names) > 20 else "")
+    target = f"leave out the target {schema.target!r}; " if found == len(schema.features) + 1 else ""
+    return f"{target}give, in this order and without a header: {shown}"
+
+
+def _check_numbers(rows: Sequence[Sequence[str | None]], typed: Sequence[Arrow], schema: Schema) -> None:
+    """Refuse a row of which no number can be read though several should be: its fields stand in another order."""
+    from gyropilot.problems.tabular import kinds
+
+    numeric = [at for at, one in enumerate(schema.features) if one.kind == "numeric" and not one.is_ignored]
+    if len(numeric) < 2:
+        return
+    read = np.zeros(len(rows), dtype=np.int64)
+    for at in numeric:
+        read += np.asarray(typed[at].is_valid())
+    faults = []
+    for number in np.flatnonzero(read == 0).tolist():
+        row = rows[number]
+        nothing = {"", *kinds.MISSING, *kinds.NO_NUMBER}
+        said = [(at, row[at]) for at in numeric if (row[at] or "").strip() not in nothing]
+        if len(said) > 1:
+            at, text = said[0]
+            faults.append(
+                Fault(
+                    where=f"row {number + 1}, column {schema.names[at]!r}",
+                    found=text,
+                    problem=f"is no number, nor is any other of this row's {len(numeric)} numbers",
+                    fix=_lengths_mend(len(row), schema),
+                )
+            )
+    if faults:
+        raise InvalidRequest.of(faults[:_MOST_FAULTS])
+
+
+def _unknown_column(number: int, name: str, schema: Schema) -> Fault:
+    shown = ", ".join(map(repr, schema.names[:20])) + (", ..." if len(schema.names) > 20 else "")
+    return Fault(where=f"row {number}", found=name, problem="is no column of the model", fix=f"the columns are {shown}")
+
+
+def _field(value: Json, column: Column, number: int, faults: list[Fault]) -> str | None:
+    """Give a JSON value as a file would have it."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, list) and column.kind == "sequence" and all(_is_number(one) for one in value):
+        return ",".join(repr(one) for one in value)
+    faults.append(
+        Fault(
+            where=f"row {number}, column {column.name!r}",
+            found=value,
+            problem="is neither text, number, truth value nor null",
+            fix="give one value a column",
+        )
+    )
+    return None
+
+
+def _is_number(value: Json) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
