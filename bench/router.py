@@ -109,7 +109,7 @@ async def replica(folder: Path) -> None:
     """Be the replica process."""
     task = ServeTask(base_models=folder, cores=1, memory_bytes=2**30)
     models = HostedModels(lambda _: Echo(), task)
-    await models.load(_MODEL, [ContainerFiles(folder=folder, environment={})])
+    await models.load(_MODEL, [ContainerFiles(folder=folder, environment={})], seconds=60)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(folder / "s"))
     listener.listen()
