@@ -59,7 +59,7 @@ def load(folder: Path) -> Model:
     Raises:
         TrainingFailed: the folder is not whole, or of another version.
     """
-    kind = _described(folder).get("kind")
+    kind = kind_of(folder)
     if kind == "ensembling":
         from gyropilot.problems.tabular.ensembling import model as ensembling_model
 
@@ -69,6 +69,15 @@ def load(folder: Path) -> Model:
 
         return hpo_model.load(folder)
     raise TrainingFailed(f"{folder.name}: {MODEL_FILE} names no kind of model that this version knows: {kind!r}")
+
+
+def kind_of(folder: Path) -> str:
+    """Give the kind of the model that lies in `folder`: ensembling, hpo, or what another version wrote.
+
+    Raises:
+        TrainingFailed: the folder holds no model.
+    """
+    return str(_described(folder).get("kind", ""))
 
 
 def labels_of(

@@ -1,0 +1,234 @@
+"""The containers of tabular models: what each answers a call with; model_server.py loads them.
+
+    whole                    rows -> predictions                          a model of one container
+    feature-transform        rows -> numbers (matrices.py)
+    algorithm                numbers -> estimates, or class numbers with probabilities
+    inverse-label-transform  class numbers -> labels
+
+The last of a chain answers as a whole model does, except that `probability` of two classes is that of the positive one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from gyropilot.errors import InvalidRequest, TrainingFailed
+from gyropilot.problems.contract import Call, Json, Reply
+from gyropilot.problems.tabular import models
+from gyropilot.problems.tabular.columns import Schema
+from gyropilot.problems.tabular.serving import (
+    environment,
+    label_rows,
+    matrices,
+    media_types,
+    payloads,
+    responses,
+)
+from gyropilot.problems.tabular.serving.environment import Environment, Role
+from gyropilot.problems.tabular.serving.matrices import MATRIX
+from gyropilot.problems.tabular.serving.media_types import MediaType
+from gyropilot.problems.tabular.serving.responses import SCORE, ProbabilityOf, ReplyWriter
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from gyropilot.problems.tabular.hpo.containers import Algorithm, FeatureTransform
+
+
+class Container(Protocol):
+    """One loaded container."""
+
+    def answer(self, call: Call) -> Reply:
+        """Answer a call.
+
+        Raises:
+            InvalidRequest: the payload does not fit: the caller's fault.
+            Unavailable: the caller has gone.
+        """
+
+
+def load(folder: Path, environment_: Mapping[str, str]) -> Container:
+    """Load the container whose model data lies unpacked in `folder`.
+
+    Raises:
+        TrainingFailed: the folder is not whole, or is not of the container's role.
+        InvalidRequest: the environment holds what cannot be honoured.
+    """
+    return _LOADS[environment.role_of(environment_, usual=_usual_role(folder))](folder, environment_)
+
+
+def _usual_role(folder: Path) -> Role:
+    return "algorithm" if models.kind_of(folder) == "hpo" else "whole"
+
+
+def _whole(folder: Path, environment_: Mapping[str, str]) -> Container:
+    model = models.load(folder)
+    chosen = environment.read(environment_, "whole", is_regression=model.schema.is_regression)
+    return Whole(model, chosen)
+
+
+def _feature_transform(folder: Path, environment_: Mapping[str, str]) -> Container:
+    from gyropilot.problems.tabular.hpo.containers import FeatureTransform
+
+    environment.read(environment_, "feature-transform", is_regression=True)
+    return FeatureEncoder(FeatureTransform.load(folder))
+
+
+def _algorithm(folder: Path, environment_: Mapping[str, str]) -> Container:
+    from gyropilot.problems.tabular.hpo.containers import Algorithm
+
+    algorithm = Algorithm.load(folder)
+    chosen = environment.read(environment_, "algorithm", is_regression=algorithm.schema.is_regression)
+    return Estimator(algorithm, chosen)
+
+
+def _label_transform(folder: Path, environment_: Mapping[str, str]) -> Container:
+    from gyropilot.problems.tabular.hpo import containers as hpo_containers
+
+    labels = hpo_containers.load_labels(folder)
+    if not labels:
+        raise TrainingFailed("the model is of a regression, whose estimates have no labels: leave this container out")
+    return LabelNamer(labels, environment.read(environment_, "inverse-label-transform", is_regression=False))
+
+
+_LOADS: Mapping[Role, Callable[[Path, Mapping[str, str]], Container]] = {
+    "whole": _whole,
+    "feature-transform": _feature_transform,
+    "algorithm": _algorithm,
+    "inverse-label-transform": _label_transform,
+}
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A model that predicts rows by itself."""
+
+    model: models.Model
+    chosen: Environment
+
+    def answer(self, call: Call) -> Reply:
+        """Answer rows with predictions."""
+        schema = self.model.schema
+        payload = payloads.read(call, schema)
+        media_type = media_types.reply_type(call, usual=self.chosen.usual_accept or payload.media_type)
+        frames = payload.frames(call)
+        if schema.is_regression:
+            return _estimates(media_type, (self.model.predict_numbers(frame) for frame in frames))
+        probabilities = (self.model.predict_probabilities(frame) for frame in frames)
+        classes = _Classes(
+            chosen=self.chosen,
+            schema=schema,
+            threshold=self.model.threshold,
+            probability_of="predicted",
+            names=schema.labels,
+        )
+        return classes.reply(media_type, probabilities)
+
+
+@dataclass(frozen=True)
+class FeatureEncoder:
+    """The first container of a chain."""
+
+    transform: FeatureTransform
+
+    def answer(self, call: Call) -> Reply:
+        """Answer rows with the numbers that the algorithm takes."""
+        payload = payloads.read(call, self.transform.schema)
+        media_types.reply_type(call, usual=payload.media_type)  # refused here rather than after the work
+        blocks = [
+            matrices.write(self.transform.transform(frame), reply=payload.media_type) for frame in payload.frames(call)
+        ]
+        return Reply(body=b"".join(blocks), content_type=MATRIX)
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """The second container of a chain."""
+
+    algorithm: Algorithm
+    chosen: Environment
+
+    def answer(self, call: Call) -> Reply:
+        """Answer numbers with estimates, or with class numbers and probabilities."""
+        if call.content_type != MATRIX:
+            fix = "send rows to the whole chain of containers, which a candidate's InferenceContainers are"
+            problem = "is not what the container of the algorithm takes"
+            raise InvalidRequest(where="ContentType", found=call.content_type, problem=problem, fix=fix)
+        blocks = list(matrices.read(call.body))
+        media_type = media_types.reply_type(call, usual=self.chosen.usual_accept or blocks[0].reply)
+        found = self._predicted(call, blocks)
+        schema = self.algorithm.schema
+        if schema.is_regression:
+            return _estimates(media_type, found)
+        classes = _Classes(
+            chosen=self.chosen,
+            schema=schema,
+            threshold=self.algorithm.threshold,
+            probability_of="positive",
+            names=range(len(schema.labels)),
+        )
+        return classes.reply(media_type, found)
+
+    def _predicted(self, call: Call, blocks: list[matrices.Block]) -> Iterator[npt.NDArray[np.float64]]:
+        for block in blocks:
+            payloads.check_wanted(call)
+            yield self.algorithm.predict(block.matrix)
+
+
+@dataclass(frozen=True)
+class LabelNamer:
+    """The third container of a chain."""
+
+    labels: tuple[str, ...]
+    chosen: Environment
+
+    def answer(self, call: Call) -> Reply:
+        """Answer class numbers and probabilities with labels and these."""
+        came_as = media_types.payload_type(call)
+        media_type = media_types.reply_type(call, usual=self.chosen.usual_accept or came_as)
+        labels, inputs = list(self.labels), self.chosen.inputs
+        columns = dict(zip(inputs, label_rows.read(call.body, came_as, inputs, class_count=len(labels)), strict=True))
+        count = len(columns[inputs[0]])
+        if "predicted_label" in columns:
+            columns["predicted_label"] = [labels[one] for one in columns["predicted_label"]]
+        columns["labels"] = [labels] * count
+        writer = ReplyWriter(media_type, self.chosen.outputs)
+        writer.add([columns[name] for name in self.chosen.outputs])
+        return writer.finish()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Classes:
+    """How a classification's probabilities become an answer."""
+
+    chosen: Environment
+    schema: Schema
+    threshold: float
+    probability_of: ProbabilityOf
+    names: Sequence[Json]
+
+    def reply(self, media_type: MediaType, found: Iterator[npt.NDArray[np.float64]]) -> Reply:
+        writer = ReplyWriter(media_type, self.chosen.outputs)
+        for probabilities in found:
+            writer.add(
+                responses.of_classes(
+                    probabilities,
+                    outputs=self.chosen.outputs,
+                    labels=self.schema.labels,
+                    threshold=self.threshold,
+                    probability_of=self.probability_of,
+                    names=self.names,
+                )
+            )
+        return writer.finish()
+
+
+def _estimates(media_type: MediaType, found: Iterator[npt.NDArray[np.float64]]) -> Reply:
+    writer = ReplyWriter(media_type, (SCORE,))
+    for numbers in found:
+        writer.add([numbers.tolist()])
+    return writer.finish()
