@@ -1,0 +1,102 @@
+"""What the three algorithms of this mode have in common: they learn from a fold's rows, and predict, save and load.
+
+Each algorithm is a file of its own with `learn` and `load`; it imports its library when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+from gyropilot.errors import TrainingFailed
+from gyropilot.problems.contract import Json
+
+Floats = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float32] | scipy.sparse.csr_matrix
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Rows to learn from or to check on."""
+
+    matrix: Matrix
+    """[row, feature], float32."""
+    target: npt.NDArray[np.int64] | Floats
+    """[row]: class numbers, or the numbers to be estimated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    """What every algorithm is told beside its settings."""
+
+    classes: int
+    """Number of classes; 0: a regression."""
+    objective: str
+    """StandardMetricName; chooses the loss."""
+    seed: int
+    threads: int
+    is_over: Callable[[], bool]
+    """Asked between steps of some milliseconds to seconds; once it is True, learning ends with what it has."""
+
+
+class FoldModel(Protocol):
+    """One algorithm, trained on the rows of one fold; may be called from several threads."""
+
+    def predict(self, matrix: Matrix) -> Floats:
+        """Give [row] estimates of a regression, else [row, class] probabilities."""
+
+    def save(self, folder: Path) -> None:
+        """Write the model into a folder that is there and empty."""
+
+
+def learn(algorithm: str, train: Rows, check: Rows, settings: Mapping[str, Json], learning: Learning) -> FoldModel:
+    """Train an algorithm on `train`; how long, `check` decides.
+
+    Raises:
+        TrainingFailed: no algorithm of that name.
+    """
+    model: FoldModel = _module(algorithm).learn(train, check, settings, learning)
+    return model
+
+
+def load(algorithm: str, folder: Path) -> FoldModel:
+    """Load what `save` wrote.
+
+    Raises:
+        TrainingFailed: no algorithm of that name.
+    """
+    model: FoldModel = _module(algorithm).load(folder)
+    return model
+
+
+def row_weights(target: npt.NDArray[np.int64] | Floats, classes: int, weighting: Json) -> Floats | None:
+    """Give weights under which the classes count alike, where `weighting` is "balanced"; [row], of the mean 1."""
+    if not classes or weighting != "balanced":
+        return None
+    numbers = target.astype(np.int64)
+    counts = np.bincount(numbers, minlength=classes)
+    present = int((counts > 0).sum())
+    return np.asarray(len(numbers) / (present * np.maximum(counts, 1))[numbers], dtype=np.float64)
+
+
+def _module(algorithm: str) -> ModuleType:
+    if algorithm == "xgboost":
+        from gyropilot.problems.tabular.hpo import boosting
+
+        return boosting
+    if algorithm == "linear-learner":
+        from gyropilot.problems.tabular.hpo import linear
+
+        return linear
+    if algorithm == "mlp":
+        from gyropilot.problems.tabular.hpo import mlp
+
+        return mlp
+    raise TrainingFailed(f"no algorithm of hyperparameter tuning is called {algorithm!r}")
