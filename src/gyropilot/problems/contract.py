@@ -396,6 +396,8 @@ class Problem:
     """What ResolvedAttributes says once the data is known, where that is more than before."""
     grace_seconds: float = 300.0
     """How long training may go on without progress after Stop or its time limit, to evaluate and save what it has."""
+    longest_grace_seconds: float = 3600.0
+    """How long it may go on with progress."""
     profile_status: str = "PreTraining"
     train_status: str = "TrainingModels"
     styles: tuple[Style, ...] = ("invoke",)

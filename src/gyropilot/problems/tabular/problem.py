@@ -42,6 +42,7 @@ TABULAR = Problem(
     ),
     # A trial ends itself before its time is over: what is left after that is only to end.
     grace_seconds=10.0,
+    longest_grace_seconds=10.0,
     profile_status="AnalyzingData",
     train_status="ModelTuning",
     # Feature transform, algorithm, inverse label transform.
