@@ -222,7 +222,7 @@ def _check_columns(
             )
         )
     if len(headers) == 2 and len({frozenset(names) for names in headers.values()}) == 2:
-        faults.append(_unlike_fault(*headers.values()))
+        faults.append(_unlike_fault(headers))
 
 
 def _target_fault(target: str, place: str, names: tuple[str, ...]) -> Fault:
@@ -237,18 +237,17 @@ def _target_fault(target: str, place: str, names: tuple[str, ...]) -> Fault:
     )
 
 
-def _unlike_fault(training: tuple[str, ...], validation: tuple[str, ...]) -> Fault:
-    first, second = (sorted(set(one) - set(other)) for one, other in ((training, validation), (validation, training)))
+def _unlike_fault(headers: Mapping[str, tuple[str, ...]]) -> Fault:
+    (one, ours), (other, theirs) = headers.items()
     told = [
-        f"{', '.join(map(repr, names[:_SHOWN_COLUMNS]))} only in the {place}"
-        for names, place in ((first, "first"), (second, "second"))
+        f"{', '.join(map(repr, sorted(names)[:_SHOWN_COLUMNS]))} only in {place}"
+        for names, place in ((set(ours) - set(theirs), one), (set(theirs) - set(ours), other))
         if names
     ]
     return Fault(
         where="AutoMLJobInputDataConfig",
-        found="; ".join(told),
-        problem="both channels must have the same columns",
-        fix="give both files the same header",
+        problem=f"both channels must have the same columns: {'; '.join(told)}",
+        fix="give the files of both the same header",
     )
 
 
