@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from gyropilot.data import kinds, secrets
+from gyropilot.data import gzip_files, kinds, secrets
 from gyropilot.data.columns import column_faults, unlike
 from gyropilot.errors import Fault, InvalidData
 
@@ -55,14 +55,14 @@ def open_csv(path: Path, uri: str, *, wanted: Sequence[str], inherited: Sequence
     Raises:
         InvalidData: the file is no CSV with these columns.
     """
-    start = _start_of(path)
-    _check_kind(start, uri)
-    reader = _Reader(path, uri)
+    start = start_of(path, uri)
+    check_kind(start, uri)
+    reader = Reader(path, uri)
     records = reader.records()
     try:
         first = next(records, None)
     except InvalidData:
-        _check_text_kind(start, uri)
+        check_text_kind(start, uri)
         raise
     if first is None:
         raise InvalidData(where=uri, problem="holds nothing but blank lines", fix="upload the data, or remove the file")
@@ -75,16 +75,17 @@ def open_csv(path: Path, uri: str, *, wanted: Sequence[str], inherited: Sequence
             columns=tuple(inherited),
             records=reader.numbered(_chain(first, records), inherited),
         )
-    _check_text_kind(start, uri)
+    check_text_kind(start, uri)
     raise InvalidData.of(_header_faults(first, wanted, uri, is_first=inherited is None))
 
 
-class _Reader:
+class Reader:
     """Feeds the csv module line by line, keeping count of bytes, lines and rows for the messages."""
 
-    def __init__(self, path: Path, uri: str) -> None:
+    def __init__(self, path: Path, uri: str, *, is_gzip: bool = False) -> None:
         self._path = path
         self._uri = uri
+        self._is_gzip = is_gzip
         self._row = 0
         self._are_columns_settled = False
         self._line = 0
@@ -94,7 +95,7 @@ class _Reader:
     def records(self) -> Iterator[list[str]]:
         """Give the fields of each record that is not a blank line."""
         csv.field_size_limit(sys.maxsize)  # its own limit names no row; _lines keeps ours
-        with self._path.open("rb") as file:
+        with gzip_files.open_gzip(self._path, self._uri) if self._is_gzip else self._path.open("rb") as file:
             reader = csv.reader(self._lines(file), strict=True)
             while True:
                 try:
@@ -184,7 +185,7 @@ class _Reader:
     def _ragged(self, fields: list[str], columns: Sequence[str]) -> Fault:
         return Fault(
             where=self._place(),
-            found=_shown(fields),
+            found=shown(fields),
             problem=f"has {len(fields)} fields where the header has {len(columns)}",
             fix=(
                 "enclose fields that hold a comma in double quotes"
@@ -210,12 +211,14 @@ class _Reader:
         )
 
 
-def _start_of(path: Path) -> bytes:
-    with path.open("rb") as file:
+def start_of(path: Path, uri: str, *, is_gzip: bool = False) -> bytes:
+    """Give the first bytes of a file's text."""
+    with gzip_files.open_gzip(path, uri) if is_gzip else path.open("rb") as file:
         return file.read(kinds.TEXT_START_BYTES)
 
 
-def _check_kind(start: bytes, uri: str) -> None:
+def check_kind(start: bytes, uri: str) -> None:
+    """Raise InvalidData where a file that begins so is empty, or a binary file of a known kind."""
     if not start:
         raise InvalidData(where=uri, problem="is empty", fix="upload the data, or remove the file")
     kind = kinds.binary_kind(start)
@@ -223,7 +226,7 @@ def _check_kind(start: bytes, uri: str) -> None:
         return
     fixes = {
         "a Parquet file": "set the channel's ContentType to x-application/vnd.amazon+parquet, or convert the file",
-        "gzip-compressed data": "decompress it",
+        "gzip-compressed data": "decompress it; for tables CompressionType Gzip may be set instead",
     }
     raise InvalidData(
         where=uri,
@@ -233,7 +236,8 @@ def _check_kind(start: bytes, uri: str) -> None:
     )
 
 
-def _check_text_kind(start: bytes, uri: str) -> None:
+def check_text_kind(start: bytes, uri: str) -> None:
+    """Raise InvalidData where a file that begins so looks like text of another kind than CSV."""
     kind = kinds.text_kind(start)
     if kind is not None:
         raise InvalidData(
@@ -251,19 +255,12 @@ def _header_faults(fields: list[str], wanted: Sequence[str], uri: str, *, is_fir
     if len(fields) == 1 and len(wanted) > 1:
         separator = re.search(r"[;\t|:]", fields[0])
         if separator:
-            return [
-                Fault(
-                    where=where,
-                    found=_shown(fields)[0],
-                    problem=f"is one column; the fields look separated by {separator.group()!r}",
-                    fix="separate fields by commas",
-                )
-            ]
+            return [separator_fault(fields, separator.group(), where)]
     if is_first and not _names_a_column(fields, wanted) and not any(unlike(field, wanted) for field in fields):
         return [
             Fault(
                 where=where,
-                found=_shown(fields),
+                found=shown(fields),
                 problem=f"the first line does not name the columns {' and '.join(wanted)}",
                 fix=_naming_mend(fields, wanted),
             )
@@ -271,11 +268,21 @@ def _header_faults(fields: list[str], wanted: Sequence[str], uri: str, *, is_fir
     return column_faults(fields, wanted, where=where)
 
 
+def separator_fault(fields: Sequence[str], separator: str, where: str) -> Fault:
+    """Give what is wrong with a header of one field that other marks than commas divide."""
+    return Fault(
+        where=where,
+        found=shown(fields)[0],
+        problem=f"is one column; the fields look separated by {separator!r}",
+        fix="separate fields by commas",
+    )
+
+
 def _naming_mend(fields: Sequence[str], wanted: Sequence[str]) -> str:
     line = f"begin the file with the line {','.join(wanted)}"
     if not _looks_like_header(fields, wanted):
         return line
-    names, new = (", ".join(map(repr, _shown(one))) for one in (fields, wanted))
+    names, new = (", ".join(map(repr, shown(one))) for one in (fields, wanted))
     return f"rename the columns {names} to {new}; or, if this line is data already, {line}"
 
 
@@ -284,7 +291,7 @@ def _looks_like_header(fields: Sequence[str], wanted: Sequence[str]) -> bool:
     return len(words) == len(fields) == len(wanted) and all(_WORD.fullmatch(word) for word in words)
 
 
-def _shown(fields: Sequence[str]) -> list[str]:
+def shown(fields: Sequence[str]) -> list[str]:
     """Give what of a record a message may show: the beginning, and no secret."""
     # Masked before it is cut: of a secret that is cut in two the first half has no known form, and would be shown.
     return [secrets.masked(field)[:_SHOWN_CHARACTERS] for field in fields[:_SHOWN_FIELDS]]

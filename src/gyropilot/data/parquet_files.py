@@ -47,11 +47,11 @@ def parquet_records(path: Path, uri: str, *, wanted: Sequence[str]) -> Iterator[
     import pyarrow
     from pyarrow import parquet
 
-    metadata = _read_metadata(path, uri)
+    metadata = read_metadata(path, uri)
     _check_columns(metadata, wanted, uri)
     size = path.stat().st_size
-    _check_counts(metadata, size, uri)
-    largest = _largest_page(metadata, wanted, path, uri)
+    check_counts(metadata, size, uri)
+    largest = largest_unpacked(metadata, wanted, path, uri)
     most_text = max(MAX_UNPACKED_BYTES, MAX_RATIO * size)
     row = text = 0
     try:
@@ -64,12 +64,12 @@ def parquet_records(path: Path, uri: str, *, wanted: Sequence[str]) -> Iterator[
                     row += 1
                     text += sum(len(value) for value in values if value)
                     if text > most_text:
-                        raise _bomb(uri, row, text, size)
+                        raise bomb(uri, row, text, size)
                     yield row, values
     except (pyarrow.ArrowException, OSError, MemoryError) as error:
         raise InvalidData(
             where=f"{uri}: after row {row}",
-            problem=f"Parquet data is damaged: {_first_line(error)}",
+            problem=f"Parquet data is damaged: {first_line(error)}",
             fix="upload the file again, or write it anew",
         ) from error
     if row != metadata.num_rows:
@@ -81,7 +81,8 @@ def parquet_records(path: Path, uri: str, *, wanted: Sequence[str]) -> Iterator[
         )
 
 
-def _bomb(uri: str, row: int, text: int, size: int) -> InvalidData:
+def bomb(uri: str, row: int, text: int, size: int) -> InvalidData:
+    """Give the error of a file that becomes too large: so many characters by this row."""
     return InvalidData(
         where=f"{uri}: row {row}",
         found=f"{text} characters by this row, of {size} bytes",
@@ -90,7 +91,12 @@ def _bomb(uri: str, row: int, text: int, size: int) -> InvalidData:
     )
 
 
-def _read_metadata(path: Path, uri: str) -> Arrow:
+def read_metadata(path: Path, uri: str) -> Arrow:
+    """Give a file's metadata as Arrow has it, without what could make Arrow run code.
+
+    Raises:
+        InvalidData: the footer is not there, damaged or too large.
+    """
     import pyarrow
     from pyarrow import parquet
 
@@ -109,7 +115,7 @@ def _read_metadata(path: Path, uri: str) -> Arrow:
         metadata = parquet.ParquetFile(pyarrow.BufferReader(alone), page_checksum_verification=True).metadata
     except (pyarrow.ArrowException, OSError, MemoryError) as error:
         raise InvalidData(
-            where=f"{uri}: footer", problem=f"is damaged: {_first_line(error)}", fix="write the file anew"
+            where=f"{uri}: footer", problem=f"is damaged: {first_line(error)}", fix="write the file anew"
         ) from error
     schema = (metadata.metadata or {}).get(_HIDDEN_KEY, b"")
     if _EXTENSION_KEY in footer or _EXTENSION_KEY in base64.b64decode(schema + b"==", validate=False):
@@ -197,7 +203,8 @@ def _kind_of(column: Arrow) -> str | None:
     return f"{column.physical_type} as {logical}"
 
 
-def _check_counts(metadata: Arrow, size: int, uri: str) -> None:
+def check_counts(metadata: Arrow, size: int, uri: str) -> None:
+    """Raise InvalidData where what the footer says of row groups and columns cannot be of a file of `size` bytes."""
     rows = 0
     for index in range(metadata.num_row_groups):
         group = metadata.row_group(index)
@@ -242,7 +249,8 @@ def _start(column: Arrow) -> int:
     return start
 
 
-def _largest_page(metadata: Arrow, wanted: Sequence[str], path: Path, uri: str) -> int:
+def largest_unpacked(metadata: Arrow, wanted: Sequence[str], path: Path, uri: str) -> int:
+    """Give the unpacked size of the largest page of these columns; raises InvalidData where one is too large."""
     largest = 0
     for index in range(metadata.num_row_groups):
         group = metadata.row_group(index)
@@ -288,5 +296,6 @@ def _text_at(column: Arrow, index: int, where: str) -> str | None:
         ) from error
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Give the first line of what a library says, cut to a message's length."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -188,7 +188,7 @@ def _are_codes(texts: Arrow) -> bool:
 def _are_texts(texts: Arrow, rows: Arrow) -> bool:
     words = pc.add(pc.count_substring_regex(texts, r"\s+"), 1)
     mean = pc.sum(pc.multiply(words, rows)).as_py() / pc.sum(rows).as_py()
-    return mean >= _TEXT_WORDS and len(texts) >= max(_LEAST_TEXTS, 0.05 * pc.sum(rows).as_py())
+    return bool(mean >= _TEXT_WORDS and len(texts) >= max(_LEAST_TEXTS, 0.05 * pc.sum(rows).as_py()))
 
 
 def _is_day_first(texts: Arrow) -> bool:
@@ -212,7 +212,7 @@ def _is_identifier(fields: Arrow, texts: Arrow, kind: ColumnKind, filled: int) -
     if kind != "numeric":
         return False
     values = numbers(cleaned(fields))
-    return values.null_count == 0 and pc.all(pc.equal(pc.pairwise_diff(values)[1:], 1.0)).as_py()
+    return values.null_count == 0 and bool(pc.all(pc.equal(pc.pairwise_diff(values)[1:], 1.0)).as_py())
 
 
 def _time_forms(*, day_first: bool) -> tuple[str, ...]:
