@@ -13,7 +13,9 @@ from gyropilot.wire import service_model
 from gyropilot.wire.service_model import Shape
 
 OPERATIONS = (
+    "CreateAutoMLJob",
     "CreateAutoMLJobV2",
+    "DescribeAutoMLJob",
     "DescribeAutoMLJobV2",
     "ListAutoMLJobs",
     "ListCandidatesForAutoMLJob",

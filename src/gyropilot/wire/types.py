@@ -166,12 +166,30 @@ class AutoMLCandidate(TypedDict):
     InferenceContainerDefinitions: NotRequired[Mapping[AutoMLProcessingUnit, Sequence[AutoMLContainerDefinition]]]
 
 
+class AutoMLCandidateGenerationConfig(TypedDict):
+    """AutoMLCandidateGenerationConfig of the service model."""
+
+    FeatureSpecificationS3Uri: NotRequired[str]
+    AlgorithmsConfig: NotRequired[Sequence[AutoMLAlgorithmConfig]]
+
+
 class AutoMLCandidateStep(TypedDict):
     """AutoMLCandidateStep of the service model."""
 
     CandidateStepType: CandidateStepType
     CandidateStepArn: str
     CandidateStepName: str
+
+
+class AutoMLChannel(TypedDict):
+    """AutoMLChannel of the service model."""
+
+    DataSource: NotRequired[AutoMLDataSource]
+    CompressionType: NotRequired[CompressionType]
+    TargetAttributeName: str
+    ContentType: NotRequired[str]
+    ChannelType: NotRequired[AutoMLChannelType]
+    SampleWeightAttributeName: NotRequired[str]
 
 
 class AutoMLComputeConfig(TypedDict):
@@ -222,6 +240,16 @@ class AutoMLJobCompletionCriteria(TypedDict):
     MaxCandidates: NotRequired[int]
     MaxRuntimePerTrainingJobInSeconds: NotRequired[int]
     MaxAutoMLJobRuntimeInSeconds: NotRequired[int]
+
+
+class AutoMLJobConfig(TypedDict):
+    """AutoMLJobConfig of the service model."""
+
+    CompletionCriteria: NotRequired[AutoMLJobCompletionCriteria]
+    SecurityConfig: NotRequired[AutoMLSecurityConfig]
+    CandidateGenerationConfig: NotRequired[AutoMLCandidateGenerationConfig]
+    DataSplitConfig: NotRequired[AutoMLDataSplitConfig]
+    Mode: NotRequired[AutoMLMode]
 
 
 class AutoMLJobObjective(TypedDict):
@@ -318,6 +346,27 @@ class CandidateProperties(TypedDict):
     CandidateMetrics: NotRequired[Sequence[MetricDatum]]
 
 
+class CreateAutoMLJobRequest(TypedDict):
+    """CreateAutoMLJobRequest of the service model."""
+
+    AutoMLJobName: str
+    InputDataConfig: Sequence[AutoMLChannel]
+    OutputDataConfig: AutoMLOutputDataConfig
+    ProblemType: NotRequired[ProblemType]
+    AutoMLJobObjective: NotRequired[AutoMLJobObjective]
+    AutoMLJobConfig: NotRequired[AutoMLJobConfig]
+    RoleArn: str
+    GenerateCandidateDefinitionsOnly: NotRequired[bool]
+    Tags: NotRequired[Sequence[Tag]]
+    ModelDeployConfig: NotRequired[ModelDeployConfig]
+
+
+class CreateAutoMLJobResponse(TypedDict):
+    """CreateAutoMLJobResponse of the service model."""
+
+    AutoMLJobArn: str
+
+
 class CreateAutoMLJobV2Request(TypedDict):
     """CreateAutoMLJobV2Request of the service model."""
 
@@ -349,6 +398,38 @@ class DeleteTagsInput(TypedDict):
 
 class DeleteTagsOutput(TypedDict):
     """DeleteTagsOutput of the service model."""
+
+
+class DescribeAutoMLJobRequest(TypedDict):
+    """DescribeAutoMLJobRequest of the service model."""
+
+    AutoMLJobName: str
+
+
+class DescribeAutoMLJobResponse(TypedDict):
+    """DescribeAutoMLJobResponse of the service model."""
+
+    AutoMLJobName: str
+    AutoMLJobArn: str
+    InputDataConfig: Sequence[AutoMLChannel]
+    OutputDataConfig: AutoMLOutputDataConfig
+    RoleArn: str
+    AutoMLJobObjective: NotRequired[AutoMLJobObjective]
+    ProblemType: NotRequired[ProblemType]
+    AutoMLJobConfig: NotRequired[AutoMLJobConfig]
+    CreationTime: datetime
+    EndTime: NotRequired[datetime]
+    LastModifiedTime: datetime
+    FailureReason: NotRequired[str]
+    PartialFailureReasons: NotRequired[Sequence[AutoMLPartialFailureReason]]
+    BestCandidate: NotRequired[AutoMLCandidate]
+    AutoMLJobStatus: AutoMLJobStatus
+    AutoMLJobSecondaryStatus: AutoMLJobSecondaryStatus
+    GenerateCandidateDefinitionsOnly: NotRequired[bool]
+    AutoMLJobArtifacts: NotRequired[AutoMLJobArtifacts]
+    ResolvedAttributes: NotRequired[ResolvedAttributes]
+    ModelDeployConfig: NotRequired[ModelDeployConfig]
+    ModelDeployResult: NotRequired[ModelDeployResult]
 
 
 class DescribeAutoMLJobV2Request(TypedDict):
@@ -494,6 +575,14 @@ class ModelDeployResult(TypedDict):
     """ModelDeployResult of the service model."""
 
     EndpointName: NotRequired[str]
+
+
+class ResolvedAttributes(TypedDict):
+    """ResolvedAttributes of the service model."""
+
+    AutoMLJobObjective: NotRequired[AutoMLJobObjective]
+    ProblemType: NotRequired[ProblemType]
+    CompletionCriteria: NotRequired[AutoMLJobCompletionCriteria]
 
 
 class StopAutoMLJobRequest(TypedDict):
