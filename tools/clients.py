@@ -1,10 +1,10 @@
-"""Installs the client programs of other makers that tests drive: each in a folder of its own below .venv/clients.
+"""Installs programs of other makers, which tests drive or benches compare with: each in a folder below .venv/clients.
 
-    python tools/clients.py [javascript] [sagemaker-core] [sagemaker-sdk]
+    python tools/clients.py [flaml] [javascript] [sagemaker-core] [sagemaker-sdk]
 
 prints each one's folder; without a name: all.
 
-What is installed is pinned beside the tests that use it; a folder is made anew when those pins change.
+What is installed is pinned beside the programs that use it; a folder is made anew when those pins change.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PINS = ROOT / "tests" / "end_to_end"
+BENCH_PINS = ROOT / "bench"
 CLIENTS = Path(sys.prefix) / "clients"
 
 
@@ -39,6 +40,11 @@ def sagemaker_sdk(folder: Path) -> None:
     _environment(folder, PINS / "sagemaker_sdk" / "requirements.txt")
 
 
+def flaml(folder: Path) -> None:
+    """Install FLAML, whose pins are not ours, into an environment of its own."""
+    _environment(folder, BENCH_PINS / "flaml.txt")
+
+
 def _environment(folder: Path, pinned: Path) -> None:
     venv.create(folder, with_pip=True)
     pip = (
@@ -54,6 +60,7 @@ def _environment(folder: Path, pinned: Path) -> None:
 
 
 _CLIENTS: dict[str, tuple[Callable[[Path], None], Path]] = {
+    "flaml": (flaml, BENCH_PINS / "flaml.txt"),
     "javascript": (javascript, PINS / "javascript" / "package-lock.json"),
     "sagemaker-core": (sagemaker_core, PINS / "sagemaker_core" / "requirements.txt"),
     "sagemaker-sdk": (sagemaker_sdk, PINS / "sagemaker_sdk" / "requirements.txt"),
