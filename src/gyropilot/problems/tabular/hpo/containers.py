@@ -8,7 +8,6 @@ Archives are bound by digest to the job that wrote them, so what lies in them ma
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,7 +16,6 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pandas as pd
-import scipy.sparse
 import sklearn
 from sklearn.compose import ColumnTransformer
 
@@ -153,32 +151,6 @@ def load_labels(folder: Path) -> tuple[str, ...]:
         TrainingFailed: the folder is not whole.
     """
     return read_schema(_read(folder / _NOTE)["schema"]).labels
-
-
-def pack_matrix(matrix: Matrix) -> bytes:
-    """Give a matrix as bytes, for one container to hand to the next: NumPy's own format, without pickle."""
-    file = io.BytesIO()
-    if isinstance(matrix, np.ndarray):
-        np.save(file, matrix, allow_pickle=False)
-    else:
-        scipy.sparse.save_npz(file, matrix, compressed=False)
-    return file.getvalue()
-
-
-def unpack_matrix(packed: bytes) -> Matrix:
-    """Give the matrix that `pack_matrix` packed.
-
-    Raises:
-        ValueError: these are no such bytes.
-    """
-    if packed[:6] == b"\x93NUMPY":
-        dense: Matrix = np.load(io.BytesIO(packed), allow_pickle=False)
-        return dense
-    try:
-        sparse: Matrix = scipy.sparse.csr_matrix(scipy.sparse.load_npz(io.BytesIO(packed)))
-    except (OSError, KeyError, EOFError) as error:
-        raise ValueError(f"not a packed matrix: {error}") from error
-    return sparse
 
 
 def _read(file: Path) -> dict[str, Json]:

@@ -20,6 +20,7 @@ from gyropilot.problems.contract import Json
 
 Floats = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float32] | scipy.sparse.csr_matrix
+Target = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Rows:
 
     matrix: Matrix
     """[row, feature], float32."""
-    target: npt.NDArray[np.int64] | Floats
+    target: Target
     """[row]: class numbers, or the numbers to be estimated."""
 
 
@@ -76,7 +77,7 @@ def load(algorithm: str, folder: Path) -> FoldModel:
     return model
 
 
-def row_weights(target: npt.NDArray[np.int64] | Floats, classes: int, weighting: Json) -> Floats | None:
+def row_weights(target: Target, classes: int, weighting: Json) -> Floats | None:
     """Give weights under which the classes count alike, where `weighting` is "balanced"; [row], of the mean 1."""
     if not classes or weighting != "balanced":
         return None

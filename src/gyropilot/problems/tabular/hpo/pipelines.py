@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from gyropilot.problems.tabular.columns import Schema
+from gyropilot.problems.tabular.columns import ColumnKind, Schema
 
 Numbers = Literal["plain", "standard", "normal", "binned"]
 Categories = Literal["ordinal", "one-hot", "target"]
@@ -29,7 +29,8 @@ class Pipeline:
     """plain: as they are, missing ones too; standard: mean 0, deviation 1; normal: bent to a normal distribution by
     rank; binned: ten intervals, a feature each. Dates and sequences become numbers before."""
     categories: Categories
-    """ordinal: numbered in order of their text; one-hot: a feature each, rare ones together; target: by the mean of the target."""
+    """ordinal: numbered in order of their text; one-hot: a feature each, rare ones together; target: each by the
+    mean of the target under it."""
     texts: Texts
     """terms: tf-idf of words and pairs of words, a feature each; topics: their strongest directions."""
 
@@ -62,7 +63,7 @@ def pipelines_for(schema: Schema, algorithms: Collection[str]) -> list[Pipeline]
     for one in PIPELINES:
         is_allowed = not algorithms or one.algorithm in algorithms
         is_fit = one.categories != "target" or len(schema.labels) <= MOST_TARGET_CLASSES
-        if is_allowed and (is_fit or not schema.of_kind("categorical")):
+        if is_allowed and (is_fit or not columns_used(schema, "categorical")):
             by_effect.setdefault(_effect(one, schema), one)
     return list(by_effect.values())
 
@@ -72,8 +73,13 @@ def pipeline_named(name: str) -> Pipeline:
     return next(one for one in PIPELINES if one.name == name)
 
 
+def columns_used(schema: Schema, *kinds: ColumnKind) -> list[str]:
+    """Give the names of the features of these kinds that say something."""
+    return [one.name for one in schema.features if one.kind in kinds and not one.is_ignored]
+
+
 def _effect(pipeline: Pipeline, schema: Schema) -> tuple[str, ...]:
-    numbers = pipeline.numbers if schema.of_kind("numeric", "datetime", "sequence") else ""
-    categories = pipeline.categories if schema.of_kind("categorical") else ""
-    texts = pipeline.texts if schema.of_kind("text") else ""
+    numbers = pipeline.numbers if columns_used(schema, "numeric", "datetime", "sequence") else ""
+    categories = pipeline.categories if columns_used(schema, "categorical") else ""
+    texts = pipeline.texts if columns_used(schema, "text") else ""
     return pipeline.algorithm, numbers, categories, texts

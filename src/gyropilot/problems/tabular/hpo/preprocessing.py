@@ -8,11 +8,13 @@ text                      -> terms | topics
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
@@ -29,7 +31,7 @@ from gyropilot.problems.tabular.columns import Schema
 from gyropilot.problems.tabular.hpo.category_means import CategoryMeans
 from gyropilot.problems.tabular.hpo.dates_and_sequences import DateParts, SequenceParts
 from gyropilot.problems.tabular.hpo.fold_models import Floats, Matrix
-from gyropilot.problems.tabular.hpo.pipelines import Pipeline
+from gyropilot.problems.tabular.hpo.pipelines import Pipeline, columns_used
 from gyropilot.problems.tabular.hpo.texts import TextTerms, TextTopics
 
 _LARGEST = 1e30
@@ -46,13 +48,13 @@ _DENSE_ABOVE = 0.3
 def build_steps(schema: Schema, pipeline: Pipeline, *, rows: int, seed: int) -> ColumnTransformer:
     """Give the steps, not yet fitted, for tables of `schema` with so many training rows."""
     numbers = partial(_number_steps, pipeline, rows=rows, seed=seed)
-    parts: list[tuple[str, Any, list[str]]] = [
-        ("numeric", numbers(_function(finite)), schema.of_kind("numeric")),
-        ("datetime", numbers(DateParts()), schema.of_kind("datetime")),
-        ("sequence", numbers(SequenceParts()), schema.of_kind("sequence")),
-        ("categorical", _category_steps(schema, pipeline, rows=rows, seed=seed), schema.of_kind("categorical")),
+    parts: list[tuple[str, BaseEstimator, list[str]]] = [
+        ("numeric", numbers(_function(finite)), columns_used(schema, "numeric")),
+        ("datetime", numbers(DateParts()), columns_used(schema, "datetime")),
+        ("sequence", numbers(SequenceParts()), columns_used(schema, "sequence")),
+        ("categorical", _category_steps(schema, pipeline, rows=rows, seed=seed), columns_used(schema, "categorical")),
     ]
-    for place, name in enumerate(schema.of_kind("text")):
+    for place, name in enumerate(columns_used(schema, "text")):
         parts.append((f"text{place}", TextTerms() if pipeline.texts == "terms" else TextTopics(seed), [name]))
     # Of boosted trees a missing value and 0 are two things, which a sparse matrix would not tell apart.
     sparse_up_to = 0.0 if pipeline.algorithm == "xgboost" else _DENSE_ABOVE
@@ -68,7 +70,7 @@ def fit_steps(steps: ColumnTransformer, features: pd.DataFrame, target: np.ndarr
         return as_matrix(steps.fit_transform(features, target))
 
 
-def as_matrix(made: Any) -> Matrix:
+def as_matrix(made: Matrix) -> Matrix:
     """Give what the steps made as float32, rows one after the other."""
     if isinstance(made, np.ndarray):
         return np.ascontiguousarray(made, dtype=np.float32)
@@ -92,7 +94,7 @@ def filled(values: pd.DataFrame) -> np.ndarray[Any, Any]:
     return np.asarray(values.where(values.notna(), ""), dtype=object)
 
 
-def _number_steps(pipeline: Pipeline, first: Any, *, rows: int, seed: int) -> Any:
+def _number_steps(pipeline: Pipeline, first: BaseEstimator, *, rows: int, seed: int) -> BaseEstimator:
     if pipeline.numbers == "plain":
         return first
     impute = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
@@ -109,9 +111,9 @@ def _number_steps(pipeline: Pipeline, first: Any, *, rows: int, seed: int) -> An
     return make_pipeline(first, impute, bins)
 
 
-def _category_steps(schema: Schema, pipeline: Pipeline, *, rows: int, seed: int) -> Any:
+def _category_steps(schema: Schema, pipeline: Pipeline, *, rows: int, seed: int) -> BaseEstimator:
     if pipeline.categories == "ordinal":
-        encode: Any = OrdinalEncoder(
+        encode: BaseEstimator = OrdinalEncoder(
             handle_unknown="use_encoded_value", unknown_value=-1, min_frequency=2, dtype=np.float32
         )
     elif pipeline.categories == "one-hot":
@@ -131,5 +133,5 @@ def _is_scaled(pipeline: Pipeline) -> bool:
     return pipeline.categories == "target" and pipeline.algorithm != "xgboost"
 
 
-def _function(function: Any) -> FunctionTransformer:
+def _function(function: Callable[..., object]) -> FunctionTransformer:
     return FunctionTransformer(function, feature_names_out=None)

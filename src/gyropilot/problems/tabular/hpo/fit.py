@@ -1,0 +1,210 @@
+"""One candidate of hyperparameter tuning, from the prepared rows to its archives; train.py calls it in a child process.
+
+read rows -> feature transform -> settings -> folds (fold_run.py) -> threshold -> save -> load as served -> measure
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from gyropilot import clock
+from gyropilot.errors import TrainingFailed
+from gyropilot.problems.archives import write_archive
+from gyropilot.problems.contract import Container, Json, Reporter, TrainResult, TrainTask
+from gyropilot.problems.tabular import artifacts, request, scoring, tables
+from gyropilot.problems.tabular.columns import Schema, read_schema
+from gyropilot.problems.tabular.hpo import fold_run, folds, history, model, spaces, step_names, study
+from gyropilot.problems.tabular.hpo.containers import Algorithm, FeatureTransform
+from gyropilot.problems.tabular.hpo.fold_models import Matrix
+from gyropilot.problems.tabular.hpo.fold_run import FoldRun, Given
+from gyropilot.problems.tabular.hpo.history import Tried
+from gyropilot.problems.tabular.hpo.pipelines import Pipeline, pipeline_named
+from gyropilot.problems.tabular.hpo.spaces import Settings
+from gyropilot.problems.tabular.tables import Frame
+
+_OUTPUTS = "predicted_label,probability,probabilities"
+_KEPT_SHARE, _KEPT_LEAST_SECONDS, _KEPT_MOST_SECONDS = 0.15, 3.0, 120.0
+"""Of a candidate's time, what is kept to measure and save it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a candidate is to be, beside the rows."""
+
+    schema: Schema
+    objective: str
+    pipeline: Pipeline
+    default: int | None
+    """Number of the algorithm's default settings; None: those that promise most."""
+    history: Sequence[Tried]
+    number: int
+    seed: int
+    size_bytes: int
+    deadline: float = math.inf
+    """On clock.monotonic, of training; infinity: none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """A trained candidate."""
+
+    transform: FeatureTransform
+    algorithm: Algorithm
+    settings: Settings
+    run: FoldRun
+
+
+def fit(task: TrainTask, reporter: Reporter) -> TrainResult:
+    """Train, measure and pack the candidate of a task.
+
+    Raises:
+        TrainingFailed: no usable model came out.
+        HandBack: the service goes down; nothing of a candidate outlives its process.
+    """
+    began = clock.monotonic()
+    plan = _plan(task, began)
+    training = tables.read_prepared(task.prepared / tables.TRAINING_FILE, plan.schema)
+    fitted = fit_rows(plan, training, reporter)
+    reporter.progress("measuring", done=0, total=1, unit="models")
+    containers = _save(task, plan, fitted)
+    left = None if task.seconds_left is None else task.seconds_left - (clock.monotonic() - began)
+    folder = artifacts.unpack(task.output, [{"model_path": one.model_path} for one in containers], _work(task))
+    scored = scoring.measure(
+        model.load(folder),
+        objective=plan.objective,
+        validation=tables.read_prepared(task.prepared / tables.VALIDATION_FILE, plan.schema),
+        training=training,
+        seconds_left=left,
+    )
+    shutil.rmtree(folder)
+    return TrainResult(
+        score=scored.score,
+        score_name=scored.score_name,
+        direction=scored.direction,
+        metrics=scored.metrics,
+        containers=containers,
+        chosen=chosen(plan, fitted),
+        ended_by=fitted.run.ended_by,
+    )
+
+
+def fit_rows(plan: Plan, training: Frame, reporter: Reporter) -> Fitted:
+    """Train a candidate on rows: what `fit` does without files.
+
+    Raises:
+        HandBack: the service goes down.
+    """
+    transform, matrix = FeatureTransform.fitted(
+        plan.schema, plan.pipeline, training.features, training.target, seed=plan.seed
+    )
+    settings = _settings(plan)
+    done = fold_run.run(_given(plan, training, matrix, settings), reporter)
+    if not done.models:
+        raise TrainingFailed(f"{plan.pipeline.title}: no model came out of training")
+    threshold = _threshold(plan, training, done)
+    algorithm = Algorithm(plan.schema, threshold, plan.pipeline.algorithm, done.models)
+    return Fitted(transform=transform, algorithm=algorithm, settings=settings, run=done)
+
+
+def chosen(plan: Plan, fitted: Fitted) -> dict[str, Json]:
+    """Give a candidate's settings and fold scores: what DescribeTrainingJob shows, and later candidates learn of."""
+    named = {"algorithm": plan.pipeline.algorithm, "pipeline": plan.pipeline.name}
+    return {**named, **fitted.settings, "threshold": fitted.algorithm.threshold, **fitted.run.told()}
+
+
+def _plan(task: TrainTask, began: float) -> Plan:
+    candidate, profile = task.candidate, task.profile
+    left = task.seconds_left
+    kept = 0.0 if left is None else min(max(_KEPT_SHARE * left, _KEPT_LEAST_SECONDS), _KEPT_MOST_SECONDS)
+    return Plan(
+        schema=read_schema(profile["schema"]),
+        objective=str(profile["objective"]),
+        pipeline=pipeline_named(str(candidate["pipeline"])),
+        default=candidate["default"],
+        history=history.read_history(candidate["history"]),
+        number=int(candidate["number"]),
+        seed=request.read_spec(task.spec).seed,
+        size_bytes=int(profile.get("bytes", 0)),
+        deadline=math.inf if left is None else began + left - kept,
+    )
+
+
+def _settings(plan: Plan) -> Settings:
+    algorithm = plan.pipeline.algorithm
+    if plan.default is not None:
+        return spaces.defaults_of(algorithm, plan.schema, plan.objective)[plan.default]
+    return study.choose(
+        spaces.space_of(algorithm, plan.schema, plan.objective),
+        [one for one in plan.history if one.algorithm == algorithm],
+        direction=request.direction_of(plan.objective),
+        seed=plan.seed + plan.number,
+    )
+
+
+def _given(plan: Plan, training: Frame, matrix: Matrix, settings: Settings) -> Given:
+    return Given(
+        schema=plan.schema,
+        objective=plan.objective,
+        algorithm=plan.pipeline.algorithm,
+        settings=settings,
+        matrix=matrix,
+        target=training.target,
+        stages=folds.stages(training.target, classes=len(plan.schema.labels), size_bytes=plan.size_bytes),
+        history=plan.history,
+        seed=plan.seed,
+        deadline=plan.deadline,
+    )
+
+
+def _threshold(plan: Plan, training: Frame, done: FoldRun) -> float:
+    """Choose the threshold by what the models say of rows that they did not learn from."""
+    target = np.concatenate([training.target[stage.check] for stage, _ in done.checked])
+    predicted = np.concatenate([one for _, one in done.checked])
+    return scoring.calibrated_threshold(plan.objective, plan.schema, target, predicted)
+
+
+def _save(task: TrainTask, plan: Plan, fitted: Fitted) -> tuple[Container, ...]:
+    """Write the archives; give the containers: the first and the last share one."""
+    pipeline, name = plan.pipeline, str(task.candidate["name"])
+    transform = step_names.processor_archive(task.job_name, pipeline.name, plan.number)
+    algorithm = step_names.algorithm_archive(task.job_name, pipeline.name, pipeline.algorithm, name)
+    work = _work(task)
+    fitted.transform.save(artifacts.empty(work))
+    _pack(work, task.output / transform)
+    fitted.algorithm.save(artifacts.empty(work), fitted.settings)
+    _pack(work, task.output / algorithm)
+    outputs = {"SAGEMAKER_INFERENCE_OUTPUT": "predicted_label", "SAGEMAKER_INFERENCE_SUPPORTED": _OUTPUTS}
+    if plan.schema.is_regression:
+        outputs = {}
+    first = _container(transform, {"AUTOML_TRANSFORM_MODE": "feature-transform"})
+    second = _container(algorithm, {"MAX_CONTENT_LENGTH": "20971520", **outputs})
+    third = _container(
+        transform,
+        {
+            "AUTOML_TRANSFORM_MODE": "inverse-label-transform",
+            "SAGEMAKER_INFERENCE_INPUT": "predicted_label",
+            "SAGEMAKER_INFERENCE_OUTPUT": "predicted_label",
+            "SAGEMAKER_INFERENCE_SUPPORTED": "predicted_label,probability,labels,probabilities",
+        },
+    )
+    return (first, second) if plan.schema.is_regression else (first, second, third)
+
+
+def _container(model_path: str, environment: dict[str, str]) -> Container:
+    return Container(image=f"gyropilot/tabular:{version('gyropilot')}", model_path=model_path, environment=environment)
+
+
+def _pack(folder: Path, archive: Path) -> None:
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    write_archive(folder, archive, within={})
+
+
+def _work(task: TrainTask) -> Path:
+    return task.checkpoints / "model"

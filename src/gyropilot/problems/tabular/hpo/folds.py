@@ -1,0 +1,74 @@
+"""Which training rows each model of a candidate learns from, and on which it is checked; the same for all candidates.
+
+up to 50,000 rows    5 folds: each row checks one model, and the models answer together
+more                 one model, checked on a tenth of the rows
+more than 100 MB     the same in stages: a ninth of the rows, a third, all; the weak are stopped in between
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Places = npt.NDArray[np.int64]
+
+FOLDS = 5
+MOST_FOLDED_ROWS = 50_000
+STAGED_ABOVE_BYTES = 100 * 10**6
+_STAGES = (1 / 9, 1 / 3, 1.0)
+_CHECKED_SHARE, _MOST_CHECKED_ROWS = 0.1, 50_000
+_LEAST_STAGE_ROWS = 2_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One training of a model."""
+
+    train: Places
+    """Numbers of the rows it learns from."""
+    check: Places
+    """Numbers of the rows it is checked on, none of the former."""
+    replaces: bool
+    """Whether its model takes the place of the stage's before, rather than to stand beside it."""
+
+
+def stages(target: npt.NDArray[np.int64] | npt.NDArray[np.float64], *, classes: int, size_bytes: int) -> list[Stage]:
+    """Give the stages of a candidate, in order.
+
+    Args:
+        target: [row], class numbers, or numbers.
+        classes: their number, each of which is dealt evenly; 0: a regression.
+        size_bytes: of the job's data as it came.
+    """
+    rows = len(target)
+    dealt = _dealt(target, classes)
+    if rows <= MOST_FOLDED_ROWS:
+        count = max(2, min(FOLDS, rows // 2))
+        part = np.empty(rows, dtype=np.int64)
+        part[dealt] = np.arange(rows) % count
+        return [
+            Stage(train=np.flatnonzero(part != number), check=np.flatnonzero(part == number), replaces=False)
+            for number in range(count)
+        ]
+    every = round(1 / min(_CHECKED_SHARE, _MOST_CHECKED_ROWS / rows))
+    check, train = np.sort(dealt[::every]), np.delete(dealt, np.s_[::every])
+    shares = _STAGES if size_bytes > STAGED_ABOVE_BYTES else (1.0,)
+    sizes = [round(len(train) * share) for share in shares]
+    return [
+        Stage(train=np.sort(_spread(train, size)), check=check, replaces=True)
+        for size in sizes
+        if size >= _LEAST_STAGE_ROWS
+    ]
+
+
+def _dealt(target: npt.NDArray[np.int64] | npt.NDArray[np.float64], classes: int) -> Places:
+    """Give the row numbers at random, those of a class together, so that each n-th of them has its share of each."""
+    order = np.random.default_rng(0).permutation(len(target))
+    return order[np.argsort(target[order], kind="stable")] if classes else order
+
+
+def _spread(places: Places, count: int) -> Places:
+    """Give so many of them, evenly spread."""
+    return places[np.linspace(0, len(places) - 1, count).round().astype(np.int64)]
