@@ -58,7 +58,8 @@ def load(folder: Path, environment_: Mapping[str, str]) -> Container:
         TrainingFailed: the folder is not whole, or is not of the container's role.
         InvalidRequest: the environment holds what cannot be honoured.
     """
-    return _LOADS[environment.role_of(environment_, usual=_usual_role(folder))](folder, environment_)
+    role = environment.find_role(environment_) or _usual_role(folder)
+    return _LOADS[role](folder, environment_)
 
 
 def _usual_role(folder: Path) -> Role:

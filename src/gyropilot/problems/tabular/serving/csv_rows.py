@@ -52,7 +52,14 @@ class CsvRows:
         """Give every row as it stands; one feature's empty line is that feature left empty."""
         reader = csv.reader(io.StringIO(self._text, newline=""), strict=True)
         empty: Row = [""] if len(self._schema.features) == 1 else []
-        return (row or empty for row in reader)
+        read = 0
+        try:
+            for row in reader:
+                yield row or empty
+                read += 1
+        except csv.Error as error:
+            where, problem = faulty.row(read + 1), f"is no row of CSV: {error}"
+            raise InvalidRequest(where=where, problem=problem, fix=_FORM) from error
 
     def _ordered(self, row: Row) -> Row:
         assert self._order is not None
@@ -76,7 +83,7 @@ class CsvRows:
 
     def _check(self) -> None:
         faults: list[Fault] = []
-        count, width, number = 0, len(self._schema.features), 0
+        count, width = 0, len(self._schema.features)
         try:
             for number, row in enumerate(self._read(), start=1):
                 if number <= self._header_rows:
@@ -86,8 +93,8 @@ class CsvRows:
                     faults.append(faulty.wrong_count(faulty.row(number), len(row), self._schema, values="columns"))
                 if len(faults) >= MOST_FAULTS:
                     break
-        except csv.Error as error:
-            faults.append(Fault(where=faulty.row(number + 1), problem=f"is no row of CSV: {error}", fix=_FORM))
+        except InvalidRequest as error:
+            faults += error.faults
         if not count and not faults:
             header = " beside the header" if self._header_rows else ""
             faults.append(Fault(where="rows", problem=f"there are none{header}", fix="send a row a line"))

@@ -28,6 +28,7 @@ INPUT, OUTPUT, SUPPORTED = (
 _KNOWN = (TRANSFORM_MODE, ENCODING, USUAL_ACCEPT, INPUT, OUTPUT, SUPPORTED)
 _OURS = ("GYROPILOT_", "AUTOML_", "SAGEMAKER_INFERENCE_")
 """Keys that begin so are read here; others, as those that the SageMaker SDK adds to every model, change nothing."""
+_MODES: tuple[Role, ...] = ("feature-transform", "inverse-label-transform")
 _GIVEN: Mapping[Role, tuple[Output, ...]] = {
     "whole": OUTPUTS,
     "algorithm": ("predicted_label", "probability", "probabilities"),
@@ -48,18 +49,19 @@ class Environment:
     """What is answered where the caller does not say; None: the form of the payload."""
 
 
-def role_of(environment: Mapping[str, str], *, usual: Role) -> Role:
-    """Give the role of a container; `usual` is that of its files where the environment names none.
+def find_role(environment: Mapping[str, str]) -> Role | None:
+    """Give the role that the environment names; None: that of the container's files.
 
     Raises:
         InvalidRequest: the environment names none that there is.
     """
     named = environment.get(TRANSFORM_MODE)
     if named is None:
-        return usual
-    if named == "feature-transform" or named == "inverse-label-transform":
-        return named
-    fix = "leave it as the candidate has it: feature-transform or inverse-label-transform"
+        return None
+    for role in _MODES:
+        if named == role:
+            return role
+    fix = f"leave it as the candidate has it: {' or '.join(_MODES)}"
     raise InvalidRequest.of([_fault(TRANSFORM_MODE, named, "is no role of a container", fix)])
 
 

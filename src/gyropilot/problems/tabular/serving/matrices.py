@@ -59,6 +59,8 @@ def read(body: bytes) -> Iterator[Block]:
     """
     place = 0
     try:
+        if not body:
+            raise ValueError("it is empty")
         while place < len(body):
             end = body.index(b"\n", place, place + _LONGEST_HEAD) + 1
             head = json.loads(body[place:end])
