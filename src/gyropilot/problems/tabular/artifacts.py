@@ -15,6 +15,10 @@ from gyropilot.problems.archives import unpack_archive
 from gyropilot.problems.contract import Json
 
 ARCHIVE = "model.tar.gz"
+LEADERBOARD = "leaderboard.json"
+VALIDATION_PREDICTIONS = "validation_predictions.npy"
+"""[row], or [row, class]: what the model's parts that did not see a validation row say of it. There only where the
+model as a whole did see these rows: then nothing else may be taken for what it says of unseen data."""
 
 
 def candidate_folder(candidate: str) -> str:
