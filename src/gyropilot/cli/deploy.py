@@ -27,11 +27,20 @@ Json = Any
 @click.option(
     "--replace", is_flag=True, help="Let an endpoint of that name go over to this job, answering all the time."
 )
+@options.answers
 @click.option("--no-wait", is_flag=True, help="Do not wait until it answers.")
 @options.home
 @options.as_json
 def deploy(
-    job: str, *, name: str | None, instances: int, replace: bool, no_wait: bool, home: Path | None, as_json: bool
+    job: str,
+    *,
+    name: str | None,
+    instances: int,
+    replace: bool,
+    answers: tuple[str, ...],
+    no_wait: bool,
+    home: Path | None,
+    as_json: bool,
 ) -> None:
     """Serve the best model of JOB, and wait until it answers.
 
@@ -41,7 +50,7 @@ def deploy(
     client = watch.connect(home)
     try:
         endpoint = client.endpoints.deploy(
-            job, name=name, instances=instances, if_taken="replace" if replace else "refuse"
+            job, name=name, instances=instances, answers=answers, if_taken="replace" if replace else "refuse"
         )
     except NotDeployed as error:
         raise click.ClickException(_with_commands(str(error), name or job)) from error

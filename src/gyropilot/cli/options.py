@@ -41,6 +41,13 @@ s3_endpoint = click.option("--s3-endpoint", help="URL of an external S3 store; t
 
 log_level = click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False))
 
+answers = click.option(
+    "--answers",
+    metavar="KEYS",
+    callback=lambda _context, _option, given: tuple(one.strip() for one in (given or "").split(",") if one.strip()),
+    help="What the model of a table answers with, as predicted_label,probability,probabilities,labels.",
+)
+
 as_json = click.option("as_json", "--json", is_flag=True, help="Print JSON, for scripts.")
 
 

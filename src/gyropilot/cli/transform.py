@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,20 @@ _CONCURRENT = 8
 @click.option(
     "--instances", type=click.IntRange(1, 100), default=1, show_default=True, help="How many processes answer."
 )
+@options.answers
 @click.option("--no-wait", is_flag=True, help="Do not wait until it has ended.")
 @options.home
 @options.as_json
 def transform(
-    source: str, *, name: str | None, instances: int, no_wait: bool, home: Path | None, as_json: bool, **chosen: Json
+    source: str,
+    *,
+    name: str | None,
+    instances: int,
+    answers: tuple[str, ...],
+    no_wait: bool,
+    home: Path | None,
+    as_json: bool,
+    **chosen: Json,
 ) -> None:
     """Have MODEL_OR_JOB answer every record below an S3 prefix, and wait until that is done.
 
@@ -55,7 +64,7 @@ def transform(
     """
     client = watch.connect(home)
     request = _request(**chosen)
-    model = _model(client, source)
+    model = _model(client, source, answers)
     name = name or f"{source[:44].rstrip('-')}-{clock.now():%Y%m%d-%H%M%S}"
     client.transforms.create(name, model, request, instances=instances)
     job = client.transforms.describe(name) if no_wait else _waited(client, name)
@@ -91,15 +100,19 @@ def _request(
     return {"TransformInput": given, "TransformOutput": wanted, **request}
 
 
-def _model(client: Client, source: str) -> str:
+def _model(client: Client, source: str, answers: Sequence[str]) -> str:
     """Give the name of the model that is meant: itself, or one made of the job."""
     try:
-        return str(client.endpoints.model(source)["ModelName"])
+        model = str(client.endpoints.model(source)["ModelName"])
     except Refused as error:
         if not endpoints.is_missing(error):
             raise
+    else:
+        if answers:
+            raise click.UsageError(f"--answers goes with a job; what {printable(source)} answers with is settled.")
+        return model
     try:
-        return client.endpoints.make_model(source)
+        return client.endpoints.make_model(source, answers=answers)
     except NotDeployed as error:
         raise click.ClickException(printable(str(error))) from error
     except Refused as error:

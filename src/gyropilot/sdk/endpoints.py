@@ -6,10 +6,11 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
+from gyropilot.sdk.answers import chosen
 from gyropilot.sdk.connection import Connection
 from gyropilot.sdk.errors import NotDeployed, Refused, ServiceError
 
@@ -63,6 +64,7 @@ class Endpoints:
         *,
         name: str | None = None,
         instances: int = 1,
+        answers: Sequence[str] = (),
         if_taken: Literal["refuse", "replace"] = "refuse",
     ) -> str:
         """Serve the best model of a job under an endpoint's name; give that, while the endpoint starts.
@@ -75,15 +77,16 @@ class Endpoints:
             job: the job's name.
             name: the endpoint's; None: the job's.
             instances: how many processes answer.
+            answers: what the model answers with, as predicted_label and probability; none: as it does by itself.
             if_taken: what becomes of an endpoint of that name: with `replace` it goes over to the job's model, and
                 answers on while it does.
 
         Raises:
-            NotDeployed: the job has no model, or the name is taken.
+            NotDeployed: the job has no model, it cannot give those answers, or the name is taken.
             Refused: the service does not take it.
         """
         endpoint = name or job
-        containers, role = self._best(job)
+        containers, role = self._best(job, answers)
         there = self.find(endpoint)
         if there is not None and if_taken == "refuse":
             raise NotDeployed(
@@ -103,13 +106,13 @@ class Endpoints:
             raise
         return endpoint
 
-    def make_model(self, job: str) -> str:
+    def make_model(self, job: str, *, answers: Sequence[str] = ()) -> str:
         """Make a model of a job's best candidate, unless there is one; give its name, the job's and a digest.
 
         Raises:
-            NotDeployed: the job has no model.
+            NotDeployed: the job has no model, or it cannot give those answers.
         """
-        return self._made_model(job, *self._best(job), [])
+        return self._made_model(job, *self._best(job, answers), [])
 
     def states(self, name: str, *, poll_seconds: float = 0.5) -> Iterator[dict[str, Json]]:
         """Give the endpoint again and again, the last one when it moves no more: InService or Failed.
@@ -162,7 +165,7 @@ class Endpoints:
         answer = self._connection.call("logs", "get_log_events", request | ({"nextToken": token} if token else {}))
         return [one["message"] for one in answer["events"]], answer["nextForwardToken"]
 
-    def _best(self, job: str) -> tuple[list[dict[str, Json]], str]:
+    def _best(self, job: str, answers: Sequence[str]) -> tuple[list[dict[str, Json]], str]:
         described = self._call("describe_auto_ml_job_v2", AutoMLJobName=job)
         containers = described.get("BestCandidate", {}).get("InferenceContainers")
         if not containers:
@@ -170,7 +173,7 @@ class Endpoints:
             why = f": {described['FailureReason']}" if "FailureReason" in described else ""
             mend = "wait until it has ended" if status in ("InProgress", "Stopping") else "run another job"
             raise NotDeployed(f"the job {job} is {status} and has no model to deploy{why}; {mend}")
-        return containers, described["RoleArn"]
+        return chosen(containers, answers), described["RoleArn"]
 
     def _made_model(
         self,
