@@ -1,9 +1,8 @@
-"""`gyropilot try`: a conversation with a text endpoint in the terminal, through the sdk."""
+"""`gyropilot try`: a conversation in the terminal with an endpoint of texts, or of tables, through the sdk."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,15 @@ import click
 
 from gyropilot.cli import completing, options, watch
 from gyropilot.cli.endpoint_trouble import told
+from gyropilot.cli.row_talk import RowTalk
+from gyropilot.cli.typed_lines import TypedLines
 from gyropilot.log import printable
 from gyropilot.sdk.chat import Chat
 from gyropilot.sdk.errors import BrokenOff, Refused, ServiceError
 
 Json = Any
 
+_NOT_TEXT = "model_not_for_text"
 _HELP = (
     "/system TEXT  begin anew, with TEXT as what the model is told first; /system alone: with nothing\n"
     "/reset        begin anew\n"
@@ -47,24 +49,41 @@ def conversation(
     seed: int | None,
     home: Path | None,
 ) -> None:
-    """Chat with a text ENDPOINT; it hears the whole conversation each time.
+    """Chat with a text ENDPOINT, which hears the whole conversation each time; or have one of tables predict rows.
 
     Lines of standard input are what is said, one line a turn: in a pipe too, where the answers alone are printed.
     /system TEXT and /reset begin anew, /exit ends; Ctrl-C ends the answer that is coming, not the conversation.
+    For an endpoint of tables each line is a row: its features as CSV, or a JSON object with them by name.
     """
     given = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
     client = watch.connect(home)
     chat = client.chat(endpoint, system=system, options={name: it for name, it in given.items() if it is not None})
+    is_interactive = sys.stdin.isatty()
+    lines = TypedLines(is_interactive=is_interactive)
     with told(client, endpoint):
+        if _is_for_text(chat):
+            _Conversation(chat, lines, is_interactive=is_interactive).hold()
+        elif system or any(given.values()):
+            raise click.UsageError(f"{endpoint} answers rows of a table; the options are for text.")
+        else:
+            RowTalk(client, endpoint, lines.read, is_interactive=is_interactive).hold()
+
+
+def _is_for_text(chat: Chat) -> bool:
+    try:
         chat.check()
-        _Conversation(chat, is_interactive=sys.stdin.isatty()).hold()
+    except Refused as error:
+        if error.code == _NOT_TEXT:
+            return False
+        raise
+    return True
 
 
 class _Conversation:
     """What is typed and what is answered, turn by turn."""
 
-    def __init__(self, chat: Chat, *, is_interactive: bool) -> None:
-        self._chat = chat
+    def __init__(self, chat: Chat, lines: TypedLines, *, is_interactive: bool) -> None:
+        self._chat, self._lines = chat, lines
         self._is_interactive = is_interactive
 
     def hold(self) -> None:
@@ -74,27 +93,11 @@ class _Conversation:
             ServiceError: nobody is there to be asked again, and the endpoint did not answer.
         """
         self._note(f"Talking with {self._chat.endpoint}.  /help says more, /exit ends.")
-        if self._is_interactive:
-            with contextlib.suppress(ImportError):
-                importlib.import_module("readline")  # its mere presence gives input() history and editing
-        while (line := self._read()) is not None and line != "/exit":
+        while (line := self._lines.read()) is not None and line != "/exit":
             if line.startswith("/"):
                 self._command(line)
             elif line:
                 self._turn(line)
-
-    def _read(self) -> str | None:
-        """Give the next line; None at the end."""
-        while True:
-            try:
-                return input("> " if self._is_interactive else "").strip()
-            except EOFError:
-                self._note("")
-                return None
-            except KeyboardInterrupt:
-                if not self._is_interactive:
-                    raise
-                self._note("\n/exit or Ctrl-D ends.")
 
     def _command(self, line: str) -> None:
         name, _, rest = line.partition(" ")

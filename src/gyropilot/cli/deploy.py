@@ -97,7 +97,12 @@ def _why(described: dict[str, Json]) -> str:
 
 def _how_to_call(client: Client, job: str, endpoint: str) -> str:
     if client.describe(job).get("AutoMLProblemTypeConfigName") != "TextGeneration":
-        return texts.facts([("Call it", f"gyropilot invoke {endpoint} --file rows.csv")])
+        rows = [
+            ("Try it", f"gyropilot try {endpoint}"),
+            ("Call it", f"gyropilot invoke {endpoint} --file rows.csv"),
+            ("End it", f"gyropilot endpoints delete {endpoint}"),
+        ]
+        return texts.facts(rows)
     pairs = [
         ("Chat", f"gyropilot try {endpoint}"),
         ("Call it", f'gyropilot invoke {endpoint} --text "..."'),

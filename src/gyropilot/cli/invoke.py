@@ -41,6 +41,13 @@ _TYPES = {
     help="One of the parameters beside --text, as max_new_tokens=50.",
 )
 @click.option(
+    "--row",
+    "rows",
+    metavar="FEATURES",
+    multiple=True,
+    help='A row of a table as CSV, as "12.5,basic,,2024-03-01": the features in training order.',
+)
+@click.option(
     "--file", "file", type=click.File("rb"), metavar="FILE", help="Sends the file; - or nothing is standard input."
 )
 @click.option(
@@ -58,6 +65,7 @@ def invoke(
     *,
     text: str | None,
     parameters: tuple[str, ...],
+    rows: tuple[str, ...],
     file: BinaryIO | None,
     content_type: str | None,
     accept: str,
@@ -68,13 +76,18 @@ def invoke(
 
     \b
     gyropilot invoke my-endpoint --text "Hello" --set max_new_tokens=50
+    gyropilot invoke my-endpoint --row 12.5,basic,,2024-03-01
     gyropilot invoke my-endpoint --file rows.csv --accept application/json
     """
-    if text is not None and (file is not None or content_type is not None):
-        raise click.UsageError("--text makes the whole request; give --file and --content-type, or --text.")
+    if (text is not None or rows) and (file is not None or content_type is not None):
+        raise click.UsageError(
+            "--text and --row make the whole request; give --file and --content-type, or one of them."
+        )
+    if text is not None and rows:
+        raise click.UsageError("--text is for endpoints of text, --row for those of tables; give one of them.")
     if text is None and parameters:
         raise click.UsageError("--set goes with --text; a request of your own holds its parameters itself.")
-    body, kind = _request(text, parameters, file)
+    body, kind = ("\n".join(rows).encode(), _TYPES[".csv"]) if rows else _request(text, parameters, file)
     if stream and (content_type or kind).partition(";")[0].strip().lower() == JSON_TYPE:
         body = _streaming(body)
     client, write = watch.connect(home), _writer()
@@ -96,7 +109,7 @@ def _request(text: str | None, parameters: Sequence[str], file: BinaryIO | None)
         return json.dumps(body, ensure_ascii=False).encode(), JSON_TYPE
     source = sys.stdin.buffer if file is None else file
     if source.isatty():
-        raise click.UsageError("Give --text, --file, or the request on standard input.")
+        raise click.UsageError("Give --text, --row, --file, or the request on standard input.")
     return source.read(), _TYPES.get(Path(str(getattr(source, "name", ""))).suffix.lower(), JSON_TYPE)
 
 

@@ -24,7 +24,7 @@ SUMMARIES = {
     "deploy": "Serve the best model of a job as an endpoint.",
     "endpoints": "List, show and delete endpoints, and read their logs.",
     "invoke": "Send one request to an endpoint.",
-    "try": "Chat with a text endpoint.",
+    "try": "Chat with a text endpoint, or have one of tables predict rows.",
     "transform": "Have a model answer every record of objects in a bucket.",
     "transforms": "List, show and stop batch transforms, and read their logs.",
     "keys": "Make, list and revoke access keys.",

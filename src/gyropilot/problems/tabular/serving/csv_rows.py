@@ -1,8 +1,9 @@
 """Rows of a CSV payload: the features in training order, with or without a header; payloads.py reads by it.
 
-A header is a first row that has the name of each feature once and nothing else; the columns below it may then stand in
-any order. Blank lines at the end are no rows; within, they are rows with too few columns, so that as many answers come
-back as lines were sent. Where there is but one feature an empty line is a row without its value.
+A header is a first row that names the features, in training order too: of rows that are sent some at a time, as a batch
+transform does, the first call alone would know of another order. Blank lines at the end are no rows; within, they are
+rows with too few columns, so that as many answers come back as lines were sent. Where there is but one feature an empty
+line is a row without its value.
 """
 
 from __future__ import annotations
@@ -36,16 +37,15 @@ class CsvRows:
         csv.field_size_limit(_LONGEST_CELL)  # of the whole process, and 128 KiB before it is set
         text = _decoded(body)
         self._text, self._schema = text if len(schema.features) == 1 else text.rstrip("\r\n"), schema
-        self._order: list[int] | None = None
         first = next(self._read(), None)
         self._header_rows = 0 if first is None else self._taken_as_header(first)
         self._check()
 
     def chunks(self, size: int) -> Iterator[tuple[int, list[Row]]]:
-        """Give the rows in training order of columns, some at a time, with how many are before these."""
+        """Give the rows, some at a time, with how many are before these."""
         rows, before = islice(self._read(), self._header_rows, None), 0
         while some := list(islice(rows, size)):
-            yield before + self._header_rows, some if self._order is None else [self._ordered(row) for row in some]
+            yield before + self._header_rows, some
             before += len(some)
 
     def _read(self) -> Iterator[Row]:
@@ -61,20 +61,11 @@ class CsvRows:
             where, problem = faulty.row(read + 1), f"is no row of CSV: {error}"
             raise InvalidRequest(where=where, problem=problem, fix=_FORM) from error
 
-    def _ordered(self, row: Row) -> Row:
-        assert self._order is not None
-        return [row[place] for place in self._order]
-
     def _taken_as_header(self, first: Row) -> int:
-        """Give 1 where the first row is a header, and keep its order; 0 where it is none."""
+        """Give 1 where the first row is a header; 0 where it is none."""
         names = self._schema.names
-        if first == names:
-            return 1
-        if len(first) > _MOST_HEADER_CELLS:
-            return 0
-        cells = [one.strip() for one in first]
-        if len(cells) == len(names) and set(cells) == set(names):
-            self._order = [cells.index(name) for name in names]
+        cells = [one.strip() for one in first[:_MOST_HEADER_CELLS]]
+        if cells in (names, [one.strip() for one in names]):
             return 1
         known = {*names, self._schema.target}
         if len(cells) > 1 and 2 * sum(one in known for one in cells) > len(cells):
@@ -128,7 +119,9 @@ def _no_header(cells: Row, schema: Schema) -> Fault:
         for label, names in (("lacks", missing), ("has beside the features", unknown), ("tells twice", twice))
         if names
     ]
-    fix = "send the features alone, or no header and the features in training order"
+    if not told:
+        told = ["names the features in another order"]
+    fix = f"send the features alone, with a header or without, in this order: {faulty.named(schema.names)}"
     if schema.target in unknown:
         fix += f"; {faulty.shown(schema.target)} is what the model predicts"
     return Fault(where=faulty.row(1), problem=f"is a header that does not fit: it {'; '.join(told)}", fix=fix)

@@ -145,7 +145,7 @@ def _value(body: bytes, where: str) -> Json:
     except ValueError as error:
         problem = f"is not JSON: {str(error).splitlines()[0][:200]}"
     start = faulty.shown(body[:60].decode("utf-8", errors="backslashreplace"))
-    raise InvalidRequest(where=where, found=start, problem=problem, fix=_FORM)
+    raise InvalidRequest(where=where, found=start, problem=problem, fix=f"{_FORM}; rows of CSV are of type text/csv")
 
 
 def _told_once(pairs: list[tuple[str, Json]]) -> JsonRow:
