@@ -41,10 +41,10 @@ class Plan:
     schema: Schema
     objective: str
     pipeline: Pipeline
-    default: int | None
-    """Number of the algorithm's default settings; None: those that promise most."""
+    settings: Settings
+    """Of the algorithm."""
     history: Sequence[Tried]
-    number: int
+    """Candidates before, against which it is held while it trains."""
     seed: int
     size_bytes: int
     deadline: float = math.inf
@@ -57,7 +57,6 @@ class Fitted:
 
     transform: FeatureTransform
     algorithm: Algorithm
-    settings: Settings
     run: FoldRun
 
 
@@ -104,56 +103,71 @@ def fit_rows(plan: Plan, training: Frame, reporter: Reporter) -> Fitted:
     transform, matrix = FeatureTransform.fitted(
         plan.schema, plan.pipeline, training.features, training.target, seed=plan.seed
     )
-    settings = _settings(plan)
-    done = fold_run.run(_given(plan, training, matrix, settings), reporter)
+    done = fold_run.run(_given(plan, training, matrix), reporter)
     if not done.models:
         raise TrainingFailed(f"{plan.pipeline.title}: no model came out of training")
     threshold = _threshold(plan, training, done)
     algorithm = Algorithm(plan.schema, threshold, plan.pipeline.algorithm, done.models)
-    return Fitted(transform=transform, algorithm=algorithm, settings=settings, run=done)
+    return Fitted(transform=transform, algorithm=algorithm, run=done)
 
 
 def chosen(plan: Plan, fitted: Fitted) -> dict[str, Json]:
     """Give a candidate's settings and fold scores: what DescribeTrainingJob shows, and later candidates learn of."""
     named = {"algorithm": plan.pipeline.algorithm, "pipeline": plan.pipeline.name}
-    return {**named, **fitted.settings, "threshold": fitted.algorithm.threshold, **fitted.run.told()}
+    return {**named, **plan.settings, "threshold": fitted.algorithm.threshold, **fitted.run.told()}
 
 
 def _plan(task: TrainTask, began: float) -> Plan:
     candidate, profile = task.candidate, task.profile
+    schema, objective = read_schema(profile["schema"]), str(profile["objective"])
+    pipeline = pipeline_named(str(candidate["pipeline"]))
+    tried = history.read_history(candidate["history"])
+    seed = request.read_spec(task.spec).seed
     left = task.seconds_left
     kept = 0.0 if left is None else min(max(_KEPT_SHARE * left, _KEPT_LEAST_SECONDS), _KEPT_MOST_SECONDS)
     return Plan(
-        schema=read_schema(profile["schema"]),
-        objective=str(profile["objective"]),
-        pipeline=pipeline_named(str(candidate["pipeline"])),
-        default=candidate["default"],
-        history=history.read_history(candidate["history"]),
-        number=int(candidate["number"]),
-        seed=request.read_spec(task.spec).seed,
+        schema=schema,
+        objective=objective,
+        pipeline=pipeline,
+        settings=settings_for(
+            pipeline.algorithm, schema, objective, tried, default=candidate["default"], seed=seed + candidate["number"]
+        ),
+        history=tried,
+        seed=seed,
         size_bytes=int(profile.get("bytes", 0)),
         deadline=math.inf if left is None else began + left - kept,
     )
 
 
-def _settings(plan: Plan) -> Settings:
-    algorithm = plan.pipeline.algorithm
-    if plan.default is not None:
-        return spaces.defaults_of(algorithm, plan.schema, plan.objective)[plan.default]
+def settings_for(
+    algorithm: str, schema: Schema, objective: str, tried: Sequence[Tried], *, default: int | None, seed: int
+) -> Settings:
+    """Give a candidate's settings: the algorithm's default of that number, or those that promise most.
+
+    Args:
+        algorithm: of the candidate.
+        schema: the columns.
+        objective: StandardMetricName.
+        tried: candidates before, of any algorithm.
+        default: None: what promises most.
+        seed: of what is drawn.
+    """
+    if default is not None:
+        return spaces.defaults_of(algorithm, schema, objective)[default]
     return study.choose(
-        spaces.space_of(algorithm, plan.schema, plan.objective),
-        [one for one in plan.history if one.algorithm == algorithm],
-        direction=request.direction_of(plan.objective),
-        seed=plan.seed + plan.number,
+        spaces.space_of(algorithm, schema, objective),
+        [one for one in tried if one.algorithm == algorithm],
+        direction=request.direction_of(objective),
+        seed=seed,
     )
 
 
-def _given(plan: Plan, training: Frame, matrix: Matrix, settings: Settings) -> Given:
+def _given(plan: Plan, training: Frame, matrix: Matrix) -> Given:
     return Given(
         schema=plan.schema,
         objective=plan.objective,
         algorithm=plan.pipeline.algorithm,
-        settings=settings,
+        settings=plan.settings,
         matrix=matrix,
         target=training.target,
         stages=folds.stages(training.target, classes=len(plan.schema.labels), size_bytes=plan.size_bytes),
@@ -172,13 +186,13 @@ def _threshold(plan: Plan, training: Frame, done: FoldRun) -> float:
 
 def _save(task: TrainTask, plan: Plan, fitted: Fitted) -> tuple[Container, ...]:
     """Write the archives; give the containers: the first and the last share one."""
-    pipeline, name = plan.pipeline, str(task.candidate["name"])
-    transform = step_names.processor_archive(task.job_name, pipeline.name, plan.number)
+    pipeline, name, number = plan.pipeline, str(task.candidate["name"]), int(task.candidate["number"])
+    transform = step_names.processor_archive(task.job_name, pipeline.name, number)
     algorithm = step_names.algorithm_archive(task.job_name, pipeline.name, pipeline.algorithm, name)
     work = _work(task)
     fitted.transform.save(artifacts.empty(work))
     _pack(work, task.output / transform)
-    fitted.algorithm.save(artifacts.empty(work), fitted.settings)
+    fitted.algorithm.save(artifacts.empty(work), plan.settings)
     _pack(work, task.output / algorithm)
     outputs = {"SAGEMAKER_INFERENCE_OUTPUT": "predicted_label", "SAGEMAKER_INFERENCE_SUPPORTED": _OUTPUTS}
     if plan.schema.is_regression:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from gyropilot.errors import TrainingFailed
 from gyropilot.problems.contract import Json
 
 Floats = npt.NDArray[np.float64]
-Matrix = npt.NDArray[np.float32] | scipy.sparse.csr_matrix
+Matrix: TypeAlias = npt.NDArray[np.float32] | scipy.sparse.csr_matrix
 Target = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 
 

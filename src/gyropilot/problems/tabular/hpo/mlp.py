@@ -99,10 +99,10 @@ def _train(
     batch = min(int(settings["batch_size"]), max(8, len(wanted) // 4))
     best, best_weights, waited = float("inf"), _copied(layers), 0
     for _ in range(_MOST_EPOCHS):
-        for rows in torch.randperm(len(wanted), generator=order).split(batch):
+        for rows in torch.split(torch.randperm(len(wanted), generator=order), batch):
             optimizer.zero_grad()
             part = None if row_weight is None else row_weight[rows]
-            _loss(layers(_batch(train.matrix, rows)), wanted[rows], learning, part).backward()
+            torch.autograd.backward(_loss(layers(_batch(train.matrix, rows)), wanted[rows], learning, part))
             optimizer.step()
             if learning.is_over():
                 break
@@ -143,7 +143,7 @@ def _batch(matrix: Matrix, rows: torch.Tensor) -> torch.Tensor:
 def _outputs(layers: nn.Sequential, matrix: Matrix) -> torch.Tensor:
     with torch.inference_mode():
         every = torch.arange(matrix.shape[0])
-        return torch.cat([layers(_batch(matrix, rows)) for rows in every.split(_ROWS_AT_ONCE)])
+        return torch.cat([layers(_batch(matrix, rows)) for rows in torch.split(every, _ROWS_AT_ONCE)])
 
 
 def _copied(layers: nn.Sequential) -> dict[str, torch.Tensor]:

@@ -81,7 +81,7 @@ def space_of(algorithm: str, schema: Schema, objective: str) -> Space:
 def defaults_of(algorithm: str, schema: Schema, objective: str) -> list[Settings]:
     """Give the settings to try first, in order; each has every name of `space_of`."""
     first = {name: choice.values[0] for name, choice in _by_target(schema, objective).items()}
-    plain = [{**one, **first} for one in _DEFAULTS[algorithm]]
+    plain: list[Settings] = [{**one, **first} for one in _DEFAULTS[algorithm]]
     others = {name: choice.values[1] for name, choice in _by_target(schema, objective).items()}
     return [plain[0], {**plain[0], **others}, *plain[1:]] if others else plain
 
@@ -89,6 +89,20 @@ def defaults_of(algorithm: str, schema: Schema, objective: str) -> list[Settings
 def default_count(algorithm: str, schema: Schema, objective: str) -> int:
     """Give how many settings there are to try first."""
     return len(defaults_of(algorithm, schema, objective))
+
+
+def read_setting(one: Range | Choice, text: str) -> int | float | str:
+    """Read a setting that was written as text.
+
+    Raises:
+        ValueError: it is none that it may be.
+    """
+    if isinstance(one, Range):
+        return int(text) if one.is_whole else float(text)
+    by_text: dict[str, int | str] = {str(value): value for value in one.values}
+    if text not in by_text:
+        raise ValueError(f"{text!r} is none of {', '.join(by_text)}")
+    return by_text[text]
 
 
 def _by_target(schema: Schema, objective: str) -> dict[str, Choice]:

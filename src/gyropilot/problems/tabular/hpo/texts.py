@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import scipy.sparse
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -69,7 +70,7 @@ def _texts(features: pd.DataFrame) -> list[str]:
     return [text if isinstance(text, str) else "" for text in features.iloc[:, 0]]
 
 
-def _lengths(texts: list[str]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def _lengths(texts: list[str]) -> npt.NDArray[np.float32]:
     """Give log lengths in characters and words: [row, 2], about 0 to 2."""
     counts = np.asarray([(len(text), len(text.split())) for text in texts], dtype=np.float32).reshape(-1, _LENGTHS)
-    return np.log1p(counts) / 5
+    return np.asarray(np.log1p(counts) / 5, dtype=np.float32)
