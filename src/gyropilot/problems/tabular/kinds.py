@@ -67,8 +67,8 @@ class ColumnFacts:
     strays: tuple[str, ...]
     """The first distinct ones."""
     infinite: int
-    is_identifier: bool
-    """Each row has a field of its own, which tells rows apart and nothing else."""
+    is_distinct: bool
+    """Each row has a field of its own, and there are some rows."""
 
 
 def cleaned(fields: Arrow) -> Arrow:
@@ -147,7 +147,7 @@ def look(fields: Arrow, *, allow_sequence: bool, declared: ColumnKind | None = N
         stray=pc.sum(rows.filter(is_stray)).as_py() or 0,
         strays=tuple(texts.filter(is_stray)[:3].to_pylist()),
         infinite=infinite if kind == "numeric" else 0,
-        is_identifier=_is_identifier(fields, texts, kind, filled),
+        is_distinct=len(texts) == len(fields) >= _LEAST_TEXTS,
     )
 
 
@@ -202,17 +202,6 @@ def _strays(texts: Arrow, kind: ColumnKind, *, day_first: bool) -> Arrow:
     if kind in {"numeric", "datetime"}:
         return pc.is_null(typed(texts, kind, day_first=day_first))
     return pa.array([False] * len(texts), pa.bool_())
-
-
-def _is_identifier(fields: Arrow, texts: Arrow, kind: ColumnKind, filled: int) -> bool:
-    if len(texts) < len(fields) or filled < _LEAST_TEXTS:
-        return False
-    if kind == "categorical":
-        return True
-    if kind != "numeric":
-        return False
-    values = numbers(cleaned(fields))
-    return values.null_count == 0 and bool(pc.all(pc.equal(pc.pairwise_diff(values)[1:], 1.0)).as_py())
 
 
 def _time_forms(*, day_first: bool) -> tuple[str, ...]:
