@@ -1,0 +1,226 @@
+"""The job's report as a page: whether to use the best model, what to watch, its numbers, figures, data and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from gyropilot.problems.contract import Json, ReportTask
+from gyropilot.problems.tabular.columns import Schema
+from gyropilot.problems.tabular.reports import curves, figures, quality, verdict
+from gyropilot.problems.tabular.reports.answers import Answers
+from gyropilot.problems.tabular.reports.pages import Page, number
+
+_SHOWN_LABELS, _SHOWN_POINTS, _BINS = 15, 1500, 30
+_DIRECTIONS = {"Maximize": "higher is better", "Minimize": "lower is better"}
+
+
+def html(
+    task: ReportTask,
+    schema: Schema,
+    said: Answers,
+    statistics: Mapping[str, Json],
+    *,
+    strongest: Sequence[tuple[str, float]],
+) -> str:
+    """Give the page.
+
+    Args:
+        task: the report's.
+        schema: the columns.
+        said: the model's answers to the validation rows.
+        statistics: what statistics.json holds.
+        strongest: features and their strengths, of the explainability report; empty where there is none.
+    """
+    section = statistics[quality.SECTIONS[schema.problem_type]]
+    counts = None if schema.is_regression else quality.confusion(said, len(schema.labels))
+    page = Page(f"Model report: {task.job_name}", f"{task.candidate}, predicts {schema.target}")
+    page.paragraph(verdict.verdict(schema, section, said.rows), kind="verdict")
+    watched = verdict.warnings(task, schema, counts, rows=said.rows, rows_known=said.rows_known)
+    if watched:
+        page.heading("What to watch")
+        page.items(watched)
+    page.heading("Job")
+    _job(page, task, schema, said, statistics)
+    page.heading("Metrics")
+    _metrics(page, task, section)
+    if schema.is_regression:
+        _regression(page, schema, said)
+    else:
+        assert counts is not None
+        if len(schema.labels) == 2:
+            _binary(page, schema, said, section)
+        _confusion(page, schema, counts)
+    if strongest:
+        page.heading("Strongest features")
+        page.figures([(figures.bars(strongest, x="mean |SHAP value|"), "From the explainability report.")])
+    page.heading("Data")
+    _data(page, task)
+    page.heading("Settings that training chose")
+    page.table(("Setting", "Value"), [[name, str(value)] for name, value in task.result["chosen"].items()])
+    return page.html()
+
+
+def _job(page: Page, task: ReportTask, schema: Schema, said: Answers, statistics: Mapping[str, Json]) -> None:
+    result = task.result
+    facts = [
+        ["Candidate", task.candidate],
+        ["Job", task.job_name],
+        ["Mode", str(task.profile.get("mode", ""))],
+        ["Problem type", schema.problem_type],
+        ["Objective", f"{result['score_name']}, {_DIRECTIONS[result['direction']]}: {number(result['score'])}"],
+        ["Measured on", f"{said.rows} validation rows, {statistics['dataset']['evaluation_time']}"],
+    ]
+    if said.weights is not None:
+        facts.append(["Weights", f"rows count by {schema.weight}, but in the confusion matrix"])
+    page.table(("What", "Value"), facts)
+
+
+def _metrics(page: Page, task: ReportTask, section: Mapping[str, Json]) -> None:
+    values = {(one["name"], one["split"]): one["value"] for one in task.result["metrics"]}
+    names = dict.fromkeys(name for name, _ in values)
+
+    def shown(name: str, split: str) -> str:
+        return number(values[name, split]) if (name, split) in values else ""
+
+    page.table(
+        ("Metric", "Training rows", "Validation rows"),
+        [[name, shown(name, "Train"), shown(name, "Validation")] for name in names],
+        numbers=(1, 2),
+    )
+    rows = [
+        [name, *(number(one) if isinstance(one, float) else str(one) for one in measured.values())]
+        for name, measured in section.items()
+        if isinstance(measured, dict) and set(measured) == {"value", "standard_deviation"}
+    ]
+    page.paragraph(
+        "Model quality as statistics.json has it; the deviation is that of five random draws of 80 % of the rows.",
+        kind="note",
+    )
+    page.table(("Measure", "Value", "Standard deviation"), rows, numbers=(1, 2))
+
+
+def _binary(page: Page, schema: Schema, said: Answers, section: Mapping[str, Json]) -> None:
+    positive = repr(schema.labels[1])
+    roc, ranked = section["receiver_operating_characteristic_curve"], curves.gain(said)
+    recall = section["precision_recall_curve"]
+    assert said.probabilities is not None
+    base = float(np.average(said.truth, weights=said.weights))
+    page.heading("Ranking")
+    drawn = []
+    if roc["true_positive_rates"]:
+        drawn = [
+            (
+                figures.lines(
+                    [("model", roc["false_positive_rates"], roc["true_positive_rates"])],
+                    x="false positive rate",
+                    y="true positive rate",
+                    reference=((0, 1), (0, 1)),
+                ),
+                f"ROC: rows of {positive} found against others taken for them, over all thresholds.",
+            ),
+            (
+                figures.lines(
+                    [("model", recall["recalls"], recall["precisions"])],
+                    x="recall",
+                    y="precision",
+                    reference=((0, 1), (base, base)),
+                ),
+                f"Precision and recall of {positive}; area {section['au_prc']['value']:.3f}.",
+            ),
+            (
+                figures.lines(
+                    [("model", ranked["shares"], ranked["gains"])],
+                    x="share of rows, likeliest first",
+                    y="gain",
+                    reference=((0, 1), (0, 1)),
+                ),
+                f"Gain: what share of {positive} is among the rows ranked highest.",
+            ),
+            (
+                figures.lines(
+                    [("model", ranked["shares"], ranked["lifts"])],
+                    x="share of rows, likeliest first",
+                    y="lift",
+                    unit_square=False,
+                    reference=((0, 1), (1, 1)),
+                ),
+                "Lift: gain against a random choice of as many rows.",
+            ),
+        ]
+    edges = np.linspace(0, 1, _BINS + 1)
+    counts = {
+        label: np.histogram(said.probabilities[said.truth == place, 1], edges)[0].tolist()
+        for place, label in enumerate(schema.labels)
+    }
+    drawn.append(
+        (figures.histogram(edges.tolist(), counts, x=f"probability of {positive}", y="rows"), "Rows by class.")
+    )
+    page.figures(drawn)
+
+
+def _confusion(page: Page, schema: Schema, counts: npt.NDArray[np.int64]) -> None:
+    page.heading("Classes")
+    support = counts.sum(axis=1)
+    shown = np.sort(np.argsort(-(support + counts.sum(axis=0)), kind="stable")[:_SHOWN_LABELS])
+    names = [schema.labels[place] for place in shown]
+    cells = [[int(counts[row, column]) if support[row] else None for column in shown] for row in shown]
+    caption = "Rows by actual and predicted class; coloured by the share of the actual class's rows."
+    if len(shown) < len(schema.labels):
+        caption += f" The {len(shown)} largest of {len(schema.labels)} classes."
+    page.figures([(figures.matrix(cells, names, x="predicted", y="actual"), caption)])
+    rows = [_class_row(schema.labels[place], counts, place) for place in np.argsort(-support, kind="stable")[:100]]
+    page.table(("Class", "Rows", "Predicted", "Precision", "Recall", "F1"), rows, numbers=(1, 2, 3, 4, 5))
+
+
+def _class_row(label: str, counts: npt.NDArray[np.int64], place: int) -> list[str]:
+    support, said, right = int(counts[place].sum()), int(counts[:, place].sum()), int(counts[place, place])
+    precision, recall = right / said if said else 0.0, right / support if support else 0.0
+    measures = [precision, recall, quality.f_score(precision, recall, 1.0)]
+    return [label, str(support), str(said), *(f"{one:.3f}" if support else "" for one in measures)]
+
+
+def _regression(page: Page, schema: Schema, said: Answers) -> None:
+    page.heading("Residuals")
+    residuals = said.truth - said.predicted
+    spread = float(residuals.std()) or 1.0
+    truth, predicted = said.truth[:_SHOWN_POINTS].tolist(), said.predicted[:_SHOWN_POINTS].tolist()
+    low, high = min(*truth, *predicted), max(*truth, *predicted)
+    counts, edges = np.histogram(residuals, _BINS)
+    page.figures(
+        [
+            (
+                figures.points(truth, predicted, x="actual", y="predicted", line=(low, low, high, high)),
+                f"{schema.target} as it is and as it is estimated; on the dotted line they are equal.",
+            ),
+            (
+                figures.points(
+                    predicted,
+                    (residuals[:_SHOWN_POINTS] / spread).tolist(),
+                    x="predicted",
+                    y="standardised residual",
+                    line=(min(predicted), 0.0, max(predicted), 0.0),
+                ),
+                "Actual minus predicted, in standard deviations: a pattern is something the model has not learned.",
+            ),
+            (
+                figures.histogram(edges.tolist(), {"rows": counts.tolist()}, x="actual - predicted", y="rows"),
+                "How often it misses by how much.",
+            ),
+        ]
+    )
+
+
+def _data(page: Page, task: ReportTask) -> None:
+    rows = task.profile.get("rows", {})
+    told = {"read": "read", "dropped": "left out", "training": "to train on", "validation": "to validate on"}
+    counts = [f"{rows[name]} {what}" for name, what in told.items() if name in rows]
+    page.paragraph(f"Rows: {', '.join(counts)}." if counts else "")
+    findings = [[str(one.get("severity", "")), str(one["message"])] for one in task.profile.get("findings", ())]
+    if findings:
+        page.table(("Severity", "Finding"), findings)
+    files = [[str(one.get("uri", "")), str(one.get("rows", ""))] for one in task.profile.get("files", ())]
+    if files:
+        page.table(("File", "Rows"), files[:50], numbers=(1,))
