@@ -21,8 +21,28 @@ SERVICE_MODEL_MEMBERS = {
     "TextGenerationJobConfig",
 }
 REQUESTS = {
+    "TabularJobConfig": {"TargetAttributeName": "price", "CompletionCriteria": {"MaxCandidates": 5}},
     "TextGenerationJobConfig": {"BaseModelName": "SmolLM2-135M-Instruct"},
 }
+
+
+PROFILES = {
+    "TabularJobConfig": {
+        "mode": "HYPERPARAMETER_TUNING",
+        "objective": "MSE",
+        "schema": {
+            "features": [{"name": "rooms", "kind": "numeric"}, {"name": "street", "kind": "categorical"}],
+            "target": "price",
+            "weight": None,
+            "problem_type": "Regression",
+            "labels": [],
+        },
+        "rows": {"read": 500, "dropped": 0, "training": 400, "validation": 100, "sampled_from": None},
+        "bytes": 9000,
+    },
+    "TextGenerationJobConfig": {},
+}
+"""As far as a search looks into them."""
 
 
 class AllModels:
@@ -51,8 +71,8 @@ def spec(problem):
 def test_importing_the_catalog_loads_no_heavy_library():
     code = (
         "import sys, gyropilot.problems.catalog;"
-        "print([m for m in ('torch', 'transformers', 'peft', 'numpy', 'pyarrow', 'tokenizers', 'jinja2')"
-        " if m in sys.modules])"
+        "print([m for m in ('torch', 'transformers', 'peft', 'numpy', 'pyarrow', 'tokenizers', 'jinja2', 'pandas',"
+        " 'sklearn', 'optuna') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
@@ -82,7 +102,7 @@ def test_a_problem_is_found_by_request_and_by_its_stored_name(problem):
 
 
 def test_the_functions_that_run_in_children_exist_under_their_names(problem):
-    for name in (problem.profile, problem.train, problem.open_server):
+    for name in (problem.profile, problem.train, problem.open_server, *(one.function for one in problem.reports)):
         module, _, function = name.partition(":")
         assert callable(getattr(importlib.import_module(module), function))
 
@@ -91,14 +111,14 @@ def test_a_spec_survives_json(problem, spec):
     assert problem.read_spec(json.loads(json.dumps(spec.to_json()))) == spec
 
 
-def test_resolved_attributes_leave_the_criteria_to_the_rules_of_all_jobs(problem, spec):
+def test_resolved_attributes_are_those_of_the_service_model(problem, spec):
     resolved = problem.resolved_attributes(spec)
-    assert resolved.keys() <= {"AutoMLJobObjective", "AutoMLProblemTypeResolvedAttributes"}
+    assert resolved.keys() <= {"AutoMLJobObjective", "AutoMLProblemTypeResolvedAttributes", "CompletionCriteria"}
     assert json.loads(json.dumps(resolved)) == resolved
 
 
 def test_search_proposes_named_candidates_as_json_and_ends(problem, spec):
-    search = problem.open_search(spec, {"job_name": "a" * 32})
+    search = problem.open_search(spec, {**PROFILES[problem.wire_name], "job_name": "a" * 32})
     names = []
     while (candidate := search.ask()) is not None:
         names.append(json.loads(json.dumps(candidate))["name"])
@@ -109,7 +129,8 @@ def test_search_proposes_named_candidates_as_json_and_ends(problem, spec):
 
 
 def test_search_opened_again_proposes_the_same(problem, spec):
-    first, second = (problem.open_search(spec, {"job_name": "job"}).ask() for _ in range(2))
+    profile = {**PROFILES[problem.wire_name], "job_name": "job"}
+    first, second = (problem.open_search(spec, profile).ask() for _ in range(2))
     assert first == second
 
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from gyropilot.errors import InvalidRequest
 from gyropilot.problems.contract import Json, Problem
+from gyropilot.problems.tabular.problem import TABULAR
 from gyropilot.problems.text_generation.problem import TEXT_GENERATION
 
-PROBLEMS: tuple[Problem, ...] = (TEXT_GENERATION,)
+PROBLEMS: tuple[Problem, ...] = (TABULAR, TEXT_GENERATION)
 
 NOT_BUILT: Mapping[str, str] = {
-    "TabularJobConfig": "Tabular",
     "TimeSeriesForecastingJobConfig": "TimeSeriesForecasting",
     "TextClassificationJobConfig": "TextClassification",
     "ImageClassificationJobConfig": "ImageClassification",

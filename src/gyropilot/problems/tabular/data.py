@@ -102,7 +102,7 @@ def _spooled(task: ProfileTask, work: Path, reporter: Reporter) -> dict[str, Spo
         if before // _REPORT_ROWS != rows_read // _REPORT_ROWS:
             reporter.progress("reading data", done=rows_read, total=max(rows_read, total // 100), unit="rows")
 
-    spools = {}
+    spools: dict[str, Spool] = {}
     for channel in task.channels:
         path = work / f"{channel.channel_type}.parquet"
         spools[channel.channel_type] = spool.write(path, open_table(channel), note=note)

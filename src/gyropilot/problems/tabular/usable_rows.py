@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
 
 from gyropilot.data import csv_files
 from gyropilot.errors import InvalidData
