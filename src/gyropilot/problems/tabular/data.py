@@ -11,6 +11,7 @@ the result. Memory holds one column, or one stretch of rows, at a time.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ from gyropilot.problems.tabular.column_statistics import of_numbers
 from gyropilot.problems.tabular.columns import Schema
 from gyropilot.problems.tabular.feature_specification import NOTHING_SAID, FeatureSpecification
 from gyropilot.problems.tabular.findings import Findings, rows_of
+from gyropilot.problems.tabular.hpo import notebook as candidate_definitions
 from gyropilot.problems.tabular.prepared import RowKeys
 from gyropilot.problems.tabular.request import TabularSpec, TrainingMode, mode_of, objective_of, read_spec
 from gyropilot.problems.tabular.spool import Spool
@@ -243,5 +245,12 @@ def _target(schema: Schema, rows: UsableRows) -> dict[str, Json]:
     return named
 
 
-def _notebooks(result: dict[str, Json], task: ProfileTask, mode: TrainingMode) -> dict[str, str]:
-    return {}
+def _notebooks(result: Mapping[str, Json], task: ProfileTask, mode: TrainingMode) -> dict[str, str]:
+    """Write the notebooks, and give where they lie in the output folder."""
+    digest = hashlib.sha256(task.job_name.encode("utf-8")).hexdigest()[:18]
+    folder = task.output / "sagemaker-automl-candidates" / f"pr-1-{digest}"
+    written = {}
+    if mode == "HYPERPARAMETER_TUNING":
+        candidate_definitions.write(task, result, folder)
+        written["CandidateDefinition"] = folder / candidate_definitions.NOTEBOOK
+    return {name: path.relative_to(task.output).as_posix() for name, path in written.items()}
