@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from autogluon.common.utils.resource_utils import ResourceManager
 from autogluon.tabular import FeatureMetadata, TabularPredictor
+from autogluon.tabular.predictor import predictor as predictor_module
 
 from gyropilot.problems.contract import Json, Reporter
 from gyropilot.problems.tabular.columns import Schema
@@ -92,7 +95,7 @@ def train(folder: Path, rows: Frame, schema: Schema, plan: Plan, reporter: Repor
     )
     fold_count = _fold_count(len(table)) if plan.is_bagged else 0
     held_out = None if plan.is_bagged else _held_out(rows, schema, plan.seed)
-    with quiet(), folds.side_by_side(plan.cores, listener.is_over):
+    with quiet(), _without_accelerator(), folds.side_by_side(plan.cores, listener.is_over):
         predictor.fit(
             table if held_out is None else table.drop(index=held_out),
             tuning_data=None if held_out is None else table.loc[held_out],
@@ -104,6 +107,8 @@ def train(folder: Path, rows: Frame, schema: Schema, plan: Plan, reporter: Repor
             num_stack_levels=plan.stack_levels,
             dynamic_stacking=False,
             adapt_num_bag_folds_to_n_classes=True,
+            # temperature scaling moves no answer, and loading what it computes with takes seconds
+            calibrate=False,
             calibrate_decision_threshold=False,
             num_cpus=plan.cores,
             num_gpus=0,
@@ -142,6 +147,18 @@ def _nothing(failures: Mapping[str, str]) -> Trained:
         weights={},
         folds=0,
     )
+
+
+@contextmanager
+def _without_accelerator() -> Iterator[None]:
+    """Spare the library the look for accelerators and what it would log of them: both load torch, for seconds."""
+    count, told = ResourceManager.get_gpu_count_torch, predictor_module.get_ag_system_info
+    ResourceManager.get_gpu_count_torch = staticmethod(lambda *_, **__: 0)
+    predictor_module.get_ag_system_info = lambda *_, **__: ""
+    try:
+        yield
+    finally:
+        ResourceManager.get_gpu_count_torch, predictor_module.get_ag_system_info = count, told
 
 
 def _table(rows: Frame) -> pd.DataFrame:
