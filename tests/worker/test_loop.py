@@ -13,7 +13,7 @@ import pytest
 
 import houses
 from gyropilot.errors import Unavailable
-from gyropilot.store import events, jobs, leases, progress
+from gyropilot.store import events, jobs, leases, outputs, progress
 from gyropilot.store.jobs import JobQuery
 from gyropilot.worker import loop, publishing, watching
 from mean_jobs import (
@@ -140,7 +140,8 @@ def test_a_job_whose_workers_die_three_times_in_a_row_fails_and_leaves_nothing(h
     lose(house, 2)
     leases.release_all(house.db)  # as at a start: nobody waits
     lease, _ = leases.claim(house.db, "dead too", 60.0, 1)
-    jobs.update(house.db, lease, jobs.JobChanges(secondary_status="TrainingModels", state={"put": ["model.json"]}))
+    jobs.update(house.db, lease, jobs.JobChanges(secondary_status="TrainingModels"))
+    outputs.expect(house.db, lease, "train:mean-0", ["model.json"])
     house.objects.put_bytes("data", "out/job/model.json", b"half", "application/json")
     leases.release_all(house.db)
     worker = new_worker(house)

@@ -109,12 +109,13 @@ def _note_steps(connection: Connection, record: CandidateRecord) -> None:
     """Let what the candidate names as its steps be found; a step that several candidates name belongs to the first."""
     of_job = select(jobs_table.c.account_id, jobs_table.c.region).where(jobs_table.c.id == record.job_id)
     place = connection.execute(of_job).one()
+    named = {_step_key(one): one["CandidateStepName"] for one in record.body.get("CandidateSteps", ())}
     known = select(steps_table.c.kind, steps_table.c.folded_name).where(
         steps_table.c.account_id == place.account_id,
         steps_table.c.region == place.region,
+        steps_table.c.folded_name.in_({folded_name for _, folded_name in named}),
         steps_table.c.job_id == record.job_id,
     )
-    named = {_step_key(one): one["CandidateStepName"] for one in record.body.get("CandidateSteps", ())}
     for kind, folded_name in named.keys() - {tuple(row) for row in connection.execute(known)}:
         values = {"account_id": place.account_id, "region": place.region, "job_id": record.job_id, "kind": kind}
         values |= {"folded_name": folded_name, "name": named[kind, folded_name], "candidate": record.name}

@@ -63,7 +63,7 @@ class JobRecord:
     """Its name."""
     artifacts: dict[str, Json]
     state: dict[str, Json]
-    """The worker's own notes: pinned inputs, profile, search history."""
+    """The worker's own notes; what parts of the work gave is kept in store/outputs.py."""
     attempts: int
     """How often it was claimed."""
     lost_attempts: int
@@ -98,6 +98,7 @@ class JobChanges:
     best_candidate: str | None = None
     artifacts: Mapping[str, Json] | None = None
     state: Mapping[str, Json] | None = None
+    resolved: Mapping[str, Json] | None = None
     started_at: datetime | None = None
     lost_attempts: int | None = None
     ended_at: datetime | None = None

@@ -253,7 +253,7 @@ def _changed_values(before: JobRecord, changes: JobChanges) -> dict[str, Any]:
         check_move(before.status, status)
     if status != "InProgress" and (changes.status is None or changes.secondary_status is None):
         values["secondary_status"] = status
-    values |= {name: dict(values[name]) for name in ("artifacts", "state") if name in values}
+    values |= {name: dict(values[name]) for name in ("artifacts", "state", "resolved") if name in values}
     values = {"status": status, "secondary_status": before.secondary_status, "modified_at": now} | values
     if is_terminal(status):
         values.setdefault("ended_at", now)

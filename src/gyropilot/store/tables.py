@@ -4,6 +4,7 @@
 
     jobs ──< events        append-only, gap-free sequence per job
       │ ──< candidates ──< steps          which candidate names a training, processing or transform job as its step
+      │ ──< outputs         what each part of the work gave and put into the job's bucket
       └─── progress        one row a job, overwritten
     model_data             what jobs published that may be served, by digest and by place
     models, endpoint_configs, endpoints ──< replicas, async_invocations        transform_jobs
@@ -32,7 +33,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision in migrations/versions; stated here so that an up-to-date database opens without alembic."""
 
 Json = Any
@@ -168,6 +169,16 @@ candidates = Table(
     Column("modified_at", Moment, nullable=False),
     Column("ended_at", Moment),
     Column("failure_reason", Text),
+)
+
+outputs = Table(
+    "outputs",
+    metadata,
+    Column("job_id", String(32), ForeignKey("jobs.id"), primary_key=True),
+    Column("part", _BYTEWISE, primary_key=True),
+    Column("names", JsonText, nullable=False),
+    Column("digests", JsonText, nullable=False),
+    Column("result", JsonText, nullable=False),
 )
 
 steps = Table(

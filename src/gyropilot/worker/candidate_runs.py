@@ -1,39 +1,58 @@
-"""Trains a job's candidates one after the other and publishes each; finished ones are not trained again."""
+"""The TrainingModels phase: trains what search proposes, several candidates side by side where search says so.
+
+This thread asks and tells; each candidate in work has a thread of its own (candidate_run.py). Those that have ended,
+here or in an earlier attempt, are told and not trained again.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Literal
 
-from gyropilot import clock
-from gyropilot.control import roles
 from gyropilot.control.house import House
-from gyropilot.engine.engine import Ending
-from gyropilot.errors import TrainingFailed
+from gyropilot.errors import LeaseLost, TrainingFailed
 from gyropilot.problems import tasks
-from gyropilot.problems.contract import Problem, Search, Spec, TrainTask
-from gyropilot.worker import outcomes, publishing
-from gyropilot.worker.children import Call, Children
+from gyropilot.problems.contract import Problem, Search, TrainResult
+from gyropilot.store.candidates import CandidateRecord
+from gyropilot.worker import candidate_run
+from gyropilot.worker.candidate_run import ENDED_BY_JOB_LIMIT, Training
+from gyropilot.worker.children import Children, Share
 from gyropilot.worker.job_book import JobBook
-from gyropilot.worker.time_used import JOB
-from gyropilot.worker.watching import Signals
+from gyropilot.worker.job_progress import JobProgress
+from gyropilot.worker.time_limits import TimeLimits
+from gyropilot.worker.watching import HandedBack, Signals
 
 Json = Any
-EndedBy = Literal["finished", "job time limit", "stop"]
+EndedBy = Literal["finished", "most candidates", "job time limit", "stop"]
+
+_LEAST_SECONDS = 3.0
+"""With a model at hand no candidate is begun that had less time than this."""
 
 
 class CandidateRuns:
-    """The TrainingModels phase of one job."""
+    """The phase of one job."""
 
     def __init__(
-        self, house: House, book: JobBook, children: Children, signals: Signals, problem: Problem, folder: Path
+        self,
+        house: House,
+        book: JobBook,
+        children: Children,
+        signals: Signals,
+        problem: Problem,
+        folder: Path,
+        *,
+        share: Share,
+        limits: TimeLimits,
     ) -> None:
         self._house, self._book, self._children, self._signals = house, book, children, signals
-        self._problem, self._folder = problem, folder
-        self._spec: Spec = problem.read_spec(book.job.spec)
-        self._uri = publishing.output_uri(book.job.request)
+        self._problem, self._folder, self._share, self._limits = problem, folder, share, limits
+        self._reason = ""
+        self._is_cut_short = False
+        self._interrupted: set[str] = set()
+        """Candidates that an earlier attempt began and did not end."""
 
     def train_all(self, search: Search, profile: Mapping[str, Json]) -> EndedBy:
         """Train what `search` proposes until it has no more, the time is up or Stop came.
@@ -41,108 +60,107 @@ class CandidateRuns:
         Raises:
             TrainingFailed: no candidate could be trained; with the last one's reason.
         """
-        ended_by: EndedBy = "finished"
-        reason = ""
-        while ended_by == "finished" and (proposal := search.ask()) is not None:
-            name = proposal["name"]
-            reason = self._train(proposal, profile)
-            search.tell(name, None if reason else tasks.train_result(self._book.noted("results")[name]))
-            if self._signals.stop_requested.is_set():
-                ended_by = "stop"
-            elif self._job_time_is_up(name):
-                ended_by = "job time limit"
-        has_model = any(one.status == "Completed" for one in self._book.candidates())
-        if reason and not has_model and ended_by != "stop":
-            raise TrainingFailed(reason)
+        at_once = max(1, search.at_once(self._share.cores))
+        most = self._most_candidates()
+        self._interrupted = {one.name for one in self._book.candidates() if one.status == "InProgress"}
+        training = Training(
+            house=self._house,
+            book=self._book,
+            children=self._children,
+            signals=self._signals,
+            problem=self._problem,
+            folder=self._folder,
+            limits=self._limits,
+            progress=JobProgress(self._book, most),
+            profile=profile,
+            share=self._share.split(at_once),
+        )
+        self._train_side_by_side(training, search, at_once)
+        ended_by = self._ended_by(training, most)
+        if self._reason and training.progress.best is None and ended_by != "stop":
+            raise TrainingFailed(self._reason)
         return ended_by
 
-    def job_seconds_left(self) -> float | None:
-        """Give how long the job may still take; None: no bound."""
-        limit = self._spec.limits.seconds_per_job
-        return None if limit is None else limit - self._book.used.seconds(JOB)
+    def _most_candidates(self) -> int:
+        criteria: Mapping[str, Json] = self._book.job.resolved.get("CompletionCriteria", {})
+        return int(criteria.get("MaxCandidates", 1))
 
-    def _train(self, proposal: Mapping[str, Json], profile: Mapping[str, Json]) -> str:
-        """Train one candidate, unless that is done, and store it; give why it failed, or an empty text."""
-        name = proposal["name"]
-        record = self._book.candidate(name)
-        if record is not None and record.status != "InProgress":
-            return record.failure_reason or ""
-        record = record or outcomes.in_progress(self._book.job, name, clock.now())
-        self._book.put_candidate(record)
-        self._book.got_further(name, 0)
-        self._book.used.begin(name)
-        output = self._folder / "output" / name
-        ending = self._children.run(
-            self._problem.train, lambda: self._call(proposal, profile, output), what=name, on_stop="ask"
-        )
-        if ending.outcome != "result":
-            reason = failure_reason(ending)
-            status: Literal["Failed", "Stopped"] = "Stopped" if self._signals.stop_requested.is_set() else "Failed"
-            self._book.put_candidate(outcomes.ended_without_model(record, status, reason))
-            self._book.used.forget(name)
-            return reason
-        if self._was_ended_by_job_limit(name, ending.result):
-            self._book.note("ended_by_job_limit", name)
-        self._publish(name, output, ending.result)
-        self._book.put_candidate(outcomes.completed(record, self._book.job, ending.result, self._uri))
-        self._book.used.forget(name)
-        return ""
+    def _train_side_by_side(self, training: Training, search: Search, at_once: int) -> None:
+        running: set[Future[CandidateRecord]] = set()
+        with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix=f"candidate-{self._book.job.name}") as pool:
+            try:
+                while True:
+                    while len(running) < at_once and (proposal := self._next(training, search)) is not None:
+                        running.add(pool.submit(candidate_run.train, training, proposal))
+                    if not running:
+                        return
+                    ended, running = wait(running, return_when=FIRST_COMPLETED)
+                    records = [one.result() for one in ended]
+                    for record in sorted(records, key=lambda one: one.created_at):
+                        self._tell(training, search, record)
+            except BaseException as error:
+                self._leave(error)
+                raise
 
-    def _call(self, proposal: Mapping[str, Json], profile: Mapping[str, Json], output: Path) -> Call:
-        settings = self._house.settings
-        checkpoints = self._folder / "checkpoints" / proposal["name"]
-        checkpoints.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(output, ignore_errors=True)
-        output.mkdir(parents=True)
-        seconds_left = self._candidate_seconds_left(proposal["name"])
-        task = TrainTask(
-            job_name=self._book.job.name,
-            spec=self._book.job.spec,
-            candidate=proposal,
-            profile=profile,
-            base_models=settings.base_models,
-            prepared=self._folder / "prepared",
-            checkpoints=checkpoints,
-            output=output,
-            output_uri=self._uri,
-            cores=self._children.share.cores,
-            memory_bytes=self._children.share.memory_bytes,
-            seconds_left=seconds_left,
-            checkpoint_seconds=settings.checkpoint_seconds,
-            evaluation_seconds=settings.evaluation_seconds,
-        )
-        return Call(arguments=tasks.to_json(task), seconds_left=seconds_left)
+    def _next(self, training: Training, search: Search) -> Mapping[str, Json] | None:
+        """Give what is to be trained next, if anything is; those that have ended are told meanwhile."""
+        while self._goes_on() and (proposal := search.ask()) is not None:
+            record = self._book.candidate(proposal["name"])
+            if record is not None and record.status != "InProgress":
+                self._tell(training, search, record)
+            elif record is None and self._begins_no_more(training):
+                self._is_cut_short = True
+            else:
+                self._interrupted.discard(proposal["name"])
+                return proposal
+        return None
 
-    def _publish(self, name: str, output: Path, result: Json) -> None:
-        self._book.progress({"phase": "uploading", "done": 0, "total": 1, "unit": "candidates", "values": {}})
-        # Noted first: the write proves that the lease holds, and tells a later run what may have been put.
-        self._book.note("put", sorted({*(self._book.noted("put") or []), *publishing.names_in(output)}))
-        objects = roles.objects_of_job(self._house, self._book.job.request["RoleArn"])
-        digests = publishing.publish(objects, output, self._uri, before_each=self._book.check_lease)
-        self._book.note("published", {**(self._book.noted("published") or {}), **digests})
-        self._book.put_model_data(outcomes.model_data(self._book.job, name, result, self._uri, digests))
-        self._book.note("results", {**(self._book.noted("results") or {}), name: result})
+    def _goes_on(self) -> bool:
+        """Say whether search is asked for more: what was interrupted is seen to its end though nothing is begun."""
+        if self._signals.lease_lost.is_set():
+            raise LeaseLost("the job's lease went to another worker")
+        if self._signals.is_handed_back:
+            raise HandedBack("the service is going down")
+        return not self._is_cut_short and (bool(self._interrupted) or not self._is_to_end())
 
-    def _job_time_is_up(self, name: str) -> bool:
-        """Say whether the job's bound, rather than the candidate's own, ended the candidate or is reached by now."""
-        left = self.job_seconds_left()
-        return left is not None and (left <= 0 or self._book.noted("ended_by_job_limit") == name)
+    def _is_to_end(self) -> bool:
+        return self._signals.stop_requested.is_set() or self._job_time_is_up()
 
-    def _was_ended_by_job_limit(self, name: str, result: Json) -> bool:
-        left, own = self.job_seconds_left(), self._own_seconds_left(name)
-        return result["ended_by"] == "time limit" and left is not None and (own is None or left <= own)
+    def _begins_no_more(self, training: Training) -> bool:
+        left = self._limits.training_seconds_left()
+        is_late = left is not None and left < _LEAST_SECONDS and training.progress.best is not None
+        return is_late or self._is_to_end()
 
-    def _own_seconds_left(self, name: str) -> float | None:
-        limit = self._spec.limits.seconds_per_candidate
-        return None if limit is None else limit - self._book.used.seconds(name)
+    def _tell(self, training: Training, search: Search, record: CandidateRecord) -> None:
+        former = training.progress.best
+        training.progress.ended(record)
+        if record.status == "Failed":
+            self._reason = record.failure_reason or ""
+        search.tell(record.name, self._result_of(record))
+        # The best one's model is kept for the reports; the others lie in the bucket.
+        for one in (former, record):
+            if one is not None and one is not training.progress.best:
+                shutil.rmtree(candidate_run.output_of(self._folder, one.name), ignore_errors=True)
 
-    def _candidate_seconds_left(self, name: str) -> float | None:
-        bounds = [one for one in (self._own_seconds_left(name), self.job_seconds_left()) if one is not None]
-        return max(0.0, min(bounds)) if bounds else None
+    def _result_of(self, record: CandidateRecord) -> TrainResult | None:
+        if record.status != "Completed":
+            return None
+        return tasks.train_result(self._book.result_of(candidate_run.part_of(record.name)))
 
+    def _job_time_is_up(self) -> bool:
+        """Say whether the job's bound has ended a candidate, or is reached by now."""
+        left = self._limits.training_seconds_left()
+        return left is not None and (left <= 0 or self._book.noted(ENDED_BY_JOB_LIMIT) is not None)
 
-def failure_reason(ending: Ending) -> str:
-    """Give what a FailureReason says of an ending that is no result."""
-    if ending.error == "InternalFailure":
-        return f"InternalFailure: an error of this service ended training ({ending.message}); see the job's log."
-    return ending.message
+    def _ended_by(self, training: Training, most: int) -> EndedBy:
+        if self._signals.stop_requested.is_set():
+            return "stop"
+        if self._is_cut_short or self._job_time_is_up():
+            return "job time limit"
+        return "most candidates" if training.progress.ended_count >= most > 1 else "finished"
+
+    def _leave(self, error: BaseException) -> None:
+        """Have the candidates beside one that could not go on end too; the pool waits for them."""
+        if isinstance(error, LeaseLost):
+            self._signals.lease_lost.set()
+        self._signals.abandoned.set()

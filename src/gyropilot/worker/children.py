@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +14,35 @@ from gyropilot.engine.engine import Ending, Engine, Message, Task
 from gyropilot.store.job_logs import JobLog
 from gyropilot.worker import watching
 from gyropilot.worker.job_book import JobBook
-from gyropilot.worker.watching import OnStop, Signals
+from gyropilot.worker.watching import CUT_OFF, Grace, OnStop, Signals
 
 Json = Any
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What of the machine one job may use."""
+    """What of the machine one job, or one child of it, may use."""
 
     cores: int
     memory_bytes: int
+
+    def split(self, parts: int) -> Share:
+        """Give one of equal parts; each has a core at least."""
+        return Share(cores=max(1, self.cores // parts), memory_bytes=self.memory_bytes // parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a child is to do, however often it must be started for it."""
+
+    function: str
+    what: str
+    """What it works on, no two at once the same."""
+    share: Share
+    grace: Grace
+    on_stop: OnStop
+    tell: Callable[[Json], None]
+    """Takes the progress it reports."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,40 +59,44 @@ class Trouble(Exception):
 
 
 class Children:
-    """The children of one job, one at a time."""
+    """The children of one job; `run` may be called from several threads at once."""
 
     def __init__(
-        self,
-        engine: Engine,
-        book: JobBook,
-        signals: Signals,
-        share: Share,
-        *,
-        scratch: Path,
-        log: JobLog,
-        deaths_allowed: int,
+        self, engine: Engine, book: JobBook, signals: Signals, *, scratch: Path, log: JobLog, deaths_allowed: int
     ) -> None:
-        self.share = share
         self._deaths_allowed = deaths_allowed
         self._engine, self._book, self._signals = engine, book, signals
         self._scratch, self._log = scratch, log
+        self._telling_bounds = threading.Lock()
 
-    def run(self, function: str, make_call: Callable[[], Call], *, what: str, on_stop: OnStop) -> Ending:
-        """Give the ending of `function`, which works on `what`: its result, or a failure; never `died`.
+    def run(self, work: Work, make_call: Callable[[], Call]) -> Ending:
+        """Give the ending of the work: its result, or a failure; never `died`. One that was cut off says CUT_OFF.
 
         `make_call` is asked anew for each child, since the time that is left has become less.
 
         Raises:
             Trouble: the child met what may pass, such as a full disk.
         """
+        self._tell_bounds(work.share)
+        scratch = self._scratch / work.what
+        try:
+            return self._run(work, make_call, scratch)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _run(self, work: Work, make_call: Callable[[], Call], scratch: Path) -> Ending:
         deaths, furthest = 0, -1.0
-        self._tell_bounds()
         while True:
-            relay = _Relay(self._book, furthest, what)
+            relay = _Relay(self._book, furthest, work)
             call = make_call()
-            run = self._engine.start(self._task(function, call.arguments))
+            run = self._engine.start(self._task(work, call.arguments, scratch))
             ending = watching.follow(
-                run, signals=self._signals, seconds_left=call.seconds_left, relay=relay, on_stop=on_stop
+                run,
+                signals=self._signals,
+                seconds_left=call.seconds_left,
+                grace=work.grace,
+                relay=relay,
+                on_stop=work.on_stop,
             )
             if ending.error == "Unavailable":
                 raise Trouble(ending.message)
@@ -80,30 +104,43 @@ class Children:
                 return ending
             deaths = 1 if relay.furthest > furthest else deaths + 1
             furthest = relay.furthest
-            self._book.event("died", ending.message, {"deaths": deaths})
+            self._book.event("died", ending.message, {"deaths": deaths, "what": work.what})
             if ending.is_out_of_memory:
                 return Ending(outcome="failure", error="TrainingFailed", message=ending.message)
             if deaths >= self._deaths_allowed:
                 message = f"The child died {times(deaths)} in a row without getting further. Last: {ending.message}"
                 return Ending(outcome="failure", error="TrainingFailed", message=message)
 
-    def _tell_bounds(self) -> None:
-        bounds = {**self._engine.confinement(), "memory_bytes": self.share.memory_bytes, "cores": self.share.cores}
-        if self._book.noted("bounds") != bounds:
-            self._book.note("bounds", bounds)
-            words = ". ".join(text[:1].upper() + text[1:] for text in self._engine.confinement().values())
-            self._book.event("bounds", f"{words}.", bounds)
+    def _tell_bounds(self, share: Share) -> None:
+        with self._telling_bounds:
+            bounds = {**self._engine.confinement(), "memory_bytes": share.memory_bytes, "cores": share.cores}
+            if self._book.noted("bounds") != bounds:
+                self._book.note("bounds", bounds)
+                words = ". ".join(text[:1].upper() + text[1:] for text in self._engine.confinement().values())
+                self._book.event("bounds", f"{words}.", bounds)
 
-    def _task(self, function: str, arguments: Json) -> Task:
+    def _task(self, work: Work, arguments: Json, scratch: Path) -> Task:
         return Task(
-            function=function,
+            function=work.function,
             arguments=arguments,
-            scratch=self._scratch,
+            scratch=scratch,
             log=self._log.write,
-            cores=self.share.cores,
-            memory_bytes=self.share.memory_bytes,
+            cores=work.share.cores,
+            memory_bytes=work.share.memory_bytes,
             python=sys.executable,
         )
+
+
+def failure_reason(ending: Ending) -> str:
+    """Give what a FailureReason says of an ending that is no result."""
+    if ending.error == "InternalFailure":
+        return f"InternalFailure: an error of this service ended training ({ending.message}); see the job's log."
+    return ending.message
+
+
+def is_cut_off(ending: Ending) -> bool:
+    """Say whether it was the worker that ended the child: its time was up, or Stop came with nothing to keep."""
+    return ending.error == CUT_OFF
 
 
 def times(count: int) -> str:
@@ -114,9 +151,9 @@ def times(count: int) -> str:
 class _Relay:
     """Writes what a child says into the job's book and remembers how far training got."""
 
-    def __init__(self, book: JobBook, furthest: float, what: str) -> None:
+    def __init__(self, book: JobBook, furthest: float, work: Work) -> None:
         self.furthest = furthest
-        self._book, self._what = book, what
+        self._book, self._work = book, work
 
     def __call__(self, message: Message) -> None:
         body = message.body
@@ -125,8 +162,8 @@ class _Relay:
         elif message.kind == "progress":
             if body["phase"] == "training":
                 self.furthest = max(self.furthest, float(body["done"]))
-            self._book.progress(body)
+            self._work.tell(body)
             if "saved" in body["values"]:
-                self._book.got_further(f"saved in {self._what}", body["values"]["saved"])
+                self._book.got_further(f"saved in {self._work.what}", body["values"]["saved"])
         else:
             self._book.heartbeat()

@@ -1,8 +1,9 @@
 """One job's walk through its phases; each phase can be run again after a crash at any moment.
 
-Starting        pin the input objects, stage them
+Starting        pin the input objects (profiling.py)
 PreTraining     problem.profile in a child: reads and checks the data, once a job
-TrainingModels  problem.train in a child, once a candidate; each one's artifacts are published; the manifest
+TrainingModels  problem.train in a child, once a candidate, several side by side; each one's artifacts are published
+...Report       what the problem type makes of the best candidate (reporting.py); then the manifest
 DeployingModel  where the request asks for it: the best candidate becomes an endpoint (deploying.py)
 end             the last status
 """
@@ -15,34 +16,36 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from gyropilot import clock
 from gyropilot.control import deployments, roles
 from gyropilot.control.house import House
 from gyropilot.engine import trouble
 from gyropilot.engine.engine import Engine
 from gyropilot.errors import GyropilotError, LeaseLost, TrainingFailed, Unavailable
-from gyropilot.problems import catalog, tasks
-from gyropilot.problems.contract import ProfileTask
+from gyropilot.problems import catalog
+from gyropilot.store.candidates import CandidateRecord
 from gyropilot.store.job_logs import JobLog
 from gyropilot.store.jobs import JobChanges, JobRecord
 from gyropilot.store.leases import Lease
 from gyropilot.store.role_objects import RoleObjects
 from gyropilot.store.statuses import Status
-from gyropilot.worker import outcomes, publishing, ranking, scratch, staging
-from gyropilot.worker.candidate_runs import CandidateRuns, EndedBy, failure_reason
-from gyropilot.worker.children import Call, Children, Share, Trouble, times
+from gyropilot.worker import candidate_run, outcomes, profiling, publishing, ranking, scratch
+from gyropilot.worker.candidate_runs import CandidateRuns, EndedBy
+from gyropilot.worker.children import Children, Share, Trouble, times
 from gyropilot.worker.deploying import Deploying, DeploymentFailed
 from gyropilot.worker.job_book import JobBook
 from gyropilot.worker.lease_keeper import LeaseKeeper
 from gyropilot.worker.patience import Patience
+from gyropilot.worker.profiling import Profiling
+from gyropilot.worker.reporting import Reported, Reporting
+from gyropilot.worker.time_limits import TimeLimits
 from gyropilot.worker.watching import HandedBack, Signals
 
 Json = Any
 logger = logging.getLogger(__name__)
 
-TROUBLES_ALLOWED = 3
 TROUBLE_SECONDS = 5.0
 """How long a job waits after its first trouble; after each that follows four times as long."""
+_MANIFEST = "manifest"
 
 
 class Stopped(Exception):
@@ -66,17 +69,23 @@ class JobRun:
         signals = Signals(
             lease_lost=self._keeper.lost, stop_requested=self._keeper.stop_requested, going_down=going_down
         )
-        self._children = Children(
+        children = Children(
             engine,
             self._book,
             signals,
-            share,
             scratch=self._folder / "child",
             log=self._log,
             deaths_allowed=house.settings.job_attempts,
         )
-        self._candidates = CandidateRuns(house, self._book, self._children, signals, self._problem, self._folder)
-        self._deploying = Deploying(house, self._book, signals, self._candidates.job_seconds_left)
+        spec = self._problem.read_spec(job.spec)
+        limits = TimeLimits(spec.limits, self._book.used, has_reports=bool(self._problem.reports))
+        parts = (self._problem, self._folder)
+        self._profiling = Profiling(house, self._book, children, *parts, share=share, limits=limits)
+        self._candidates = CandidateRuns(house, self._book, children, signals, *parts, share=share, limits=limits)
+        self._reporting = Reporting(
+            house, self._book, children, signals, *parts, share=share, limits=limits, findings=self._profiling.findings
+        )
+        self._deploying = Deploying(house, self._book, signals, limits.job_seconds_left)
 
     def run(self) -> float:
         """Walk the phases; every way out leaves the job either ended or free to be claimed again.
@@ -126,20 +135,45 @@ class JobRun:
             self._book.event("resumed", "The job goes on after an interruption.")
             self._end(ended_by, given_up)
             return
-        if given_up:
+        trained_by: EndedBy | None = self._book.noted("trained_by")
+        if given_up and (trained_by is None or self._reporting.is_over()):
             raise TrainingFailed(given_up)
-        self._start()
-        has_begun_training = bool(self._book.candidates())  # then a stop keeps what was trained before an interruption
+        self._profiling.pin()
+        if trained_by is None:
+            trained_by = self._trained()
+        if trained_by is None:
+            return
+        reported = self._reported(trained_by, given_up)
+        if self._keeper.stop_requested.is_set():
+            trained_by = "stop"
+        elif reported.is_cut_short and trained_by != "stop":
+            trained_by = "job time limit"
+        self._conclude(trained_by, reported)
+        self._end(trained_by, "")
+
+    def _trained(self) -> EndedBy | None:
+        """Train the candidates and give what ended that; None where the job was to end before it, and has."""
+        has_begun_training = self._book.has_candidates()  # then a stop keeps what was trained before an interruption
         if not has_begun_training:
             self._leave_if_stopped()
         profile = self._profiled()
         if not has_begun_training:
             self._leave_if_stopped()
+        if ends_as := profile.get("ends_as"):
+            self._end_without_training(ends_as)
+            return None
         search = self._problem.open_search(self._problem.read_spec(self._book.job.spec), profile)
         self._book.enter(self._problem.train_status)
-        ended_by = self._candidates.train_all(search, profile)
-        self._conclude(ended_by)
-        self._end(ended_by, "")
+        trained_by = self._candidates.train_all(search, profile)
+        self._book.note("trained_by", trained_by)
+        return trained_by
+
+    def _profiled(self) -> Mapping[str, Json]:
+        try:
+            return self._profiling.findings()
+        except TrainingFailed:
+            self._leave_if_stopped()
+            raise
 
     def _lost_too_often(self) -> str:
         """Tell of a lost attempt, and give why it was the last one allowed, or an empty text."""
@@ -161,63 +195,47 @@ class JobRun:
             " that is mended."
         )
 
-    def _start(self) -> None:
-        if self._book.noted("inputs") is not None:
-            self._book.event("resumed", "The job goes on after an interruption.")
-            return
-        self._book.write(JobChanges(started_at=clock.now()))
-        inputs = staging.pin(self._house, self._book.job.request)
-        self._book.note("inputs", inputs)
-        self._book.event("inputs", f"Pinned input objects: {sum(map(len, inputs))}.", {"inputs": inputs})
+    def _reported(self, trained_by: EndedBy, given_up: str) -> Reported:
+        best = self._best(trained_by)
+        if trained_by == "stop":
+            return Reported(artifacts={}, reasons=(), failed_status="", is_cut_short=False)
+        return self._reporting.make(best, given_up)
 
-    def _profiled(self) -> Mapping[str, Json]:
-        prepared = self._folder / "prepared"
-        kept: Mapping[str, Json] | None = self._book.noted("profile")
-        if kept is not None and prepared.exists():
-            return kept
-        self._book.enter(self._problem.profile_status)
-        inputs = self._folder / "inputs"
-        channels = staging.fetch(self._house, self._book.job.request, self._book.noted("inputs"), inputs)
-        prepared.mkdir(parents=True, exist_ok=True)
-        task = ProfileTask(
-            job_name=self._book.job.name,
-            spec=self._book.job.spec,
-            channels=channels,
-            base_models=self._house.settings.base_models,
-            prepared=prepared,
-            output=scratch.emptied(self._folder / "output" / "profile"),
-            output_uri=self._uri,
-            cores=self._children.share.cores,
-            memory_bytes=self._children.share.memory_bytes,
-        )
-        arguments = tasks.to_json(task)
-        ending = self._children.run(
-            self._problem.profile,
-            lambda: Call(arguments=arguments, seconds_left=self._candidates.job_seconds_left()),
-            what="profile",
-            on_stop="kill",
-        )
-        self._leave_if_stopped()
-        if ending.outcome != "result":
-            raise TrainingFailed(failure_reason(ending))
-        self._book.note("profile", ending.result)
-        return dict(ending.result)
+    def _best(self, trained_by: EndedBy) -> CandidateRecord:
+        """Give the best candidate.
 
-    def _conclude(self, ended_by: EndedBy) -> None:
-        """Choose the best candidate and put the manifest: what was trained is whole then."""
+        Raises:
+            Stopped: there is none, for Stop came.
+            TrainingFailed: there is none, for the time was up.
+        """
         best = ranking.best_of(self._book.candidates())
-        if best is None and ended_by == "stop":
+        if best is None and trained_by == "stop":
             raise Stopped
         if best is None:
             raise TrainingFailed("The time limit ended the job before any model was trained; raise the limit.")
-        self._book.note("put", [*self._book.noted("put"), publishing.MANIFEST])
-        digest = publishing.publish_manifest(self._objects(), self._uri, self._book.noted("published"))
-        named = self._book.noted("results")[best.name]["artifacts"]
-        artifacts = {name: f"{self._uri}/{path}" for name, path in named.items()}
-        artifacts |= {"output": self._uri, "manifest": f"{self._uri}/{publishing.MANIFEST}", "manifest_sha256": digest}
+        return best
+
+    def _conclude(self, ended_by: EndedBy, reported: Reported) -> None:
+        """Name the best candidate and put the manifest: what was made is whole then."""
+        best = self._best(ended_by)
+        named = self._book.result_of(candidate_run.part_of(best.name))["artifacts"]
+        artifacts = {**self._book.job.artifacts, **{name: f"{self._uri}/{path}" for name, path in named.items()}}
+        artifacts |= {**reported.artifacts, "output": self._uri, **self._put_manifest()}
         self._book.write(JobChanges(best_candidate=best.name, artifacts=artifacts))
+        self._book.note("reported", {"reasons": list(reported.reasons), "failed_status": reported.failed_status})
         if deployments.is_wanted(self._book.job.request):
             self._book.note("ended_by", ended_by)
+
+    def _end_without_training(self, secondary_status: str) -> None:
+        """End a job that was to define its candidates alone."""
+        artifacts = {**self._book.job.artifacts, "output": self._uri, **self._put_manifest()}
+        self._book.write(JobChanges(status="Completed", secondary_status=secondary_status, artifacts=artifacts))
+
+    def _put_manifest(self) -> dict[str, str]:
+        digests = self._book.digests()
+        self._book.expect_output(_MANIFEST, [publishing.MANIFEST])
+        digest = publishing.publish_manifest(self._objects(), self._uri, digests)
+        return {"manifest": f"{self._uri}/{publishing.MANIFEST}", "manifest_sha256": digest}
 
     def _end(self, ended_by: EndedBy, given_up: str) -> None:
         """Deploy the best candidate where that is asked for, and write the last status.
@@ -225,16 +243,19 @@ class JobRun:
         `given_up` says why what earlier runs tried is not tried again; empty: it is.
         """
         not_deployed = ""
-        if deployments.is_wanted(self._book.job.request) and ended_by == "finished":
-            ended_by, not_deployed = self._deployed(given_up)
+        if deployments.is_wanted(self._book.job.request) and ended_by in _WHOLE:
+            ended_by, not_deployed = self._deployed(ended_by, given_up)
         status, secondary_status = _END_STATUSES[ended_by]
-        reasons = outcomes.partial_failure_reasons(self._book.candidates(), not_deployed)
+        reported = self._book.noted("reported") or {"reasons": [], "failed_status": ""}
+        reasons = [f"The model was not deployed: {not_deployed}"] if not_deployed else []
+        if ended_by in _WHOLE:
+            secondary_status = reported["failed_status"] or secondary_status
         if not_deployed:
             secondary_status = "ModelDeploymentError"
-        changes = JobChanges(status=status, secondary_status=secondary_status, partial_failure_reasons=reasons)
-        self._book.write(changes)
+        told = outcomes.partial_failure_reasons(self._book.candidates(), [*reasons, *reported["reasons"]])
+        self._book.write(JobChanges(status=status, secondary_status=secondary_status, partial_failure_reasons=told))
 
-    def _deployed(self, given_up: str) -> tuple[EndedBy, str]:
+    def _deployed(self, ended_by: EndedBy, given_up: str) -> tuple[EndedBy, str]:
         """Give what ended the job, and why its model is not deployed, or an empty text."""
         best = self._book.candidate(self._book.job.best_candidate or "")
         if best is None:
@@ -242,11 +263,11 @@ class JobRun:
         try:
             if given_up:
                 self._deploying.give_up(given_up)
-                return "finished", ""
+                return ended_by, ""
             ended = self._deploying.run(best)
         except DeploymentFailed as failure:
-            return "finished", str(failure)
-        return "finished" if ended == "in service" else ended, ""
+            return ended_by, str(failure)
+        return ended_by if ended == "in service" else ended, ""
 
     def _objects(self) -> RoleObjects:
         return roles.objects_of_job(self._house, self._book.job.request["RoleArn"])
@@ -257,9 +278,10 @@ class JobRun:
 
     def _try_again_or_fail(self, what: str) -> None:
         """Hand the job back, its work kept, for the disk or the object store may be there again soon; not for ever."""
+        may_try_again = self._book.may_try_again()
         troubles = (self._book.noted("troubles") or 0) + 1
         logger.warning("job %s: trouble %d: %s", self._book.job.name, troubles, what)
-        if troubles >= TROUBLES_ALLOWED:
+        if not may_try_again:
             self._fail(f"The job was tried {troubles} times and did not get further: {what}.")
             return
         wait = TROUBLE_SECONDS * 4 ** (troubles - 1)
@@ -270,8 +292,7 @@ class JobRun:
     def _fail(self, reason: str) -> None:
         self._book.withdraw_model_data()
         try:
-            put = self._book.noted("put") or []
-            publishing.withdraw(self._objects(), put, self._uri, before_each=self._book.check_lease)
+            publishing.withdraw(self._objects(), self._to_withdraw(), self._uri, before_each=self._book.check_lease)
         except LeaseLost:
             raise
         except (OSError, GyropilotError):
@@ -279,9 +300,19 @@ class JobRun:
         self._book.close_candidates("Failed", reason)
         self._book.write(JobChanges(status="Failed", failure_reason=reason[:1024]))
 
+    def _to_withdraw(self) -> set[str]:
+        """Give what a job without a model must not leave; what profile put whole says why there is none, and stays."""
+        put = self._book.names_put()
+        profile = self._book.output(profiling.PART)
+        if profile is not None and profile.result is not None:
+            put.pop(profiling.PART)
+        return set().union(*put.values())
 
+
+_WHOLE: tuple[EndedBy, ...] = ("finished", "most candidates")
 _END_STATUSES: Mapping[EndedBy, tuple[Status, str]] = {
     "finished": ("Completed", "Completed"),
+    "most candidates": ("Completed", "MaxCandidatesReached"),
     "job time limit": ("Completed", "MaxAutoMLJobRuntimeReached"),
     "stop": ("Stopped", "Stopped"),
 }

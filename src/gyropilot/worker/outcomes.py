@@ -21,8 +21,10 @@ _REASONS_AT_MOST = 5
 _STEP_NAME_LENGTH = 63
 
 
-def in_progress(job: JobRecord, name: str, started_at: datetime) -> CandidateRecord:
-    """Give the record of a candidate that is being trained."""
+def in_progress(
+    job: JobRecord, name: str, started_at: datetime, steps: Iterable[Mapping[str, str]] = ()
+) -> CandidateRecord:
+    """Give the record of a candidate that is being trained; `steps` are those before its own, as search tells them."""
     return CandidateRecord(
         job_id=job.id,
         name=name,
@@ -30,7 +32,7 @@ def in_progress(job: JobRecord, name: str, started_at: datetime) -> CandidateRec
         objective_status="Pending",
         score=None,
         direction="Minimize",
-        body={"CandidateSteps": _steps(job, name)},
+        body={"CandidateSteps": [*(_step(job, one["kind"], one["name"]) for one in steps), _own_step(job, name)]},
         created_at=started_at,
         modified_at=clock.now(),
         ended_at=None,
@@ -47,9 +49,23 @@ def completed(record: CandidateRecord, job: JobRecord, result: Mapping[str, Json
         objective_status="Succeeded",
         score=result["score"],
         direction=result["direction"],
-        body=_body(job, record.name, result, uri),
+        body=_body(record, result, uri),
         modified_at=now,
         ended_at=now,
+    )
+
+
+def with_artifacts(record: CandidateRecord, artifacts: Mapping[str, str]) -> CandidateRecord:
+    """Give the record of a trained candidate with further artifacts: where each lies, by name."""
+    properties: dict[str, Json] = record.body.get("CandidateProperties", {})
+    locations = {**properties.get("CandidateArtifactLocations", {}), **_on_the_wire(artifacts)}
+    # Of the locations the service model asks for Explainability; a strict client takes none without it.
+    if "Explainability" not in locations:
+        return record
+    return replace(
+        record,
+        body={**record.body, "CandidateProperties": {**properties, "CandidateArtifactLocations": locations}},
+        modified_at=max(clock.now(), record.modified_at),
     )
 
 
@@ -100,16 +116,15 @@ def model_data(
     ]
 
 
-def partial_failure_reasons(records: Iterable[CandidateRecord], not_deployed: str = "") -> tuple[str, ...]:
-    """Give why the model of a job is not deployed, and why candidates of it failed; five reasons at most."""
-    failed = [f"Candidate {one.name}: {one.failure_reason}" for one in records if one.status == "Failed"]
-    told = [f"The model was not deployed: {not_deployed}", *failed] if not_deployed else failed
-    return tuple(one[:1024] for one in told[:_REASONS_AT_MOST])
+def partial_failure_reasons(records: Iterable[CandidateRecord], others: Iterable[str]) -> tuple[str, ...]:
+    """Give what went wrong with a job that has a model: `others`, then why candidates failed; five reasons at most."""
+    failed = (f"Candidate {one.name}: {one.failure_reason}" for one in records if one.status == "Failed")
+    return tuple(one[:1024] for one in [*others, *failed][:_REASONS_AT_MOST])
 
 
-def _body(job: JobRecord, name: str, result: Mapping[str, Json], uri: str) -> dict[str, Json]:
+def _body(record: CandidateRecord, result: Mapping[str, Json], uri: str) -> dict[str, Json]:
     containers = [_container(one, uri) for one in result["containers"]]
-    locations = {key: f"{uri}/{path}" for key, path in result["artifacts"].items() if key in _ON_THE_WIRE}
+    locations = _on_the_wire({key: f"{uri}/{path}" for key, path in result["artifacts"].items()})
     properties: dict[str, Json] = {"CandidateMetrics": [_metric(one) for one in result["metrics"]]}
     if "Explainability" in locations:
         properties["CandidateArtifactLocations"] = locations
@@ -120,18 +135,26 @@ def _body(job: JobRecord, name: str, result: Mapping[str, Json], uri: str) -> di
             "StandardMetricName": result["score_name"],
             "Value": result["score"],
         },
-        "CandidateSteps": _steps(job, name),
+        "CandidateSteps": record.body["CandidateSteps"],
         "InferenceContainers": containers,
         "InferenceContainerDefinitions": {"CPU": containers, "GPU": containers},
         "CandidateProperties": properties,
     }
 
 
-def _steps(job: JobRecord, name: str) -> list[Json]:
-    step_name = _step_name(job.name, name)
-    arn = names.arn(region=job.region, account_id=job.account_id, kind="training-job", name=step_name.lower())
-    step = {"CandidateStepType": "AWS::SageMaker::TrainingJob", "CandidateStepArn": arn, "CandidateStepName": step_name}
-    return [step]
+def _on_the_wire(artifacts: Mapping[str, str]) -> dict[str, str]:
+    return {name: place for name, place in artifacts.items() if name in _ON_THE_WIRE}
+
+
+def _own_step(job: JobRecord, name: str) -> Json:
+    return _step(job, "TrainingJob", _step_name(job.name, name))
+
+
+def _step(job: JobRecord, kind: str, name: str) -> Json:
+    """Give a step; `kind` is TrainingJob, TransformJob or ProcessingJob."""
+    word = f"{kind.removesuffix('Job').lower()}-job"
+    arn = names.arn(region=job.region, account_id=job.account_id, kind=word, name=name.lower())
+    return {"CandidateStepType": f"AWS::SageMaker::{kind}", "CandidateStepArn": arn, "CandidateStepName": name}
 
 
 def _step_name(job_name: str, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +10,33 @@ from gyropilot.control import roles
 from gyropilot.control.admission import S3Source, source_of
 from gyropilot.control.house import House
 from gyropilot.data import channels
+from gyropilot.errors import InvalidData
 from gyropilot.files import sync
+from gyropilot.names import split_s3_uri
 from gyropilot.problems.contract import LocalChannel, LocalFile
 from gyropilot.store.objects import Objects
 
 Json = Any
 
 
-def pin(house: House, request: Mapping[str, Json]) -> list[Json]:
-    """List the objects of each channel and give them as JSON, one list a channel.
+def pin(house: House, request: Mapping[str, Json], extra: Iterable[str]) -> dict[str, Json]:
+    """List the objects of each channel, and find the single ones at the URIs `extra`; gives both as JSON.
 
     Raises:
-        InvalidData: a channel holds no object (any more).
-        NotAllowed: the role is gone.
+        InvalidData: a channel holds no object (any more), or a single one is not there.
+        NotAllowed: the role is gone, or does not cover an object.
     """
     objects = roles.objects_of_job(house, request["RoleArn"])
-    return [_pinned_channel(objects, source_of(channel)) for channel in request["AutoMLJobInputDataConfig"]]
+    return {
+        "channels": [_pinned_channel(objects, source_of(one)) for one in request["AutoMLJobInputDataConfig"]],
+        "extra": [_pinned_object(objects, uri) for uri in extra],
+    }
 
 
-def fetch(house: House, request: Mapping[str, Json], pinned: list[Json], folder: Path) -> tuple[LocalChannel, ...]:
-    """Give the channels with every pinned object as a local file below `folder`; files already there are kept.
+def fetch(
+    house: House, request: Mapping[str, Json], pinned: Mapping[str, Json], folder: Path
+) -> tuple[tuple[LocalChannel, ...], tuple[LocalFile, ...]]:
+    """Give channels and single objects, every pinned one as a local file below `folder`; files there are kept.
 
     Raises:
         InvalidData: an object is not the one that was pinned.
@@ -37,15 +44,24 @@ def fetch(house: House, request: Mapping[str, Json], pinned: list[Json], folder:
     """
     objects = roles.objects_of_job(house, request["RoleArn"])
     folder.mkdir(parents=True, exist_ok=True)
-    return tuple(
+    fetched = tuple(
         LocalChannel(
             channel_type=channel.get("ChannelType", "training"),
             content_type=channel.get("ContentType", "text/csv;header=present"),
             compression=channel.get("CompressionType", "None"),
-            files=tuple(_local_file(objects, one, folder / f"{number}-{i}") for i, one in enumerate(pinned[number])),
+            files=tuple(_local_file(objects, one, folder / f"{number}-{i}") for i, one in enumerate(listed)),
         )
-        for number, channel in enumerate(request["AutoMLJobInputDataConfig"])
+        for number, (channel, listed) in enumerate(
+            zip(request["AutoMLJobInputDataConfig"], pinned["channels"], strict=True)
+        )
     )
+    single = (_local_file(objects, one, folder / f"extra-{i}") for i, one in enumerate(pinned["extra"]))
+    return fetched, tuple(single)
+
+
+def count(pinned: Mapping[str, Json]) -> int:
+    """Give how many objects are pinned."""
+    return sum(map(len, pinned["channels"])) + len(pinned["extra"])
 
 
 def _pinned_channel(objects: Objects, source: S3Source) -> list[Json]:
@@ -53,6 +69,14 @@ def _pinned_channel(objects: Objects, source: S3Source) -> list[Json]:
         {"bucket": one.bucket, "key": one.key, "etag": one.etag, "size_bytes": one.size_bytes}
         for one in channels.resolve(objects, source)
     ]
+
+
+def _pinned_object(objects: Objects, uri: str) -> Json:
+    bucket, key = split_s3_uri(uri)
+    found = objects.head(bucket, key)
+    if found is None:
+        raise InvalidData(where=uri, problem="there is no object of this name", fix="put it there, or name another")
+    return {"bucket": found.bucket, "key": found.key, "etag": found.etag, "size_bytes": found.size_bytes}
 
 
 def _local_file(objects: Objects, pinned: Mapping[str, Json], path: Path) -> LocalFile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from gyropilot import clock
@@ -13,10 +13,8 @@ from gyropilot.errors import LeaseLost
 
 OnStop = Literal["ask", "kill"]
 
-GRACE_SECONDS = 300.0
-"""After Stop or the time limit a child may go this long without progress in evaluating and saving what it has."""
-LONGEST_GRACE_SECONDS = 3600.0
-"""With progress it may take this long."""
+CUT_OFF = "CutOff"
+"""The `error` of an ending that the worker brought about: the time was up, or Stop came with nothing to keep."""
 HAND_BACK_SECONDS = 6.0
 """When the service goes down a child may take this long to save what a later run goes on from."""
 STALL_SECONDS = 120.0
@@ -34,16 +32,39 @@ class HandedBack(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Grace:
+    """How long a child may go on after Stop or its time limit, to evaluate and save what it has."""
+
+    seconds: float
+    """Without progress."""
+    longest_seconds: float
+    """With progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Signals:
     """What may end a run from outside."""
 
     lease_lost: threading.Event
     stop_requested: threading.Event
     going_down: threading.Event
+    abandoned: threading.Event = field(default_factory=threading.Event)
+    """The attempt cannot go on, since another child's part of it could not: what runs is handed back."""
+
+    @property
+    def is_handed_back(self) -> bool:
+        """Say whether children save what a later attempt goes on from, and end."""
+        return self.going_down.is_set() or self.abandoned.is_set()
 
 
 def follow(
-    run: Run, *, signals: Signals, seconds_left: float | None, relay: Callable[[Message], None], on_stop: OnStop
+    run: Run,
+    *,
+    signals: Signals,
+    seconds_left: float | None,
+    grace: Grace,
+    relay: Callable[[Message], None],
+    on_stop: OnStop,
 ) -> Ending:
     """Give the ending of `run`; on Stop it is asked to end, or killed where it has nothing to keep.
 
@@ -51,7 +72,7 @@ def follow(
         LeaseLost: another worker owns the job; the child has been killed.
         HandedBack: the service goes down; the child has saved what it could in the time, and ended.
     """
-    time_left = _TimeLeft(seconds_left)
+    time_left = _TimeLeft(seconds_left, grace)
     try:
         while (ending := run.ending()) is None:
             message = run.next_message(_MESSAGE_SECONDS)
@@ -60,7 +81,7 @@ def follow(
                 time_left.heard(message)
             if signals.lease_lost.is_set():
                 raise LeaseLost("the job's lease went to another worker")
-            if signals.going_down.is_set():
+            if signals.is_handed_back:
                 time_left.hand_back_asked(run, on_stop)
             if signals.stop_requested.is_set():
                 time_left.stop_asked(run, on_stop)
@@ -68,7 +89,7 @@ def follow(
     except BaseException:
         run.kill()
         raise
-    if signals.going_down.is_set():
+    if signals.is_handed_back:
         raise HandedBack("the service is going down")
     return time_left.judged(ending)
 
@@ -76,7 +97,8 @@ def follow(
 class _TimeLeft:
     """How long a child may still take."""
 
-    def __init__(self, seconds_left: float | None) -> None:
+    def __init__(self, seconds_left: float | None, grace: Grace) -> None:
+        self._grace = grace
         self._time_is_up_at = None if seconds_left is None else clock.monotonic() + seconds_left
         self._heard_at = self._progress_at = clock.monotonic()
         self._asked = False
@@ -112,13 +134,13 @@ class _TimeLeft:
             run.kill()  # a death like another: it is started again
         elif self._time_is_up_at is not None and now > self._time_is_up_at:
             idle = now - max(self._progress_at, self._time_is_up_at)
-            if idle > GRACE_SECONDS or now - self._time_is_up_at > LONGEST_GRACE_SECONDS:
+            if idle > self._grace.seconds or now - self._time_is_up_at > self._grace.longest_seconds:
                 self._kill(run, f"its time was up and it had not ended {now - self._time_is_up_at:.0f} s later")
 
     def judged(self, ending: Ending) -> Ending:
         if self._killed_because and ending.outcome == "died":
             message = f"Training was ended: {self._killed_because}."
-            return Ending(outcome="failure", error="TrainingFailed", message=message)
+            return Ending(outcome="failure", error=CUT_OFF, message=message)
         return ending
 
     def _kill(self, run: Run, because: str) -> None:
