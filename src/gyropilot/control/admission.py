@@ -8,13 +8,15 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from gyropilot.control import deployments, tags
 from gyropilot.control.house import House
 from gyropilot.control.places import Places, open_places, store_fault, uri_faults
-from gyropilot.data import channels
-from gyropilot.errors import Fault, InvalidData, InvalidRequest, MissingExtra, NotAllowed
+from gyropilot.data import channels, headers
+from gyropilot.data.frames import CSV
+from gyropilot.errors import Fault, GyropilotError, InvalidData, InvalidRequest, MissingExtra, NotAllowed
 from gyropilot.problems import catalog
 from gyropilot.problems.contract import Problem, RequestContext, Spec
 from gyropilot.store.principals import Principal
@@ -35,7 +37,7 @@ def admit(house: House, principal: Principal, request: Mapping[str, Json], *, re
         *_location_faults(house, principal, request),
         *deployments.faults_of(house, principal, region, request),
     ]
-    problem, spec = _read(house, request, faults)
+    problem, spec = _read(house, principal, request, faults)
     if faults or problem is None or spec is None:
         raise InvalidRequest.of(faults)
     return problem, spec
@@ -54,18 +56,39 @@ def channel_path(number: int) -> str:
     return f"AutoMLJobInputDataConfig[{number}].DataSource.S3DataSource.S3Uri"
 
 
-def _read(house: House, request: Mapping[str, Json], faults: list[Fault]) -> tuple[Problem | None, Spec | None]:
+def _read(
+    house: House, principal: Principal, request: Mapping[str, Json], faults: list[Fault]
+) -> tuple[Problem | None, Spec | None]:
     try:
         problem = catalog.find(request, house.problems)
     except InvalidRequest as error:
         faults.extend(error.faults)
         return None, None
     _check_installed(problem)
+    columns = partial(_columns, house, principal, request)
     try:
-        return problem, problem.read_request(request, RequestContext(base_models=house.base_models))
+        return problem, problem.read_request(request, RequestContext(base_models=house.base_models, columns=columns))
     except InvalidRequest as error:
         faults.extend(error.faults)
         return problem, None
+
+
+def _columns(house: House, principal: Principal, request: Mapping[str, Json], number: int) -> tuple[str, ...] | None:
+    """Give the column names of a channel's first object, as far as they can be read."""
+    channel = request["AutoMLJobInputDataConfig"][number]
+    places, _ = open_places(house, principal, "RoleArn", request["RoleArn"])
+    if places is None or "DataSource" not in channel:
+        return None
+    try:
+        first = channels.resolve(places.objects, source_of(channel))[0]
+        return headers.read_columns(
+            places.objects,
+            first,
+            content_type=channel.get("ContentType") or CSV,
+            compression=channel.get("CompressionType") or "None",
+        )
+    except (GyropilotError, OSError):
+        return None  # told as a fault of the place
 
 
 def _check_installed(problem: Problem) -> None:
@@ -117,8 +140,8 @@ def source_of(channel: Mapping[str, Json]) -> S3Source:
 def _channel_faults(places: Places | None, where: str, source: S3Source) -> Iterator[Fault]:
     faults = list(uri_faults(places, where, source.s3_uri, "read"))
     yield from faults
-    # Whether another kind than S3Prefix may be is the problem type's rule.
-    if faults or places is None or source.s3_data_type != "S3Prefix":
+    # Whether a kind may be is the problem type's rule.
+    if faults or places is None or source.s3_data_type not in {"S3Prefix", "ManifestFile"}:
         return
     try:
         channels.resolve(places.objects, source)

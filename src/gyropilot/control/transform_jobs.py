@@ -11,7 +11,7 @@ from gyropilot.control import models, named_listings, page_tokens, tags, transfo
 from gyropilot.control.house import House
 from gyropilot.control.places import Places, open_places, store_fault, uri_faults
 from gyropilot.control.repeated_calls import mark_of
-from gyropilot.data import transform_inputs
+from gyropilot.data import manifests, transform_inputs
 from gyropilot.errors import Fault, InvalidData, InvalidRequest, NotAllowed, NotFound
 from gyropilot.store import transform_jobs
 from gyropilot.store.named_rows import NewRow
@@ -178,7 +178,7 @@ def _place_faults(places: Places | None, request: Mapping[str, Json]) -> Iterato
         if source.s3_data_type == "S3Prefix":
             transform_inputs.resolve(places.objects, source)
         elif source.s3_data_type == "ManifestFile":  # whether all that it names is there is seen when the job begins
-            prefix, _ = transform_inputs.manifest_keys(places.objects, source.s3_uri)
+            prefix, _ = manifests.read(places.objects, source.s3_uri)
             yield from uri_faults(places, where, prefix, "read")
     except InvalidData as error:
         for fault in error.faults:
