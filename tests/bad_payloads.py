@@ -1,4 +1,4 @@
-"""Calls that no text-generation model can honour, each with a word that the refusal must hold."""
+"""Calls that no model of a problem type can honour, each with a word that the refusal must hold."""
 
 from __future__ import annotations
 
@@ -79,3 +79,19 @@ CHATS = [
     (_body(messages=[{"role": "user", "content": "x"}], tools=[{}]), "tools"),
     (_body(messages=[{"role": "user", "content": "x " * 5000}]), "messages"),
 ]
+ROWS_OF_TABLES = (
+    (b"", "rows: there are none"),
+    (b"id,tenure,plan,joined\n", "there are none beside the header"),
+    (b"c,1,basic\n", "row 1: has 3 columns, and the model takes 4"),
+    (b"c,1,basic,2024-02-01\nc,1\n,,,,,\n", "row 2: has 2 columns"),
+    (b"c,1,basic,2024-02-01,no\n", "without churn: id, tenure, plan, joined"),
+    (b"c,1,basic,2024-02-01\n\nc,1,basic,2024-02-01\n", "row 2: has 0 columns"),
+    (b'c,"1,basic,2024-02-01\n', "row 1: is no row of CSV"),
+    (b"id,tenure,plan,churn\nc,1,basic,no\n", "is a header that does not fit"),
+    (b"plan,tenure,id,joined\nbasic,1,c,2024-02-01\n", "names the features in another order"),
+    (b"\x1f\x8b\x08\x00", "is not UTF-8"),
+    (b"c,1,ba\0sic,2024-02-01\n", "NUL"),
+    (b"c,1\n" * 10_000, "row 20: has 2 columns"),
+    (b"<html><body>no, rows</body></html>", "row 1: has 2 columns"),
+)
+"""For models of the table in tuned_tables.py, as text/csv."""

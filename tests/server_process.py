@@ -1,4 +1,4 @@
-"""A ModelServer in a process of its own that knows nothing of the one that trained: calls in, answers out, by lines.
+"""The ModelServers of a model's containers in a process that knows nothing of the training: calls in, answers out.
 
 `python server_process.py` is that process; ServerProcess starts it and asks.
 """
@@ -10,6 +10,7 @@ import importlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from gyropilot.errors import InvalidRequest, LimitExceeded
@@ -23,10 +24,12 @@ class Refused(Exception):
 class ServerProcess:
     """One process with one model loaded; use it as a context."""
 
-    def __init__(self, open_server, base_models, folder, environment):
-        told = {"open_server": open_server, "base_models": str(base_models), "folder": str(folder)}
+    def __init__(self, open_server, base_models, containers):
+        """`containers` are (folder, environment) in the order of the chain."""
+        told = {"open_server": open_server, "base_models": str(base_models)}
+        told["containers"] = [(str(folder), dict(environment)) for folder, environment in containers]
         self._process = subprocess.Popen(
-            [sys.executable, __file__, json.dumps({**told, "environment": dict(environment)})],
+            [sys.executable, __file__, json.dumps(told)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -62,17 +65,24 @@ def main():
     told = json.loads(sys.argv[1])
     module, _, function = told["open_server"].partition(":")
     task = ServeTask(base_models=Path(told["base_models"]), cores=1, memory_bytes=0)
-    server = getattr(importlib.import_module(module), function)(task)
-    server.load("model", Path(told["folder"]), told["environment"])
+    servers = []
+    for folder, environment in told["containers"]:
+        servers.append(getattr(importlib.import_module(module), function)(task))
+        servers[-1].load("model", Path(folder), environment)
     for line in sys.stdin:
-        print(json.dumps(answered(server, json.loads(line))), flush=True)
-    server.close()
+        print(json.dumps(answered(servers, json.loads(line))), flush=True)
+    for server in servers:
+        server.close()
 
 
-def answered(server, told):
+def answered(servers, told):
     is_streamed = told.pop("is_streamed")
     call = Call(**{**told, "body": base64.b64decode(told["body"])}, model_name="shop")
+    *before, server = servers
     try:
+        for one in before:
+            reply = one.answer("model", call)
+            call = replace(call, body=reply.body, content_type=reply.content_type)
         if is_streamed:
             streamed = server.stream("model", call)
             content_type, body = streamed.content_type, b"".join(streamed.parts)

@@ -9,8 +9,7 @@ import copy
 import json
 import os
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,11 @@ import pytest
 import bad_payloads
 import mean_problem
 import served_models
+import table_jobs
 from gyropilot.problems import catalog, tasks
 from gyropilot.problems.contract import LocalChannel, LocalFile, ProfileTask, TrainTask
+from gyropilot.problems.tabular import tables
+from gyropilot.problems.tabular.models import labels_of
 from server_process import Refused, ServerProcess
 
 FUZZED = int(os.environ.get("GYROPILOT_FUZZED", "500"))
@@ -31,14 +33,14 @@ class Subject:
 
     open_server: str
     base_models: Path
-    folder: Path
+    containers: tuple
+    """(folder, environment) of each, in the order of the chain."""
     good: bytes
     answer: bytes
     """What training's own scoring gave, as the answer to `good`."""
     bad: tuple[tuple[bytes, str], ...]
     """Calls that are refused, each with a word of the refusal."""
     content_type: str = "application/json"
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def text_generation(root):
@@ -48,11 +50,10 @@ def text_generation(root):
     return Subject(
         open_server=catalog.named("TextGeneration").open_server,
         base_models=tuned.base_models,
-        folder=served_models.unpacked(tuned.output, root / "model"),
+        containers=((served_models.unpacked(tuned.output, root / "model"), container.environment),),
         good=json.dumps({"inputs": text}).encode(),
         answer=json.dumps([{"generated_text": answer}], separators=(",", ":")).encode(),
         bad=tuple(bad_payloads.INVOCATIONS),
-        environment=container.environment,
     )
 
 
@@ -84,16 +85,47 @@ def mean(root):
     return Subject(
         open_server=mean_problem.MEAN.open_server,
         base_models=root / "base_models",
-        folder=root / "output",
+        containers=((root / "output", result.containers[0].environment),),
         good=b"1\n2\n",
         answer=f"{learned}\n{learned}\n".encode(),
         bad=((b"refuse", "is the fault asked for"), (b"1\nrefuse it\n", "row")),
         content_type="text/csv",
-        environment=result.containers[0].environment,
     )
 
 
-SUBJECTS = {"TextGeneration": text_generation, "Tabular (mean)": mean}
+def tabular(root, **changes):
+    """A job of the small table; `good` are its rows, the answer what the model says that was scored."""
+    job = table_jobs.TableJob(root, **changes)
+    model, rows = job.model(), [row[:-1] for row in job.rows]
+    features = tables.from_text(rows, model.schema)
+    if model.schema.is_regression:
+        answers = [repr(one) for one in model.predict_numbers(features).tolist()]
+    else:
+        classes = labels_of(model.predict_probabilities(features), model.schema.labels, model.threshold)
+        answers = [f'"{label}"' if "," in label else label for label in (model.schema.labels[one] for one in classes)]
+    return Subject(
+        open_server=catalog.named("Tabular").open_server,
+        base_models=job.base_models,
+        containers=tuple(zip(job.folders(), [one.environment for one in job.result.containers], strict=True)),
+        good=job.csv(len(rows)),
+        answer="".join(f"{one}\n" for one in answers).encode(),
+        bad=bad_payloads.ROWS_OF_TABLES,
+        content_type="text/csv",
+    )
+
+
+def tabular_chain(root):
+    """The same by hyperparameter tuning: two containers of a regression."""
+    changes = {"mode": "HYPERPARAMETER_TUNING", "algorithms": ("linear-learner",)}
+    return tabular(root, problem_type="Regression", objective="MSE", **changes)
+
+
+SUBJECTS = {
+    "TextGeneration": text_generation,
+    "Tabular": tabular,
+    "Tabular (chain)": tabular_chain,
+    "Tabular (mean)": mean,
+}
 
 
 @pytest.fixture(scope="module", params=SUBJECTS)
@@ -103,7 +135,7 @@ def subject(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(subject):
-    with ServerProcess(subject.open_server, subject.base_models, subject.folder, subject.environment) as process:
+    with ServerProcess(subject.open_server, subject.base_models, subject.containers) as process:
         yield process
 
 
