@@ -31,6 +31,7 @@ from gyropilot.problems.tabular.feature_specification import NOTHING_SAID, Featu
 from gyropilot.problems.tabular.findings import Findings, rows_of
 from gyropilot.problems.tabular.hpo import notebook as candidate_definitions
 from gyropilot.problems.tabular.prepared import RowKeys
+from gyropilot.problems.tabular.reports import exploration
 from gyropilot.problems.tabular.request import TabularSpec, TrainingMode, mode_of, objective_of, read_spec
 from gyropilot.problems.tabular.spool import Spool
 from gyropilot.problems.tabular.threads import use_threads
@@ -249,7 +250,8 @@ def _notebooks(result: Mapping[str, Json], task: ProfileTask, mode: TrainingMode
     """Write the notebooks, and give where they lie in the output folder."""
     digest = hashlib.sha256(task.job_name.encode("utf-8")).hexdigest()[:18]
     folder = task.output / "sagemaker-automl-candidates" / f"pr-1-{digest}"
-    written = {}
+    exploration.write(task, result, folder)
+    written = {"DataExploration": folder / exploration.NOTEBOOK}
     if mode == "HYPERPARAMETER_TUNING":
         candidate_definitions.write(task, result, folder)
         written["CandidateDefinition"] = folder / candidate_definitions.NOTEBOOK
