@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from gyropilot.problems.contract import HandBack
 from gyropilot.problems.tabular import artifacts, models, scoring, tables
 from gyropilot.problems.tabular.ensembling.fit import fit
 from gyropilot.problems.tabular.ensembling.model import EnsemblingModel
+from gyropilot.problems.tabular.reports import answers
 
 CHEAP = ("lightgbm", "linear-learner")
 
@@ -71,6 +73,16 @@ def test_validation_rows_that_folds_were_trained_on_are_judged_by_the_others(bag
     assert scoring.score("LogLoss", schema, target, known) == pytest.approx(bagged.metric("LogLoss"))
     whole = scoring.predict(bagged.model, bagged.validation)
     assert scoring.score("LogLoss", schema, target, whole) < bagged.metric("LogLoss")
+
+
+def test_reports_take_the_same_predictions_for_those_of_the_model(bagged, quick):
+    for fitted, is_kept in ((bagged, True), (quick, False)):
+        task = SimpleNamespace(model=fitted.task.output, result=tasks.to_json(fitted.result))
+        known = answers.known(task, fitted.model, fitted.validation)
+        assert (known is not None) == is_kept
+        if known is not None:
+            loss = scoring.score("LogLoss", fitted.table.schema, known.truth, known.probabilities)
+            assert loss == pytest.approx(fitted.metric("LogLoss"))
 
 
 def test_a_validation_channel_is_never_trained_on(tmp_path, bagged):

@@ -143,10 +143,10 @@ class _Trial:
         validation = self._validation
         measured: model.EnsemblingModel | Unseen = loaded
         if self._is_pooled:
-            known = self._validation_predictions(trained)
-            np.save(place / artifacts.VALIDATION_PREDICTIONS, known, allow_pickle=False)
-            measured = Unseen(loaded, known)
+            measured = Unseen(loaded, self._validation_predictions(trained))
             validation = measured.marked(validation)
+            known = scoring.predict(measured, validation)
+            np.save(place / artifacts.VALIDATION_PREDICTIONS, known, allow_pickle=False)
         return scoring.measure(
             measured,
             objective=self._objective,

@@ -22,6 +22,10 @@ class Listener(AbstractCallback):  # type: ignore[misc] # the library has no typ
         self._deadline = None if seconds is None else clock.monotonic() + seconds
         self._tried: set[str] = set()
 
+    def __getstate__(self) -> dict[str, Foreign]:
+        """Leave all behind when AutoGluon saves its trainer, this one within: a reporter is of one process."""
+        return {}
+
     def is_over(self) -> bool:
         """Say whether nothing more is to be trained."""
         return self._reporter.stop_requested() or self._reporter.hand_back_requested()

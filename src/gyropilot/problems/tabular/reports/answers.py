@@ -86,7 +86,31 @@ def ask(model: models.Model, frame: Frame, *, seconds: float | None) -> Answers:
             break
         parts.append(outputs(model, _at(frame.features, order[start : start + _BATCH_ROWS])))
     said = np.concatenate(parts)
-    asked = order[: len(said)]
+    return _answers(model, frame, said, order[: len(said)])
+
+
+def known(task: ReportTask, model: models.Model, frame: Frame) -> Answers | None:
+    """Give what training kept of the validation rows: there only where the whole model saw them, see artifacts.py.
+
+    Args:
+        task: its `model` folder holds what was kept.
+        model: the best candidate's.
+        frame: all validation rows.
+    """
+    import numpy as np
+
+    from gyropilot.problems.tabular import artifacts
+
+    folders = [Path(one["model_path"]).parent for one in task.result["containers"]]
+    kept = next(iter(task.model / one / artifacts.VALIDATION_PREDICTIONS for one in folders), None)
+    if kept is None or not kept.exists():
+        return None
+    said = np.load(kept, allow_pickle=False).reshape(len(frame.target), -1)
+    return _answers(model, frame, said, np.arange(len(frame.target)))
+
+
+def _answers(model: models.Model, frame: Frame, said: npt.NDArray[np.float64], asked: npt.NDArray[np.int64]) -> Answers:
+    """Give answers `said`, [row, class] or [row, 1], to the rows of `frame` at `asked`."""
     schema = model.schema
     labels = None if schema.is_regression else models.labels_of(said, schema.labels, model.threshold)
     return Answers(
@@ -94,7 +118,7 @@ def ask(model: models.Model, frame: Frame, *, seconds: float | None) -> Answers:
         predicted=said[:, 0] if labels is None else labels,
         probabilities=None if schema.is_regression else said,
         weights=None if frame.weights is None else frame.weights[asked],
-        rows_known=len(order),
+        rows_known=len(frame.target),
     )
 
 
