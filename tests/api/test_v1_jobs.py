@@ -192,3 +192,20 @@ def test_a_job_of_the_first_version_is_run_and_described_with_its_best_candidate
     assert described["EndTime"] == of_second["EndTime"]
     assert described["BestCandidate"] == of_second["BestCandidate"]
     assert described["ResolvedAttributes"]["AutoMLJobObjective"] == {"MetricName": "MSE"}
+
+
+@pytest.mark.parametrize("target", ["y", "churn"])
+def test_a_target_that_is_no_column_is_refused_in_the_words_that_clients_match(sagemaker, target):
+    words = (
+        r"^An error occurred \(ValidationException\) when calling the CreateAutoMLJob operation: "
+        rf"Target attribute name {target} does not exist in header\."
+    )
+    with pytest.raises(botocore.exceptions.ClientError, match=words):
+        created(sagemaker, "refused", InputDataConfig=[{**CHANNEL, "TargetAttributeName": target}])
+
+
+def test_a_feature_specification_that_is_not_there_is_told_at_once(sagemaker):
+    config = {"CandidateGenerationConfig": {"FeatureSpecificationS3Uri": "s3://data/missing.json"}}
+    told = refused(sagemaker, AutoMLJobConfig=config)
+    assert told.startswith("AutoMLJobConfig.CandidateGenerationConfig.FeatureSpecificationS3Uri: ")
+    assert "s3://data/missing.json" in told

@@ -127,6 +127,11 @@ def _location_faults(house: House, principal: Principal, request: Mapping[str, J
         else:  # the service model lets it be absent
             where = f"AutoMLJobInputDataConfig[{number}].DataSource"
             yield Fault(where=where, problem="is missing", fix="name the channel's objects by its S3DataSource")
+    for name, config in (request.get("AutoMLProblemTypeConfig") or {}).items():
+        specification = (config or {}).get("FeatureSpecificationS3Uri")
+        if specification is not None:
+            where = f"AutoMLProblemTypeConfig.{name}.FeatureSpecificationS3Uri"
+            yield from _channel_faults(places, where, S3Source(s3_data_type="S3Prefix", s3_uri=specification))
     output = request["OutputDataConfig"]["S3OutputPath"]
     yield from uri_faults(places, "OutputDataConfig.S3OutputPath", output, "write")
 
