@@ -25,15 +25,24 @@ Foreign = Any
 """A value of AutoGluon's, which has no types."""
 _THREADED = {"LGBModel", "CatBoostModel", "XGBoostModel"}
 """Classes of models that compute outside the interpreter's lock and draw no number from a generator of the process."""
+_SHARES = {"CatBoostModel": 0.45, "TabularNeuralNetTorchModel": 0.35, "NNFastAiTabularModel": 0.35}
+"""Of a fit's time, that one model of a slow kind may take: those that follow it are worth more than its last steps."""
 
 
 @contextmanager
-def side_by_side(cores: int, is_over: Callable[[], bool]) -> Iterator[None]:
-    """Have every bagged model that is fitted within train up to `cores` folds at a time; ends folds once `is_over`."""
+def side_by_side(cores: int, is_over: Callable[[], bool], seconds: float | None) -> Iterator[None]:
+    """Have every bagged model that is fitted within train up to `cores` folds at a time.
+
+    Args:
+        cores: threads, at least 1.
+        is_over: says that no further fold is to begin.
+        seconds: of the whole fit, of which a slow kind of model gets no more than its share; None: no bound.
+    """
 
     class Strategy(_SideBySide):
         workers = cores
         ended = staticmethod(is_over)
+        fit_seconds = seconds
 
     before = bagged_ensemble_model.SequentialLocalFoldFittingStrategy
     bagged_ensemble_model.SequentialLocalFoldFittingStrategy = Strategy
@@ -48,9 +57,14 @@ class _SideBySide(SequentialLocalFoldFittingStrategy):  # type: ignore[misc] # t
 
     workers = 1
     ended: Callable[[], bool] = staticmethod(lambda: False)
+    fit_seconds: float | None = None
+    time_limit: float | None
 
     def __init__(self, **arguments: Foreign) -> None:
         super().__init__(**arguments)
+        share = _SHARES.get(type(self.model_base).__name__)
+        if share is not None and self.fit_seconds is not None and self.time_limit is not None:
+            self.time_limit = min(self.time_limit, share * self.fit_seconds)
         self._began = clock.monotonic()
         self._lock = threading.Lock()
         self._finished = 0

@@ -39,7 +39,13 @@ _ALL = (
     *("lightgbm", "lightgbm-extra", "linear-learner", "xgboost", "extra-trees", "randomforest"),
     *("catboost", "nn-torch", "fastai", "lightgbm-large", "xgboost-slow", "catboost-shallow"),
 )
-"""Cheapest first, those that are dear and strong after them."""
+"""Cheapest first; those that are dear after them."""
+_OF_MANY_ROWS = (
+    *("lightgbm", "catboost", "xgboost", "lightgbm-extra", "lightgbm-large", "nn-torch", "fastai"),
+    *("extra-trees", "randomforest", "linear-learner", "xgboost-slow", "catboost-shallow"),
+)
+"""The same in the order of what they are worth where all are dear: boosted trees gain most by more rows."""
+_MANY_ROWS = 15_000
 TRIALS: tuple[Trial, ...] = (
     Trial(title="one quick model", models=("lightgbm",), is_bagged=False, stack_levels=0, share=0.4),
     Trial(title="every algorithm, bagged", models=_ALL, is_bagged=True, stack_levels=0, share=1.0),
@@ -57,17 +63,19 @@ TRIALS: tuple[Trial, ...] = (
 def open_search(spec: TabularSpec, profile: Mapping[str, Json]) -> Search:
     """Open the search of an ensembling job."""
     most = request.max_candidates(spec, "ENSEMBLING")
-    planned = trials(spec.algorithms)
+    planned = trials(spec.algorithms, rows=int(profile["rows"]["training"]))
     return _Trials(str(profile["job_name"]), planned[1:2] or planned if most == 1 else planned[:most])
 
 
-def trials(algorithms: tuple[str, ...]) -> list[Trial]:
-    """Give the trials with only these algorithms in them, in order; none: all algorithms."""
+def trials(algorithms: tuple[str, ...], *, rows: int) -> list[Trial]:
+    """Give the trials with only these algorithms in them, in order; none: all algorithms. `rows` are for training."""
     allowed = set(algorithms) or set(ALGORITHMS["ENSEMBLING"])
     planned: dict[tuple[Json, ...], Trial] = {}
     first = "lightgbm" if "lightgbm" in allowed else next(one for one in _ALL if one in allowed)
     for trial in TRIALS:
         models = trial.models if trial is not TRIALS[0] else (first,)
+        if models is _ALL and rows > _MANY_ROWS:
+            models = _OF_MANY_ROWS
         left = tuple(one for one in models if algorithm_of(one) is None or algorithm_of(one) in allowed)
         if left:
             key = (frozenset(left), trial.is_bagged, trial.stack_levels)

@@ -95,7 +95,7 @@ def train(folder: Path, rows: Frame, schema: Schema, plan: Plan, reporter: Repor
     )
     fold_count = _fold_count(len(table)) if plan.is_bagged else 0
     held_out = None if plan.is_bagged else _held_out(rows, schema, plan.seed)
-    with quiet(), _without_accelerator(), folds.side_by_side(plan.cores, listener.is_over):
+    with quiet(), _without_accelerator(), folds.side_by_side(plan.cores, listener.is_over, plan.seconds):
         predictor.fit(
             table if held_out is None else table.drop(index=held_out),
             tuning_data=None if held_out is None else table.loc[held_out],
