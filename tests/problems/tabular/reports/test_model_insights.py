@@ -66,7 +66,7 @@ def test_what_to_watch_is_said(tmp_path):
             {"name": "Accuracy", "split": split, "value": value}
             for split, value in (("Train", 0.99), ("Validation", 0.6))
         ],
-        "containers": [],
+        "containers": [{"model_path": "model.tar.gz"}],
         "chosen": {},
         "ended_by": "time limit",
     }

@@ -13,7 +13,7 @@ from gyropilot.problems.tabular.reports import curves, figures, quality, verdict
 from gyropilot.problems.tabular.reports.answers import Answers
 from gyropilot.problems.tabular.reports.pages import Page, number
 
-_SHOWN_LABELS, _SHOWN_POINTS, _BINS = 15, 1500, 30
+_SHOWN_LABELS, _SHOWN_POINTS, _SHOWN_FILES, _BINS = 15, 1500, 50, 30
 _DIRECTIONS = {"Maximize": "higher is better", "Minimize": "lower is better"}
 
 
@@ -68,7 +68,7 @@ def _job(page: Page, task: ReportTask, schema: Schema, said: Answers, statistics
     facts = [
         ["Candidate", task.candidate],
         ["Job", task.job_name],
-        ["Mode", str(task.profile.get("mode", ""))],
+        ["Mode", task.profile["mode"]],
         ["Problem type", schema.problem_type],
         ["Objective", f"{result['score_name']}, {_DIRECTIONS[result['direction']]}: {number(result['score'])}"],
         ["Measured on", f"{said.rows} validation rows, {statistics['dataset']['evaluation_time']}"],
@@ -214,13 +214,11 @@ def _regression(page: Page, schema: Schema, said: Answers) -> None:
 
 
 def _data(page: Page, task: ReportTask) -> None:
-    rows = task.profile.get("rows", {})
+    rows = task.profile["rows"]
     told = {"read": "read", "dropped": "left out", "training": "to train on", "validation": "to validate on"}
-    counts = [f"{rows[name]} {what}" for name, what in told.items() if name in rows]
-    page.paragraph(f"Rows: {', '.join(counts)}." if counts else "")
-    findings = [[str(one.get("severity", "")), str(one["message"])] for one in task.profile.get("findings", ())]
+    page.paragraph("Rows: " + ", ".join(f"{rows[name]} {what}" for name, what in told.items()) + ".")
+    findings = [[one["severity"], one["message"]] for one in task.profile["findings"]]
     if findings:
         page.table(("Severity", "Finding"), findings)
-    files = [[str(one.get("uri", "")), str(one.get("rows", ""))] for one in task.profile.get("files", ())]
-    if files:
-        page.table(("File", "Rows"), files[:50], numbers=(1,))
+    files = [[one["uri"], str(one["rows"])] for one in task.profile["files"][:_SHOWN_FILES]]
+    page.table(("File", "Rows"), files, numbers=(1,))

@@ -26,8 +26,9 @@ data = json.loads({text})
 
 def table(name):
     """Show one of the tables that lie in `data`."""
-    rows = pd.DataFrame(data[name]["rows"], columns=data[name]["columns"], dtype=object)
-    display(HTML(rows.to_html(index=False, na_rep="", float_format="{:.4f}".format)))
+    rows = [["" if value is None else value for value in row] for row in data[name]["rows"]]
+    frame = pd.DataFrame(rows, columns=data[name]["columns"], dtype=object)
+    display(HTML(frame.to_html(index=False, float_format="{:.4f}".format)))
 '''
 
 

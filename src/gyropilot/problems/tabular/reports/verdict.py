@@ -72,13 +72,13 @@ def warnings(
         told.append(f"The time was short: measured on {rows} of {rows_known} validation rows, drawn at random.")
     if task.result["ended_by"] != "finished":
         told.append(f"Training was ended by {_ENDED[task.result['ended_by']]}: more time may give a better model.")
-    sampled_from = task.profile.get("rows", {}).get("sampled_from")
+    sampled_from = task.profile["rows"]["sampled_from"]
     if sampled_from:
         told.append(f"The rows are a sample of {sampled_from}: the data is larger than the memory that the job has.")
     told += _gap(task)
     if counts is not None:
         told += _missed_classes(schema, counts)
-    findings = [one for one in task.profile.get("findings", ()) if one.get("severity") == "high"]
+    findings = [one for one in task.profile["findings"] if one["severity"] == "warning"]
     return told + [f"In the data: {one['message']}" for one in findings[:_SHOWN]]
 
 
