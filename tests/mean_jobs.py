@@ -9,7 +9,7 @@ import pytest
 
 import houses
 import mean_problem
-from gyropilot.control import automl_jobs
+from gyropilot.control import automl_jobs, steps, transform_jobs
 from gyropilot.engine.local_process import LocalProcessEngine
 from gyropilot.worker.loop import Worker
 
@@ -34,6 +34,16 @@ def stop(house, name="job"):
 
 def described(house, name="job"):
     return automl_jobs.describe(house, houses.admin(house), houses.REGION, name)
+
+
+def step_of(house, kind, name):
+    """Describe a training, processing or transform job."""
+    describe = {
+        "training": steps.describe_training,
+        "processing": steps.describe_processing,
+        "transform": transform_jobs.describe,
+    }
+    return describe[kind](house, houses.admin(house), houses.REGION, name)
 
 
 def wait_until(claim, what):

@@ -1,7 +1,9 @@
 """A problem type small enough for tests: it learns the mean of the numbers in a channel, one step at a time.
 
-It stands where TabularJobConfig will, so that shape checks and clients take its requests. A request with the tag
-`steps` trains that many steps; `step_seconds` is how long each takes; `fault` says what goes wrong.
+It stands where TabularJobConfig does, so that shape checks and clients take its requests. Tags of a request choose:
+`steps` how many steps a candidate trains, `step_seconds` how long each takes, `candidates` how many there are,
+`at_once` how many side by side, `meet` how many wait for each other to have begun, `ends_as` what the job ends as once
+it is profiled, `extra` an object to read beside the channel, `fault` what goes wrong.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import json
 import os
 import signal
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from gyropilot.errors import InvalidData, InvalidRequest, LimitExceeded, TrainingFailed
 from gyropilot.problems import tasks
@@ -22,6 +24,8 @@ from gyropilot.problems.contract import (
     Metric,
     Problem,
     Reply,
+    Report,
+    ReportResult,
     StreamedReply,
     TrainResult,
 )
@@ -33,6 +37,10 @@ class MeanSpec:
     step_seconds: float
     fault: str
     candidates: int
+    at_once: int
+    meet: int
+    ends_as: str
+    extra: str
     limits: Limits
 
     def to_json(self):
@@ -49,6 +57,10 @@ def read_request(request, context):
         step_seconds=float(tags.get("step_seconds", "0")),
         fault=tags.get("fault", ""),
         candidates=int(tags.get("candidates", "1")),
+        at_once=int(tags.get("at_once", "1")),
+        meet=int(tags.get("meet", "1")),
+        ends_as=tags.get("ends_as", ""),
+        extra=tags.get("extra", ""),
         limits=Limits(
             max_candidates=criteria.get("MaxCandidates", 1),
             seconds_per_candidate=criteria.get("MaxRuntimePerTrainingJobInSeconds"),
@@ -64,15 +76,25 @@ def read_spec(values):
 class MeanSearch:
     def __init__(self, spec, profile):
         self._names = [f"mean-{number}" for number in range(spec.candidates)]
+        self._at_once = spec.at_once
+        self._told = 0
 
     def at_once(self, cores):
-        return 1
+        return self._at_once
 
     def ask(self):
-        return {"name": self._names.pop(0)} if self._names else None
+        if not self._names:
+            return None
+        name = self._names.pop(0)
+        return {"name": name, "told": self._told} | ({"steps": _steps(name)} if self._at_once > 1 else {})
 
     def tell(self, name, result):
-        pass
+        self._told += 1
+
+
+def _steps(name):
+    kinds = {"ProcessingJob": "db-1", "TrainingJob": f"dpp-{name}", "TransformJob": f"rpb-{name}"}
+    return [{"kind": kind, "name": step} for kind, step in kinds.items()]
 
 
 def profile(arguments, reporter):
@@ -87,7 +109,14 @@ def profile(arguments, reporter):
     reporter.event("finding", f"{len(numbers)} numbers", detail={"count": len(numbers)})
     if task.spec["fault"] == "slow profile":
         threading.Event().wait(60)
-    return {"count": len(numbers)}
+    found = {"count": len(numbers), "extra": [one.path.read_text() for one in task.extra_files]}
+    if task.spec["ends_as"]:
+        (task.output / "notebooks").mkdir()
+        (task.output / "notebooks" / "Exploration.ipynb").write_text("{}")
+        found["artifacts"] = {"DataExploration": "notebooks/Exploration.ipynb"}
+    if task.spec["ends_as"] not in ("", "trained"):
+        found["ends_as"] = task.spec["ends_as"]
+    return found
 
 
 def train(arguments, reporter):
@@ -97,6 +126,7 @@ def train(arguments, reporter):
     done = json.loads(checkpoint.read_text()) if checkpoint.exists() else 0
     ended_by = "finished"
     (task.checkpoints / "pid").write_text(str(os.getpid()))
+    _meet(task)
     for step in range(done, task.spec["steps"]):
         if reporter.hand_back_requested():
             (task.checkpoints / "handed_back").write_text(str(step))
@@ -114,7 +144,10 @@ def train(arguments, reporter):
         reporter.progress("training", done=step + 1, total=task.spec["steps"], unit="steps", values=values)
     environment = {"A": "b"} | ({"fault": "not whole"} if task.spec["fault"] == "not servable" else {})
     mean = sum(numbers) / len(numbers)
-    (task.output / "model.json").write_text(json.dumps({"mean": mean}))
+    place = task.output if task.spec["at_once"] == 1 else task.output / task.candidate["name"]
+    place.mkdir(exist_ok=True)
+    (place / "model.json").write_text(json.dumps({"mean": mean}))
+    model = (place / "model.json").relative_to(task.output).as_posix()
     error = sum((one - mean) ** 2 for one in numbers) / len(numbers) + float(task.candidate["name"][5:])
     return tasks.to_json(
         TrainResult(
@@ -122,17 +155,44 @@ def train(arguments, reporter):
             score_name="MSE",
             direction="Minimize",
             metrics=(Metric(name="MSE", split="Validation", value=error),),
-            containers=(Container(image="gyropilot/mean", model_path="model.json", environment=environment),),
-            artifacts={"model": "model.json"},
+            containers=(Container(image="gyropilot/mean", model_path=model, environment=environment),),
+            artifacts={"model": model},
+            chosen={"told": task.candidate["told"], "cores": task.cores},
             ended_by=ended_by,
         )
     )
+
+
+def _meet(task):
+    """Wait until as many candidates have begun as are to meet."""
+    (task.prepared / f"{task.candidate['name']}.begun").touch()
+    while len(list(task.prepared.glob("*.begun"))) < task.spec["meet"]:
+        threading.Event().wait(0.02)
+
+
+def report(arguments, reporter):
+    """Tell the mean that the best candidate learned."""
+    task = tasks.report_task(arguments)
+    if task.spec["fault"] == "report":
+        raise TrainingFailed("the report is the fault asked for")
+    if task.spec["fault"] == "report dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if task.spec["fault"] == "slow report":
+        reporter.event("reporting", "the report has begun")
+        threading.Event().wait(60)
+    learned = json.loads((task.model / task.result["artifacts"]["model"]).read_text())
+    (task.output / "documentation").mkdir()
+    told = {"mean": learned["mean"], "candidate": task.candidate, "count": task.profile["count"]}
+    (task.output / "documentation" / "report.json").write_text(json.dumps(told))
+    return tasks.to_json(ReportResult(artifacts={"Explainability": "documentation"}))
 
 
 def _fail_if_asked(task, step):
     fault, marker = task.spec["fault"], task.checkpoints / "died"
     if fault == "training" or (fault == "first candidate" and task.candidate["name"] == "mean-0"):
         raise InvalidData(where="step", found=step, problem="is the fault asked for", fix="ask for none")
+    if fault == "deaf" and task.candidate["name"] != "mean-0":
+        threading.Event().wait(60)
     if fault == "full disk once" and not marker.exists():
         marker.write_text("")
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -259,3 +319,20 @@ MEAN = Problem(
     most_containers=15,
     profile_status="AnalyzingData",
 )
+
+REPORTED = replace(
+    MEAN,
+    reports=(
+        Report(
+            name="mean report",
+            function="mean_problem:report",
+            status="GeneratingExplainabilityReport",
+            failed_status="ExplainabilityError",
+        ),
+    ),
+    extra_inputs=lambda spec: (spec.extra,) if spec.extra else (),
+    resolved_by_profile=lambda spec, profile: {"AutoMLJobObjective": {"MetricName": f"MSE of {profile['count']}"}},
+    grace_seconds=0.5,
+    longest_grace_seconds=0.5,
+)
+"""The same with a report, and with little patience once the time is up."""

@@ -21,6 +21,11 @@ _ECHOED = (
     "SecurityConfig",
     "AutoMLComputeConfig",
 )
+_NOTEBOOKS = {
+    "CandidateDefinition": "CandidateDefinitionNotebookLocation",
+    "DataExploration": "DataExplorationNotebookLocation",
+}
+"""Members of AutoMLJobArtifacts by what profile calls them."""
 
 
 def job(record: JobRecord, best: CandidateRecord | None) -> dict[str, Json]:
@@ -31,6 +36,9 @@ def job(record: JobRecord, best: CandidateRecord | None) -> dict[str, Json]:
     described["ResolvedAttributes"] = record.resolved
     if best is not None:
         described["BestCandidate"] = candidate(best)
+    notebooks = {wire: record.artifacts[name] for name, wire in _NOTEBOOKS.items() if name in record.artifacts}
+    if notebooks:
+        described["AutoMLJobArtifacts"] = notebooks
     deployment = deployments.read(record.state.get("deployment"))
     if deployment is not None and (deployment.is_in_service or deployment.has_failed):
         # The name is left out where the deployment failed.

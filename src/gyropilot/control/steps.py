@@ -1,4 +1,4 @@
-"""Training and processing jobs as the service shows them: the steps that candidates name, told from candidate and job.
+"""Training, processing and transform jobs that candidates name as their steps, told from candidate and job.
 
 Nothing of a step is stored but where to find it; how it is, is how its candidate is.
 """
@@ -13,19 +13,23 @@ from gyropilot import names
 from gyropilot.control import page_tokens
 from gyropilot.control.house import House
 from gyropilot.errors import NotFound
-from gyropilot.store import progress, steps
+from gyropilot.store import outputs, progress, steps
 from gyropilot.store.candidates import CandidateRecord
 from gyropilot.store.job_records import JobRecord
 from gyropilot.store.principals import Principal
 from gyropilot.store.steps import StepKind, StepQuery, StepRecord, StepSummary
 
 Json = Any
-Word = Literal["Training", "Processing"]
+Word = Literal["Training", "Processing", "Transform"]
 
 STEPS_PER_PAGE = 100
 INSTANCE = {"InstanceCount": 1, "InstanceType": "local", "VolumeSizeInGB": 1}
 """What runs a step: this machine. The instance type is none of the service's, for it is not one of its machines."""
-_KIND_BY_WORD: Mapping[Word, StepKind] = {"Training": "training-job", "Processing": "processing-job"}
+_KIND_BY_WORD: Mapping[Word, StepKind] = {
+    "Training": "training-job",
+    "Processing": "processing-job",
+    "Transform": "transform-job",
+}
 
 
 def describe_training(house: House, principal: Principal, region: str, name: str) -> dict[str, Json]:
@@ -37,22 +41,24 @@ def describe_training(house: House, principal: Principal, region: str, name: str
     step = _find(house, principal, region, "Training", name)
     job, candidate = step.job, step.candidate
     most_seconds = job.resolved.get("CompletionCriteria", {}).get("MaxRuntimePerTrainingJobInSeconds")
-    image = next((one["Image"] for one in candidate.body.get("InferenceContainers", ())), None)
     described = {
         **_summary_of(step, "Training"),
         "AutoMLJobArn": job.arn,
         "SecondaryStatus": _secondary_status(house, step),
         "SecondaryStatusTransitions": _transitions(step),
         "FailureReason": candidate.failure_reason,
-        "HyperParameters": _hyperparameters(job.spec),
-        "AlgorithmSpecification": {"TrainingImage": image, "TrainingInputMode": "File"},
+        "HyperParameters": _hyperparameters(job.spec) | _chosen(house, step),
+        "AlgorithmSpecification": {
+            "TrainingImage": _container_of(step).get("Image"),
+            "TrainingInputMode": "File",
+        },
         "RoleArn": job.request["RoleArn"],
         "InputDataConfig": _input_channels(job),
         "OutputDataConfig": {"S3OutputPath": job.request["OutputDataConfig"]["S3OutputPath"]},
         "ResourceConfig": dict(INSTANCE),
         "StoppingCondition": {"MaxRuntimeInSeconds": most_seconds},
-        "ModelArtifacts": {"S3ModelArtifacts": _model_uri(job, candidate)},
-        "FinalMetricDataList": _final_metrics(candidate),
+        "ModelArtifacts": {"S3ModelArtifacts": _model_uri(step)},
+        "FinalMetricDataList": _final_metrics(candidate) if _is_own(step) else [],
         "TrainingStartTime": candidate.created_at,
         "TrainingTimeInSeconds": _seconds(candidate),
     }
@@ -78,6 +84,26 @@ def describe_processing(house: House, principal: Principal, region: str, name: s
         "ProcessingStartTime": step.candidate.created_at,
     }
     return _without_nulls(described)
+
+
+def describe_transform(house: House, principal: Principal, region: str, name: str) -> dict[str, Json]:
+    """Give DescribeTransformJobResponse of a step in which a candidate's data was prepared.
+
+    Raises:
+        NotFound: no candidate of the caller names such a step.
+    """
+    step = _find(house, principal, region, "Transform", name)
+    (channel, *_) = _input_channels(step.job)
+    described = {
+        **_summary_of(step, "Transform"),
+        "AutoMLJobArn": step.job.arn,
+        "FailureReason": step.candidate.failure_reason,
+        "ModelName": step.candidate.name,
+        "TransformInput": {name: value for name, value in channel.items() if name != "ChannelName"},
+        "TransformResources": {name: INSTANCE[name] for name in ("InstanceType", "InstanceCount")},
+        "TransformStartTime": step.candidate.created_at,
+    }
+    return _without_nulls({name: value for name, value in described.items() if name != "LastModifiedTime"})
 
 
 def page(
@@ -210,10 +236,32 @@ def _processing_input(channel: Mapping[str, Json]) -> dict[str, Json]:
     return {"InputName": channel["ChannelName"], "S3Input": {"S3Uri": source["S3Uri"], "S3DataType": kind}}
 
 
-def _model_uri(job: JobRecord, candidate: CandidateRecord) -> str:
+def _is_own(step: StepRecord) -> bool:
+    """Say whether it is the candidate's own training, not one that came before it."""
+    steps_of = step.candidate.body.get("CandidateSteps", ())
+    return not steps_of or str(steps_of[-1]["CandidateStepName"]).lower() == step.name.lower()
+
+
+def _chosen(house: House, step: StepRecord) -> dict[str, str]:
+    """Give what training chose by itself, once it has ended."""
+    if not _is_own(step):
+        return {}
+    found = outputs.find(house.db, step.job.id, outputs.of_candidate(step.candidate.name))
+    return {} if found is None or found.result is None else _hyperparameters(found.result.get("chosen", {}))
+
+
+def _container_of(step: StepRecord) -> Mapping[str, Json]:
+    """Give the container of the model that the step made: the one whose place names it, else the first."""
+    containers: list[dict[str, Json]] = step.candidate.body.get("InferenceContainers", [])
+    named = (one for one in containers if f"/{step.name.lower()}/" in one["ModelDataUrl"].lower())
+    return next(named, containers[0] if containers else {})
+
+
+def _model_uri(step: StepRecord) -> str:
     """Give where the model lies, or the folder in which it will."""
-    found = next((one["ModelDataUrl"] for one in candidate.body.get("InferenceContainers", ())), None)
-    return found or f"{job.request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job.name}/"
+    job = step.job
+    folder = f"{job.request['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{job.name}/"
+    return str(_container_of(step).get("ModelDataUrl", folder))
 
 
 def _final_metrics(candidate: CandidateRecord) -> list[Json]:

@@ -1,4 +1,4 @@
-"""The rules of transform jobs, callable without HTTP: create, describe, list, stop."""
+"""The rules of transform jobs, callable without HTTP: create, describe, stop; transform_listings.py lists them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from gyropilot import names
-from gyropilot.control import models, named_listings, page_tokens, tags, transform_plans
+from gyropilot.control import models, steps, tags, transform_listings, transform_plans
 from gyropilot.control.house import House
 from gyropilot.control.places import Places, open_places, store_fault, uri_faults
 from gyropilot.control.repeated_calls import mark_of
@@ -17,11 +17,10 @@ from gyropilot.store import transform_jobs
 from gyropilot.store.named_rows import NewRow
 from gyropilot.store.principals import Principal
 from gyropilot.store.statuses import is_terminal
-from gyropilot.store.transform_jobs import TransformJobRecord, TransformJobSummary
+from gyropilot.store.transform_jobs import TransformJobRecord
 
 Json = Any
 
-JOBS_PER_PAGE = 10
 _ECHOED = (
     "ModelName",
     "MaxConcurrentTransforms",
@@ -76,20 +75,14 @@ def describe(house: House, principal: Principal, region: str, name: str) -> dict
     Raises:
         NotFound: the caller has no such job.
     """
-    record = find(house, principal, region, name)
+    record = transform_jobs.find(house.db, principal.account_id, region, name)
+    if record is None:
+        return _step(house, principal, region, name)
     described = {one: record.request[one] for one in _ECHOED if one in record.request}
     described |= {one: {**defaults, **described.get(one, {})} for one, defaults in _DEFAULTS.items()}
     times = {"TransformStartTime": record.started_at, "TransformEndTime": record.ended_at}
-    described |= _summary_fields(record) | {one: at for one, at in times.items() if at is not None}
+    described |= transform_listings.job_summary(record) | {one: at for one, at in times.items() if at is not None}
     return {one: value for one, value in described.items() if one != "LastModifiedTime"}
-
-
-def list_jobs(house: House, principal: Principal, region: str, request: Mapping[str, Json]) -> dict[str, Json]:
-    """Give ListTransformJobsResponse."""
-    query = named_listings.query_of(principal, region, request, per_page=JOBS_PER_PAGE)
-    page = transform_jobs.page(house.db, query)
-    listed = [_summary_fields(one) for one in page.items]
-    return {"TransformJobSummaries": listed} | page_tokens.next_token(request, page.next_cursor)
 
 
 def stop(house: House, principal: Principal, region: str, name: str) -> None:
@@ -187,17 +180,12 @@ def _place_faults(places: Places | None, request: Mapping[str, Json]) -> Iterato
         yield store_fault(where, source.s3_uri, error)
 
 
-def _summary_fields(record: TransformJobRecord | TransformJobSummary) -> dict[str, Json]:
-    fields = {
-        "TransformJobName": record.name,
-        "TransformJobArn": record.arn,
-        "TransformJobStatus": record.status,
-        "CreationTime": record.created_at,
-        "TransformEndTime": record.ended_at,
-        "LastModifiedTime": record.modified_at,
-        "FailureReason": record.failure_reason[:1024] if record.failure_reason else None,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
+def _step(house: House, principal: Principal, region: str, name: str) -> dict[str, Json]:
+    """Describe the step of a candidate that bears the name."""
+    try:
+        return steps.describe_transform(house, principal, region, name)
+    except NotFound:
+        raise _missing(name) from None
 
 
 def _missing(name: str) -> NotFound:

@@ -1,7 +1,7 @@
 """Outputs: what each part of a job's work gave, and which files of it were put into the job's bucket.
 
-A part is `inputs`, `profile`, `train:<candidate>`, `report:<name>` or `manifest`. Each has a row of its own, so that
-what is written of one does not grow with the others.
+A part is `inputs`, `profile`, `proposal:<candidate>` while it is trained, `train:<candidate>`, `report:<name>` or
+`manifest`. Each has a row of its own, so that what is written of one does not grow with the others.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from gyropilot.store import leases
 from gyropilot.store.database import Database
@@ -30,6 +30,11 @@ class OutputRecord:
     """sha256 and size of what was put whole, by name."""
     result: Json
     """None until the part has ended well."""
+
+
+def of_candidate(name: str) -> str:
+    """Give the part that a candidate's training is."""
+    return f"train:{name}"
 
 
 def expect(db: Database, lease: leases.Lease, part: str, names: Iterable[str]) -> None:
@@ -77,6 +82,17 @@ def digests_of(db: Database, job_id: str) -> dict[str, Json]:
     wanted = select(outputs_table.c.digests).where(outputs_table.c.job_id == job_id).order_by(outputs_table.c.part)
     with db.read() as connection:
         return {name: digest for row in connection.execute(wanted) for name, digest in row.digests.items()}
+
+
+def forget(db: Database, lease: leases.Lease, part: str) -> None:
+    """Drop what is known of a part.
+
+    Raises:
+        LeaseLost: the lease does not hold; nothing was written.
+    """
+    with db.write() as connection:
+        leases.check(connection, lease)
+        connection.execute(delete(outputs_table).where(_is(lease.job_id, part)))
 
 
 def _write(connection: Connection, job_id: str, part: str, values: Mapping[str, Json]) -> None:

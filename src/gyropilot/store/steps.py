@@ -20,6 +20,7 @@ from gyropilot.store.jobs import JobRecord
 from gyropilot.store.statuses import Status
 from gyropilot.store.tables import candidates as candidates_table
 from gyropilot.store.tables import jobs as jobs_table
+from gyropilot.store.tables import microseconds
 from gyropilot.store.tables import steps as steps_table
 
 StepKind = Literal["training-job", "processing-job", "transform-job"]
@@ -110,6 +111,14 @@ def page(db: Database, query: StepQuery) -> pages.Page[StepSummary]:
         rows, cursor = pages.fetch(connection, _summaries(query), keys, query.sort_order, query.limit, query.after)
     listed = tuple(StepSummary(**{one.name: row._mapping[one.name] for one in fields(StepSummary)}) for row in rows)
     return pages.Page(items=listed, next_cursor=cursor)
+
+
+def cursor_of(one: StepSummary, sort_by: Literal["Name", "CreationTime", "Status"]) -> pages.Cursor:
+    """Give the cursor of the page that begins behind a step."""
+    place = (folded(one.name), one.job_id)
+    if sort_by == "Name":
+        return place
+    return (microseconds(one.created_at) if sort_by == "CreationTime" else one.status, *place)
 
 
 def _summaries(query: StepQuery) -> Select[Any]:

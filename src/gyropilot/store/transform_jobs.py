@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Row, case, func, select, update
 
@@ -23,6 +23,7 @@ from gyropilot.store import named_rows, pages
 from gyropilot.store.database import Database
 from gyropilot.store.named_rows import NamedQuery, NewRow
 from gyropilot.store.statuses import OPEN, Status
+from gyropilot.store.tables import microseconds
 from gyropilot.store.tables import transform_jobs as table
 
 Json = Any
@@ -131,6 +132,13 @@ def page(db: Database, query: NamedQuery) -> pages.Page[TransformJobSummary]:
         TransformJobSummary(**{one.name: row._mapping[one.name] for one in fields(TransformJobSummary)}) for row in rows
     )
     return pages.Page(items=listed, next_cursor=cursor)
+
+
+def cursor_of(one: TransformJobSummary, sort_by: Literal["Name", "CreationTime", "Status"]) -> pages.Cursor:
+    """Give the cursor of the page that begins behind a job."""
+    key: dict[str, str | int] = {"Name": folded(one.name), "CreationTime": microseconds(one.created_at)}
+    key["Status"] = one.status
+    return key[sort_by], one.id
 
 
 def running_requests(db: Database, account_id: str) -> list[dict[str, Json]]:

@@ -14,6 +14,7 @@ from gyropilot.control.house import House
 from gyropilot.engine.engine import Ending
 from gyropilot.problems import tasks
 from gyropilot.problems.contract import Problem, TrainTask
+from gyropilot.store import outputs
 from gyropilot.store.candidates import CandidateRecord
 from gyropilot.worker import children, outcomes, publishing, scratch
 from gyropilot.worker.children import Call, Children, Share, Work
@@ -45,11 +46,6 @@ class Training:
     """What of the machine one candidate may use."""
 
 
-def part_of(name: str) -> str:
-    """Give the part of the job's outputs that a candidate is."""
-    return f"train:{name}"
-
-
 def output_of(folder: Path, name: str) -> Path:
     """Give the folder into which a candidate is trained."""
     return folder / "output" / name
@@ -64,6 +60,7 @@ def train(training: Training, proposal: Mapping[str, Json]) -> CandidateRecord:
         HandedBack: the service goes down; a later run goes on.
     """
     book, name = training.book, proposal["name"]
+    proposal = _kept(training, proposal)
     record = book.candidate(name) or outcomes.in_progress(book.job, name, clock.now(), proposal.get("steps", ()))
     book.put_candidate(record)
     book.got_further(name, 0)
@@ -85,8 +82,22 @@ def train(training: Training, proposal: Mapping[str, Json]) -> CandidateRecord:
     )
     book.put_candidate(ended)
     book.candidate_ended(name)
+    book.forget_output(_proposal_of(name))
     shutil.rmtree(_checkpoints(training, name), ignore_errors=True)
     return ended
+
+
+def _kept(training: Training, proposal: Mapping[str, Json]) -> Mapping[str, Json]:
+    """Give what was proposed when the candidate was begun: search may think otherwise after an interruption."""
+    part = _proposal_of(proposal["name"])
+    kept: Mapping[str, Json] | None = training.book.result_of(part)
+    if kept is None:
+        training.book.put_output(part, digests={}, result=proposal)
+    return kept or proposal
+
+
+def _proposal_of(name: str) -> str:
+    return f"proposal:{name}"
 
 
 def _call(training: Training, proposal: Mapping[str, Json]) -> Call:
@@ -118,11 +129,11 @@ def _published(training: Training, record: CandidateRecord, result: Mapping[str,
     training.progress.heard(name, {"phase": "uploading", "done": 0, "total": 1, "unit": "candidates", "values": {}})
     output, uri = output_of(training.folder, name), publishing.output_uri(book.job.request)
     # Expected first: the write proves that the lease holds, and tells a later run what may have been put.
-    book.expect_output(part_of(name), publishing.names_in(output))
+    book.expect_output(outputs.of_candidate(name), publishing.names_in(output))
     objects = roles.objects_of_job(training.house, book.job.request["RoleArn"])
     digests = publishing.publish(objects, output, uri, before_each=book.check_lease)
     book.put_model_data(outcomes.model_data(book.job, name, result, uri, digests))
-    book.put_output(part_of(name), digests=digests, result=result)
+    book.put_output(outputs.of_candidate(name), digests=digests, result=result)
     return outcomes.completed(record, book.job, result, uri)
 
 

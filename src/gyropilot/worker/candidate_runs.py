@@ -16,6 +16,7 @@ from gyropilot.control.house import House
 from gyropilot.errors import LeaseLost, TrainingFailed
 from gyropilot.problems import tasks
 from gyropilot.problems.contract import Problem, Search, TrainResult
+from gyropilot.store import outputs
 from gyropilot.store.candidates import CandidateRecord
 from gyropilot.worker import candidate_run
 from gyropilot.worker.candidate_run import ENDED_BY_JOB_LIMIT, Training
@@ -145,7 +146,7 @@ class CandidateRuns:
     def _result_of(self, record: CandidateRecord) -> TrainResult | None:
         if record.status != "Completed":
             return None
-        return tasks.train_result(self._book.result_of(candidate_run.part_of(record.name)))
+        return tasks.train_result(self._book.result_of(outputs.of_candidate(record.name)))
 
     def _job_time_is_up(self) -> bool:
         """Say whether the job's bound has ended a candidate, or is reached by now."""

@@ -179,6 +179,10 @@ class JobBook:
         """Say what a part of the work gave, and the digests of what it put."""
         self._patience.try_again(lambda: outputs.put(self._db, self._lease, part, digests=digests, result=result))
 
+    def forget_output(self, part: str) -> None:
+        """Drop what is known of a part of the work."""
+        self._patience.try_again(lambda: outputs.forget(self._db, self._lease, part))
+
     def output(self, part: str) -> OutputRecord | None:
         """Give what is known of a part of the work."""
         return self._patience.try_again(lambda: outputs.find(self._db, self.job.id, part))

@@ -22,13 +22,14 @@ from gyropilot.engine import trouble
 from gyropilot.engine.engine import Engine
 from gyropilot.errors import GyropilotError, LeaseLost, TrainingFailed, Unavailable
 from gyropilot.problems import catalog
+from gyropilot.store import outputs
 from gyropilot.store.candidates import CandidateRecord
 from gyropilot.store.job_logs import JobLog
 from gyropilot.store.jobs import JobChanges, JobRecord
 from gyropilot.store.leases import Lease
 from gyropilot.store.role_objects import RoleObjects
 from gyropilot.store.statuses import Status
-from gyropilot.worker import candidate_run, outcomes, profiling, publishing, ranking, scratch
+from gyropilot.worker import outcomes, profiling, publishing, ranking, scratch
 from gyropilot.worker.candidate_runs import CandidateRuns, EndedBy
 from gyropilot.worker.children import Children, Share, Trouble, times
 from gyropilot.worker.deploying import Deploying, DeploymentFailed
@@ -218,7 +219,7 @@ class JobRun:
     def _conclude(self, ended_by: EndedBy, reported: Reported) -> None:
         """Name the best candidate and put the manifest: what was made is whole then."""
         best = self._best(ended_by)
-        named = self._book.result_of(candidate_run.part_of(best.name))["artifacts"]
+        named = self._book.result_of(outputs.of_candidate(best.name))["artifacts"]
         artifacts = {**self._book.job.artifacts, **{name: f"{self._uri}/{path}" for name, path in named.items()}}
         artifacts |= {**reported.artifacts, "output": self._uri, **self._put_manifest()}
         self._book.write(JobChanges(best_candidate=best.name, artifacts=artifacts))

@@ -22,6 +22,7 @@ from gyropilot.files import sha256_of
 from gyropilot.names import split_s3_uri
 from gyropilot.problems import tasks
 from gyropilot.problems.contract import Problem, Report, ReportTask
+from gyropilot.store import outputs
 from gyropilot.store.candidates import CandidateRecord
 from gyropilot.worker import candidate_run, children, outcomes, publishing, scratch
 from gyropilot.worker.children import Call, Children, Share, Trouble, Work
@@ -127,7 +128,7 @@ class Reporting:
 
     def _ending(self, report: Report, best: CandidateRecord, seconds_left: float | None) -> Ending:
         profile, model = self._findings(), self._model(best)
-        result = self._book.result_of(candidate_run.part_of(best.name))
+        result = self._book.result_of(outputs.of_candidate(best.name))
         until = None if seconds_left is None else clock.monotonic() + seconds_left
 
         def call() -> Call:
@@ -191,7 +192,7 @@ class Reporting:
         folder = candidate_run.output_of(self._folder, best.name)
         if folder.exists():
             return folder
-        found = self._book.output(candidate_run.part_of(best.name))
+        found = self._book.output(outputs.of_candidate(best.name))
         objects = roles.objects_of_job(self._house, self._book.job.request["RoleArn"])
         bucket, prefix = split_s3_uri(self._uri)
         fetched = scratch.emptied(folder.with_name(f"{best.name}.partial"))

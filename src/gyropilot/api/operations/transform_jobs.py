@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gyropilot.control import transform_jobs
+from gyropilot.control import transform_jobs, transform_listings
 from gyropilot.control.entrance import Caller
 from gyropilot.control.house import House
 
@@ -27,7 +27,7 @@ def describe_transform_job(house: House, caller: Caller, request: Mapping[str, J
 
 def list_transform_jobs(house: House, caller: Caller, request: Mapping[str, Json]) -> dict[str, Json]:
     """List the caller's batch transforms, a page at a time."""
-    return transform_jobs.list_jobs(house, caller.principal, caller.region, request)
+    return transform_listings.page(house, caller.principal, caller.region, request)
 
 
 def stop_transform_job(house: House, caller: Caller, request: Mapping[str, Json]) -> None:
