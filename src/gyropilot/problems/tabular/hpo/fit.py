@@ -156,7 +156,7 @@ def settings_for(
         return spaces.defaults_of(algorithm, schema, objective)[default]
     return study.choose(
         spaces.space_of(algorithm, schema, objective),
-        [one for one in tried if one.algorithm == algorithm],
+        [one for one in history.comparable(tried) if one.algorithm == algorithm],
         direction=request.direction_of(objective),
         seed=seed,
     )

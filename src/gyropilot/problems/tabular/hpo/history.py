@@ -42,6 +42,22 @@ def tried(chosen: Mapping[str, Json], score: float) -> Tried:
     return Tried(chosen=chosen, score=float(chosen.get(FOLD_SCORE, score)))
 
 
+def comparable(history: Sequence[Tried]) -> list[Tried]:
+    """Give the same candidates with scores as if all had gone through every stage.
+
+    One that was stopped early has the score of its stages alone, which may be the easy ones: it is moved by as much as
+    the scores of the others moved from there to the last stage.
+    """
+    counts = [_stage_count(one) for one in history]
+    last = max(counts, default=0)
+    whole = [one for one, count in zip(history, counts, strict=True) if count == last]
+    shifts = {stage: _shift(whole, stage) for stage in set(counts) if 0 < stage < last}
+    return [
+        Tried(chosen=one.chosen, score=one.score + shifts.get(count, 0.0))
+        for one, count in zip(history, counts, strict=True)
+    ]
+
+
 def to_json(history: Sequence[Tried], direction: Direction) -> list[Json]:
     """Give the best and the latest candidates as JSON values, in the order in which they ended."""
     sign = -1 if direction == "Maximize" else 1
@@ -53,3 +69,15 @@ def to_json(history: Sequence[Tried], direction: Direction) -> list[Json]:
 def read_history(values: Iterable[Json]) -> list[Tried]:
     """Read back what `to_json` gave."""
     return [Tried(chosen=chosen, score=float(score)) for chosen, score in values]
+
+
+def _shift(whole: Sequence[Tried], stage: int) -> float:
+    """Give by how much the scores of candidates move from a stage to the last, on average."""
+    return sum(one.score - float(one.chosen[stage_key(stage)]) for one in whole) / len(whole)
+
+
+def _stage_count(one: Tried) -> int:
+    count = 0
+    while stage_key(count + 1) in one.chosen:
+        count += 1
+    return count

@@ -69,7 +69,7 @@ def described(task: ProfileTask) -> dict[str, Json]:
     values = tasks.to_json(task)
     for one in [*(file for channel in values["channels"] for file in channel["files"]), *values["extra_files"]]:
         one.pop("path")
-    return {name: values[name] for name in ("job_name", "spec", "channels", "extra_files")}
+    return {name: values[name] for name in ("job_name", "spec", "channels", "extra_files", "memory_bytes")}
 
 
 def prepare(
@@ -99,7 +99,7 @@ def prepare(
         output=folder / "output",
         output_uri="",
         cores=1,
-        memory_bytes=0,
+        memory_bytes=job["memory_bytes"],
         extra_files=extra,
     )
     for one in (task.prepared, task.output):

@@ -86,7 +86,7 @@ class _Study:
         """Give the pipelines by their best score, the best first; those without one last, in their own order."""
         sign = 1 if self._direction == "Maximize" else -1
         best: dict[str, float] = {}
-        for tried in self._history:
+        for tried in history.comparable(self._history):
             score = sign * tried.score
             best[tried.pipeline] = max(score, best.get(tried.pipeline, score))
         return sorted(self._pipelines, key=lambda one: best.get(one.name, float("-inf")), reverse=True)

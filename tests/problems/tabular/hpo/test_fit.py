@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from gyropilot.errors import TrainingFailed
+from gyropilot.problems import tasks
+from gyropilot.problems.contract import HandBack
+from gyropilot.problems.tabular import models, tables
+from gyropilot.problems.tabular.columns import read_schema
+from gyropilot.problems.tabular.hpo import fit
+from gyropilot.problems.tabular.hpo.containers import Algorithm, FeatureTransform, load_labels
+from gyropilot.problems.tabular.hpo.reproducing import Quiet
+from gyropilot.problems.tabular.models import labels_of
+from mixed_tables import KINDS, features_of, target_of
+
+
+def test_a_candidate_beats_the_best_constant_on_rows_it_never_saw(trained):
+    model = models.load(trained.unpacked)
+    features = features_of(400, seed=9)
+    target = target_of(features, model.schema.problem_type)
+    if model.schema.is_regression:
+        assert np.sqrt(((model.predict_numbers(features) - target) ** 2).mean()) < 0.6 * target.std()
+        return
+    called = labels_of(model.predict_probabilities(features), model.schema.labels, model.threshold)
+    assert (called == target).mean() > np.bincount(target).max() / len(target) + 0.15
+
+
+def test_a_candidate_says_what_it_is_and_how_good(trained):
+    result, schema = trained.result, read_schema(trained.job.profile["schema"])
+    assert {one.split for one in result.metrics} == {"Train", "Validation"}
+    validation = {one.name: one.value for one in result.metrics if one.split == "Validation"}
+    assert validation[result.score_name] == result.score
+    assert (result.score_name, result.direction) == (
+        trained.job.profile["objective"],
+        "Minimize" if schema.is_regression else "Maximize",
+    )
+    assert result.chosen["algorithm"] == "xgboost"
+    assert result.chosen["pipeline"] == "dpp0"
+    assert result.chosen["max_depth"] == 6
+    assert result.chosen["models"] == 5
+    assert result.chosen["score_at_5"] == result.chosen["fold_score"]
+    assert all(isinstance(one, (str, int, float, bool)) for one in result.chosen.values())
+    assert tasks.train_result(json.loads(json.dumps(tasks.to_json(result)))) == result
+
+
+def test_its_containers_are_two_of_a_regression_and_three_of_classes(trained):
+    containers = trained.result.containers
+    roles = [one.environment.get("AUTOML_TRANSFORM_MODE") for one in containers]
+    assert all((trained.task.output / one.model_path).is_file() for one in containers)
+    assert containers[0].model_path.startswith("data-processor-models/tuned-job-dpp0-1-")
+    assert containers[1].model_path == f"tuning/tuned-job-dpp0-xgb/{trained.task.candidate['name']}/output/model.tar.gz"
+    if trained.result.score_name == "RMSE":
+        assert roles == ["feature-transform", None]
+        assert not any("SAGEMAKER_INFERENCE_SUPPORTED" in one.environment for one in containers)
+        return
+    assert roles == ["feature-transform", None, "inverse-label-transform"]
+    assert containers[0].model_path == containers[2].model_path
+    assert "labels" in containers[2].environment["SAGEMAKER_INFERENCE_SUPPORTED"]
+    assert "labels" not in containers[1].environment["SAGEMAKER_INFERENCE_SUPPORTED"]
+
+
+def test_the_containers_one_after_the_other_answer_as_the_whole_model(trained):
+    model = models.load(trained.unpacked)
+    transform, algorithm = FeatureTransform.load(trained.unpacked), Algorithm.load(trained.unpacked)
+    rows = features_of(30, seed=5)
+    whole = model.predict_numbers(rows) if model.schema.is_regression else model.predict_probabilities(rows)
+    assert np.array_equal(algorithm.predict(transform.transform(rows)), whole)
+    assert load_labels(trained.unpacked) == model.schema.labels
+    if not model.schema.is_regression:
+        assert np.allclose(whole.sum(axis=1), 1)
+
+
+def test_rows_with_everything_missing_or_never_seen_are_answered_and_alone_as_among_others(trained):
+    model = models.load(trained.unpacked)
+    ask = model.predict_numbers if model.schema.is_regression else model.predict_probabilities
+    schema = model.schema
+    strange = tables.from_text(
+        [[None] * len(KINDS), ["inf", "-1e300", "7", "ultraviolet", "1066-10-14", "x,,nan,3", "ξ 🦉"]], schema
+    )
+    together = ask(strange)
+    assert np.isfinite(together).all()
+    assert np.allclose(ask(strange.iloc[1:]), together[1:])
+
+
+def test_a_folder_that_is_not_whole_is_refused(trained, tmp_path):
+    (tmp_path / "model.json").write_bytes((trained.unpacked / "model.json").read_bytes())
+    with pytest.raises(TrainingFailed, match=r"feature_transform\.json cannot be read"):
+        models.load(tmp_path)
+    for name in ("feature_transform.json", "feature_transform.joblib"):
+        (tmp_path / name).write_bytes((trained.unpacked / name).read_bytes())
+    with pytest.raises(TrainingFailed, match="a model of the folds cannot be read"):
+        models.load(tmp_path)
+    note = json.loads((tmp_path / "feature_transform.json").read_text())
+    (tmp_path / "feature_transform.json").write_text(json.dumps({**note, "scikit-learn": "0.1"}))
+    with pytest.raises(TrainingFailed, match=r"made by scikit-learn 0\.1"):
+        models.load(tmp_path)
+
+
+class Asking(Quiet):
+    """Asks for something once training has begun a second model."""
+
+    def __init__(self, wish):
+        self.wish = wish
+        self.begun = 0
+
+    def progress(self, phase, *, done, total, unit, values=None):
+        self.begun += phase == "training"
+
+    def stop_requested(self):
+        return self.wish == "stop" and self.begun > 1
+
+    def hand_back_requested(self):
+        return self.wish == "hand back" and self.begun > 1
+
+
+def test_a_stopped_candidate_keeps_the_models_it_has(job):
+    result = fit.fit(job.train_task(job.search().ask(), "stopped"), Asking("stop"))
+    assert result.ended_by == "stop"
+    assert result.chosen["models"] == 1
+
+
+def test_a_candidate_hands_back_when_the_service_goes_down(job):
+    with pytest.raises(HandBack):
+        fit.fit(job.train_task(job.search().ask(), "handed-back"), Asking("hand back"))
+
+
+def test_a_candidate_without_time_still_gives_a_usable_model(job):
+    task = job.train_task(job.search().ask(), "hurried", seconds_left=0.01)
+    result = fit.fit(task, Quiet())
+    assert result.ended_by == "time limit"
+    assert result.chosen["models"] == 1
+    assert 0 <= result.score <= 1
+
+
+def test_a_candidate_that_falls_behind_the_others_stops_early(job):
+    search = job.search()
+    better = {f"score_at_{stage}": 2.0 for stage in range(1, 6)}
+    history = [[{"algorithm": "xgboost", "pipeline": "dpp0", **better}, 2.0]] * 4
+    result = fit.fit(job.train_task({**search.ask(), "history": history}, "weak"), Quiet())
+    assert result.chosen["stopped_early"] is True
+    assert result.chosen["models"] == 1
+    assert result.ended_by == "finished"
+
+
+def test_the_same_proposal_gives_the_same_candidate(job):
+    candidate = job.search().ask() | {"pipeline": "dpp1", "default": None}
+    first, second = (fit.fit(job.train_task(candidate, f"again-{one}"), Quiet()) for one in range(2))
+    assert first.chosen == second.chosen
+    assert first.score == second.score
