@@ -18,7 +18,8 @@ def test_a_job_ends_with_a_best_candidate_and_a_manifest(house, worker):
     assert (job["AutoMLJobStatus"], job["AutoMLJobSecondaryStatus"]) == ("Completed", "Completed")
     best = job["BestCandidate"]
     assert best["CandidateName"] == "mean-0"
-    assert best["CandidateProperties"]["CandidateMetrics"][0]["StandardMetricName"] == "MSE"
+    (metric,) = best["CandidateProperties"]["CandidateMetrics"]
+    assert (metric["StandardMetricName"], metric["MetricName"]) == ("MSE", "MSE")
     assert best["InferenceContainers"][0]["ModelDataUrl"] == "s3://data/out/job/model.json"
     manifest = json.loads(house.objects.read("data", "out/job/manifest.json"))
     assert list(manifest["files"]) == ["model.json"]

@@ -6,17 +6,19 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from gyropilot import clock, names
 from gyropilot.errors import TrainingFailed
 from gyropilot.store.candidates import CandidateRecord
 from gyropilot.store.jobs import JobRecord
 from gyropilot.store.model_data import ModelDataRecord
+from gyropilot.wire import types
 
 Json = Any
 
 _ON_THE_WIRE = ("Explainability", "ModelInsights", "BacktestResults")
+_OBJECTIVE_NAMES = frozenset(get_args(types.AutoMLMetricEnum))
 _REASONS_AT_MOST = 5
 _STEP_NAME_LENGTH = 63
 
@@ -174,4 +176,6 @@ def _container(container: Mapping[str, Json], uri: str) -> dict[str, Json]:
 
 
 def _metric(metric: Mapping[str, Json]) -> dict[str, Json]:
-    return {"StandardMetricName": metric["name"], "Set": metric["split"], "Value": metric["value"]}
+    # MetricName has members for what may be an objective only: LogLoss, Perplexity and their like have none.
+    named = {"MetricName": metric["name"]} if metric["name"] in _OBJECTIVE_NAMES else {}
+    return named | {"StandardMetricName": metric["name"], "Set": metric["split"], "Value": metric["value"]}
