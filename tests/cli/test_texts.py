@@ -29,6 +29,16 @@ def test_a_progress_line_shows_phase_share_step_loss_speed_and_time_left():
         assert part in line
 
 
+def test_the_progress_of_many_candidates_shows_the_best_and_how_many_train():
+    values = {"best": 0.58608, "running": 2}
+    progress = Progress(
+        status="InProgress", secondary_status="ModelTuning", phase="training", done=2.5, total=10, unit="candidates",
+        values=values,
+    )  # fmt: skip
+    line = texts.progress_line(progress, width=200)
+    assert line.endswith("25%  2.5/10 candidates  best 0.5861  2 at once")
+
+
 def test_a_progress_line_never_wraps():
     progress = Progress(status="InProgress", secondary_status="Starting", phase="x" * 300, done=1, total=2, unit="step")
     assert len(texts.progress_line(progress, width=79)) == 79

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from gyropilot.cli import completing, job_page, options, texts
+from gyropilot.cli import completing, job_page, leaderboard, options, texts
 from gyropilot.cli import watch as watching
 from gyropilot.cli.job_creation import create
 from gyropilot.cli.progress_line import ProgressLine
@@ -74,7 +74,7 @@ def list_jobs(status: str | None, name_contains: str | None, limit: int, home: P
 @options.home
 @options.as_json
 def show(name: str, home: Path | None, as_json: bool) -> None:
-    """Show a job: status, base model, metrics, artifacts, and what happened to it.
+    """Show a job: status, metrics, artifacts, candidates by rank, and what happened to it.
 
     With --json: the answer of DescribeAutoMLJobV2.
     """
@@ -84,6 +84,7 @@ def show(name: str, home: Path | None, as_json: bool) -> None:
         click.echo(texts.as_json(job))
         return
     job_page.print_job(job, client.progress(name))
+    leaderboard.print_candidates(client.candidates(name))
     events = client.events(name)[-_EVENTS_SHOWN:]
     if events:
         click.echo("\nLast events")

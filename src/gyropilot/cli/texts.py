@@ -81,7 +81,7 @@ def as_json(value: Json) -> str:
 
 
 def progress_line(progress: Progress, *, width: int) -> str:
-    """Give one line, cut to `width`: phase, bar, share, step, loss, speed and time left, as far as they are known."""
+    """Give one line, cut to `width`: phase, bar, share, step, loss or best score, speed, time left, as far as known."""
     if progress.is_queued:
         return "waiting for its turn"[:width]
     if progress.is_ended or not progress.phase:
@@ -119,6 +119,10 @@ def _figures(progress: Progress) -> list[str]:
         said.append(f"loss {loss:.3f}")
     if (speed := progress.values.get("tokens_per_second")) is not None:
         said.append(f"{speed:.0f} tokens/s")
+    if (best := progress.values.get("best")) is not None:
+        said.append(f"best {number(best)}")
+    if (running := progress.values.get("running")) is not None and running > 1:
+        said.append(f"{running:.0f} at once")
     if (left := progress.values.get("seconds_left")) is not None:
         said.append(f"{duration(left)} left")
     return said

@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from gyropilot import clock
-from gyropilot.cli import job_page, service, texts
+from gyropilot.cli import job_page, leaderboard, service, texts
 from gyropilot.log import printable
 from gyropilot.sdk.client import Client
 from gyropilot.sdk.errors import Unreachable
@@ -75,6 +75,7 @@ def watch_and_print(home: Path | None, name: str) -> NoReturn:
         client = connect(home)
         job = client.describe(name)
         job_page.print_job(job, client.progress(name))
+        leaderboard.print_candidates(client.candidates(name))
         if status == EXIT_BY_STATUS["Completed"]:
             click.echo(job_page.what_next(job), err=True)
     sys.exit(status)
