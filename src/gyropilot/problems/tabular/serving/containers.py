@@ -30,7 +30,9 @@ from gyropilot.problems.tabular.serving import (
 from gyropilot.problems.tabular.serving.environment import Environment, Role
 from gyropilot.problems.tabular.serving.matrices import MATRIX
 from gyropilot.problems.tabular.serving.media_types import MediaType
+from gyropilot.problems.tabular.serving.payloads import Payload
 from gyropilot.problems.tabular.serving.responses import SCORE, ProbabilityOf, ReplyWriter
+from gyropilot.problems.tabular.serving.together import Together
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,30 +106,37 @@ _LOADS: Mapping[Role, Callable[[Path, Mapping[str, str]], Container]] = {
 }
 
 
-@dataclass(frozen=True)
 class Whole:
-    """A model that predicts rows by itself."""
+    """A model that predicts rows by itself; calls that come at the same time go together."""
 
-    model: models.Model
-    chosen: Environment
+    def __init__(self, model: models.Model, chosen: Environment) -> None:
+        self.model, self._chosen = model, chosen
+        predict = model.predict_numbers if model.schema.is_regression else model.predict_probabilities
+        self._predict = Together(predict, most_rows=payloads.ROWS_AT_ONCE)
 
     def answer(self, call: Call) -> Reply:
         """Answer rows with predictions."""
         schema = self.model.schema
         payload = payloads.read(call, schema)
-        media_type = media_types.reply_type(call, usual=self.chosen.usual_accept or payload.media_type)
-        frames = payload.frames(call)
+        media_type = media_types.reply_type(call, usual=self._chosen.usual_accept or payload.media_type)
+        found = self._predicted(call, payload)
         if schema.is_regression:
-            return _estimates(media_type, (self.model.predict_numbers(frame) for frame in frames))
-        probabilities = (self.model.predict_probabilities(frame) for frame in frames)
+            return _estimates(media_type, found)
         classes = _Classes(
-            chosen=self.chosen,
+            chosen=self._chosen,
             schema=schema,
             threshold=self.model.threshold,
             probability_of="predicted",
             names=schema.labels,
         )
-        return classes.reply(media_type, probabilities)
+        return classes.reply(media_type, found)
+
+    def _predicted(self, call: Call, payload: Payload) -> Iterator[npt.NDArray[np.float64]]:
+        for frame in payload.frames(call):
+            predicted = self._predict(frame, call.cancelled)
+            if predicted is None:
+                raise payloads.unwanted()
+            yield predicted
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from gyropilot.problems.contract import Call, Reply, ServeTask, StreamedReply
 from gyropilot.problems.tabular.serving import containers
 from gyropilot.problems.tabular.serving.containers import Container
 
+_CALLS_A_CORE = 8
+"""A call that waits for a model's turn is read and joined with others meanwhile."""
+
 
 class TabularServer:
     """A ModelServer."""
@@ -21,7 +24,7 @@ class TabularServer:
     is_sound = True
 
     def __init__(self, task: ServeTask) -> None:
-        self.calls_at_once = max(1, task.cores)
+        self.calls_at_once = _CALLS_A_CORE * max(1, task.cores)
         self._containers: dict[str, Container] = {}
 
     def load(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:

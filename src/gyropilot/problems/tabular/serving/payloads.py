@@ -68,7 +68,12 @@ def read(call: Call, schema: Schema) -> Payload:
 def check_wanted(call: Call) -> None:
     """Raise Unavailable where nobody waits for the answer any more."""
     if call.cancelled.is_set():
-        raise Unavailable("the rows were not predicted to their end: nobody waits for the answer")
+        raise unwanted()
+
+
+def unwanted() -> Unavailable:
+    """Give what is raised where nobody waits for the answer any more."""
+    return Unavailable("the rows were not predicted to their end: nobody waits for the answer")
 
 
 def _numbered(fault: Fault, before: int) -> Fault:
