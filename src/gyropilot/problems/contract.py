@@ -382,7 +382,8 @@ class Problem:
     """Takes the spec and what profile returned."""
     profile: str
     """Called in a child with a ProfileTask; gives JSON. `artifacts` in it are locations in its output folder by name,
-    `ends_as` a secondary status with which the job completes without training."""
+    `ends_as` a secondary status with which the job completes without training, `trains_as` the one while candidates
+    train, where that is another than `train_status`."""
     train: str
     open_server: str
     """Called in a replica with a ServeTask; gives a ModelServer."""

@@ -164,7 +164,7 @@ class JobRun:
             self._end_without_training(ends_as)
             return None
         search = self._problem.open_search(self._problem.read_spec(self._book.job.spec), profile)
-        self._book.enter(self._problem.train_status)
+        self._book.enter(profile.get("trains_as", self._problem.train_status))
         trained_by = self._candidates.train_all(search, profile)
         self._book.note("trained_by", trained_by)
         return trained_by

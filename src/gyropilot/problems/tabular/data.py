@@ -88,6 +88,7 @@ def profile(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json
     result = _result(task, spec, mode, size, schema, rows, settled.described, spools, found)
     shutil.rmtree(work)
     result["artifacts"] = _notebooks(result, task, mode)
+    result["trains_as"] = "ModelTuning" if mode == "HYPERPARAMETER_TUNING" else "TrainingModels"
     if spec.definitions_only:
         result["ends_as"] = DEFINITIONS_ONLY
     for one in result["findings"]:
