@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
+from gyropilot import clock
 from gyropilot.errors import TrainingFailed
 from gyropilot.problems.tabular import scoring
 from gyropilot.problems.tabular.columns import Column, Schema
@@ -171,7 +172,10 @@ def test_many_rows_are_asked_for_some_at_a_time_and_many_training_rows_drawn(mon
     assert first == second
 
 
-def test_without_time_the_training_rows_are_left_out():
-    scored = measured(fitted("Regression"), "R2", seconds_left=0.5)
+def test_without_time_the_training_rows_are_left_out(monkeypatch):
+    scored = measured(fitted("Regression"), "R2", seconds_left=0)
     assert values(scored, "Train") == {}
     assert scored.score > 0.5
+    monkeypatch.setattr(scoring, "_PROBED_ROWS", 1)
+    assert not scoring._is_time_for(fitted("Regression"), rows_of("Regression", 100_000, 1), clock.monotonic() + 0.5)
+    assert values(measured(fitted("Regression"), "R2", seconds_left=600), "Train")

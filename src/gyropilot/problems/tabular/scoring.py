@@ -29,7 +29,7 @@ Targets = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 
 MOST_TRAINING_ROWS = 20_000
 """Training rows on which a model is measured; of more, so many are drawn."""
-_ROWS_AT_ONCE = 20_000
+_ROWS_AT_ONCE, _PROBED_ROWS = 20_000, 500
 _LATENCY_CALLS, _LATENCY_SECONDS = 30, 2.0
 
 
@@ -65,9 +65,9 @@ def measure(
     Raises:
         TrainingFailed: the model gives no number for a row, or the validation rows do not define the objective.
     """
-    schema, start = model.schema, clock.monotonic()
+    schema = model.schema
+    deadline = None if seconds_left is None else clock.monotonic() + seconds_left
     predicted = predict(model, validation)
-    seconds = clock.monotonic() - start
     values, undefined = _values(schema, model.threshold, validation.target, predicted, validation.weights)
     if objective in undefined:
         raise _undefined_objective(objective, undefined[objective])
@@ -75,8 +75,7 @@ def measure(
     metrics.append(Metric(name="InferenceLatency", split="Validation", value=latency(model, validation)))
     if training is not None:
         drawn = _drawn(training)
-        expected = seconds / len(predicted) * len(drawn.target) + _LATENCY_SECONDS
-        if seconds_left is None or expected < seconds_left - seconds:
+        if _is_time_for(model, drawn, deadline):
             of_training = predict(model, drawn)
             values_of_training, _ = _values(schema, model.threshold, drawn.target, of_training, drawn.weights)
             metrics += _metrics(values_of_training, "Train")
@@ -98,8 +97,7 @@ def predict(model: Model, frame: Frame) -> Floats:
     Raises:
         TrainingFailed: for a row it gives no finite number.
     """
-    ask: Callable[..., Floats] = model.predict_numbers if model.schema.is_regression else model.predict_probabilities
-    rows = len(frame.features)
+    rows, ask = len(frame.features), _ask(model)
     starts = range(0, max(rows, 1), _ROWS_AT_ONCE)
     predicted = np.concatenate([ask(frame.features.iloc[start : start + _ROWS_AT_ONCE]) for start in starts])
     finite = np.isfinite(predicted) if predicted.ndim == 1 else np.isfinite(predicted).all(axis=1)
@@ -162,8 +160,7 @@ def calibrated_threshold(
 
 def latency(model: Model, frame: Frame) -> float:
     """Give the median seconds of an answer to one row by itself, of some tens of calls after a first one."""
-    ask: Callable[..., Floats] = model.predict_numbers if model.schema.is_regression else model.predict_probabilities
-    rows = len(frame.features)
+    rows, ask = len(frame.features), _ask(model)
     ask(frame.features.iloc[:1])
     taken: list[float] = []
     while len(taken) < _LATENCY_CALLS and sum(taken) < _LATENCY_SECONDS:
@@ -173,6 +170,10 @@ def latency(model: Model, frame: Frame) -> float:
         ask(row)
         taken.append(clock.monotonic() - start)
     return statistics.median(taken)
+
+
+def _ask(model: Model) -> Callable[..., Floats]:
+    return model.predict_numbers if model.schema.is_regression else model.predict_probabilities
 
 
 def _values(
@@ -218,6 +219,18 @@ def _functions(
 
 def _metrics(values: Mapping[str, float], split: Split) -> list[Metric]:
     return [Metric(name=name, split=split, value=value) for name, value in values.items()]
+
+
+def _is_time_for(model: Model, frame: Frame, deadline: float | None) -> bool:
+    """Say whether all rows can be asked before the deadline, going by how long the first of them take."""
+    if deadline is None:
+        return True
+    start, first = clock.monotonic(), frame.features.iloc[:_PROBED_ROWS]
+    if start >= deadline:
+        return False
+    _ask(model)(first)
+    now = clock.monotonic()
+    return now + (now - start) * len(frame.features) / len(first) < deadline
 
 
 def _drawn(frame: Frame) -> Frame:
