@@ -99,8 +99,7 @@ def _drawn(column: Json, values: npt.NDArray[np.float64], kind: str, name: str) 
     if kind == "numeric" and known.any():
         across = column.to_numpy()[known]
         span = (float(across.min()), 0.0, float(across.max()), 0.0)
-        title = figures.label(name)
-        return figures.points(across.tolist(), values[known].tolist(), x=title, y="SHAP value", line=span)
+        return figures.points(across.tolist(), values[known].tolist(), x=name, y="SHAP value", line=span)
     if kind != "categorical":
         return None
     means = {str(value): float(values[places].mean()) for value, places in column.groupby(column).indices.items()}

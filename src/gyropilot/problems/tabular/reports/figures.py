@@ -11,7 +11,7 @@ from gyropilot.problems.contract import Json
 
 Figure = dict[str, Json]
 BLUE, ORANGE, GREY = "#2a7fd4", "#d9773c", "#8a949e"
-_SHOWN_CHARACTERS = 32
+_NAME_CHARACTERS, _TITLE_CHARACTERS = 32, 48
 
 
 def lines(
@@ -115,16 +115,16 @@ def bars(values: Sequence[tuple[str, float]], *, x: str) -> Figure:
     return _figure([bar], xaxis=_axis(x), yaxis=_axis("") | ticks | {"autorange": "reversed"}, height=height)
 
 
-def label(name: str) -> str:
+def label(name: str, most: int = _NAME_CHARACTERS) -> str:
     """Give a name as plotly is to write it: its markup taken literally, what cannot be printed written out, cut."""
     shown = printable(name).replace("\n", "\\n")
-    cut = shown if len(shown) <= _SHOWN_CHARACTERS else shown[: _SHOWN_CHARACTERS - 1] + "…"
+    cut = shown if len(shown) <= most else shown[: most - 1] + "…"
     return escape(cut, quote=False)
 
 
 def _axis(title: str) -> dict[str, Json]:
     return {
-        "title": {"text": title},
+        "title": {"text": label(title, _TITLE_CHARACTERS)},
         "automargin": True,
         "gridcolor": "rgba(138,148,158,.25)",
         "zerolinecolor": "rgba(138,148,158,.5)",

@@ -1,5 +1,9 @@
 """Kernel SHAP values of a model that is a black box: how much each feature moved each answer, within a bounded time.
 
+shap asks for one row's coalitions at a time; here it runs twice over a stretch of rows, with the same random numbers:
+the first time what it asks is written down, then the model is asked all of that at once, which models that are slow to
+start need, and the second time shap hears the answers.
+
 A "player" is one feature, or, of wide tables, all the features together that hardly move the answers. Features of any
 kind take part: rows travel through shap as codes, each the place of a value among the distinct values of its player.
 
@@ -32,8 +36,10 @@ MOST_ROWS, MOST_BASELINE_ROWS, MOST_PLAYERS, MOST_OUTPUTS = 100, 10, 60, 20
 _BACKGROUND_ROWS = 500
 _MOST_CELLS = 2_000_000
 """Values that a table handed to the model may have at a time."""
-_COALITION_SECONDS = 3e-5
+_COALITION_SECONDS = 1e-4
 """What shap itself takes for a coalition of one explained row."""
+_STRETCHES = 5
+"""The clock is looked at so often at least."""
 _MOST_SCREENED_ROWS, _LEAST_SCREENED_ROWS = 50, 4
 
 
@@ -107,12 +113,16 @@ def explain_rows(
     values: list[Floats] = []
     with _seeded(seed):
         explainer, started = game.explainer(), clock.monotonic()
-        for number in range(plan.rows):
-            progress(number, plan.rows)
-            now = clock.monotonic()
-            if values and now + (now - started) / number > ends_at:
+        while len(values) < plan.rows:
+            done, now = len(values), clock.monotonic()
+            progress(done, plan.rows)
+            size = min(game.rows_at_once(plan), plan.rows - done, -(-plan.rows // _STRETCHES))
+            if values:
+                affordable = int((ends_at - now) / ((now - started) / done))
+                size = min(size, affordable)
+            if size < 1:
                 break
-            values.append(game.values(explainer, number, plan.coalitions))
+            values += game.values(explainer, range(done, done + size), plan.coalitions)
     return Explanation(
         players=players,
         outputs=asked.outputs,
@@ -170,6 +180,10 @@ class _Game:
         self.answers = asked(explained)
         answered = zip(self._codes[self._first :], self.answers, strict=True)
         self._known = {codes.tobytes(): said for codes, said in answered}
+        self._asked_for: list[Floats] | None = None
+        """What shap asks, where it is only written down."""
+        self._said: Iterator[Floats] | None = None
+        """The answers to what it asked before, where it hears them."""
 
     def explainer(self) -> Explainer:
         with warnings.catch_warnings():
@@ -178,23 +192,55 @@ class _Game:
             from shap import KernelExplainer
         return KernelExplainer(self._ask, self._codes[: self._first])
 
-    def values(self, explainer: Explainer, row: int, coalitions: int) -> Floats:
-        """Give [player, output] of one of the explained rows."""
-        codes = self._codes[self._first + row].reshape(1, -1)
+    def rows_at_once(self, plan: Plan) -> int:
+        """Give how many rows are explained together: as many as fit into the memory that codes may take."""
+        cells = plan.baseline_rows * plan.coalitions * len(self._players)
+        return max(1, _MOST_CELLS // cells)
+
+    def values(self, explainer: Explainer, rows: range, coalitions: int) -> list[Floats]:
+        """Give [player, output] of each of some of the explained rows."""
+        state = np.random.get_state()
+        self._asked_for = []
+        self._explain(explainer, rows, coalitions)
+        asked_for, self._asked_for = self._asked_for, None
+        sizes = [len(one) for one in asked_for]
+        self._said = iter(np.split(self._answered(asked_for), np.cumsum(sizes)[:-1]))
+        np.random.set_state(state)
+        found = self._explain(explainer, rows, coalitions)
+        self._said = None
+        return found
+
+    def _explain(self, explainer: Explainer, rows: range, coalitions: int) -> list[Floats]:
+        values = []
         with warnings.catch_warnings():
             # Said where some players always went together in the coalitions drawn; least squares then shares their
             # part between them.
             warnings.filterwarnings("ignore", message="Linear regression equation is singular", category=UserWarning)
-            found = explainer.shap_values(codes, nsamples=coalitions, l1_reg=False, silent=True)
-        return np.asarray(found, dtype=np.float64).reshape(len(self._players), -1)
+            for row in rows:
+                codes = self._codes[self._first + row].reshape(1, -1)
+                found = explainer.shap_values(codes, nsamples=coalitions, l1_reg=False, silent=True)
+                values.append(np.asarray(found, dtype=np.float64).reshape(len(self._players), -1))
+        return values
 
     def _ask(self, codes: Floats) -> Floats:
         if len(codes) == 1 and (known := self._known.get(codes[0].tobytes())) is not None:
             return np.asarray(known).reshape(1, -1)
-        size = self._asked.batch_rows
-        return np.concatenate([self._asked(self._decoded(codes[at : at + size])) for at in range(0, len(codes), size)])
+        if self._asked_for is not None:
+            self._asked_for.append(codes.astype(np.int32))
+            return np.zeros((len(codes), len(self._asked.outputs)))
+        if self._said is not None:
+            return next(self._said)
+        return self._answered([codes])
 
-    def _decoded(self, codes: Floats) -> pd.DataFrame:
+    def _answered(self, codes: Sequence[npt.NDArray[Any]]) -> Floats:
+        """Give [row, output] for all of `codes`, one below the other."""
+        if not codes:
+            return np.zeros((0, len(self._asked.outputs)))
+        everything, size = np.concatenate(codes), self._asked.batch_rows
+        parts = [self._asked(self._decoded(everything[at : at + size])) for at in range(0, len(everything), size)]
+        return np.concatenate(parts)
+
+    def _decoded(self, codes: npt.NDArray[Any]) -> pd.DataFrame:
         import pandas as pd
 
         # Ignored columns belong to no player: any row's value does.
@@ -274,9 +320,9 @@ def _plan(players: int, rows: int, asked: _Asked, seconds: float) -> Plan:
         (0.0, 2, least),
     ):
         planned = Plan(rows=max(1, round(share * rows)), baseline_rows=baseline_rows, coalitions=max(1, coalitions))
-        needed = planned.rows * (
-            asked.call_seconds + coalitions * (baseline_rows * asked.row_seconds + _COALITION_SECONDS)
-        )
+        asked_for = planned.rows * baseline_rows * planned.coalitions
+        needed = asked_for * asked.row_seconds + planned.rows * planned.coalitions * _COALITION_SECONDS
+        needed += (1 + asked_for / asked.batch_rows) * asked.call_seconds
         if needed <= seconds:
             return planned
     raise TrainingFailed(

@@ -18,7 +18,7 @@ from gyropilot.problems.contract import Json
 _DRAW = """
 for (const place of document.querySelectorAll("div[data-figure]")) {
   const figure = JSON.parse(document.getElementById(place.dataset.figure).textContent);
-  Plotly.newPlot(place, figure.data, figure.layout, {displaylogo: false, responsive: true});
+  Plotly.newPlot(place, figure.data, figure.layout, {displayModeBar: false, responsive: true});
 }
 """
 _STYLE = """
