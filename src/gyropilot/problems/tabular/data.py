@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gyropilot.data import csv_files
 from gyropilot.data.columns import column_faults
 from gyropilot.data.tables import TextBatch, open_table
 from gyropilot.errors import Fault, InvalidData
@@ -55,7 +56,7 @@ def profile(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json
     work.mkdir(parents=True)
     found = Findings()
     spools = _spooled(task, work, reporter)
-    _check_columns(spools, spec)
+    _check_columns(task, spools, spec)
     size = sum(file.size_bytes for channel in task.channels for file in channel.files)
     mode = mode_of(spec, size)
     said = _said(task, spec, spools["training"], mode)
@@ -121,7 +122,8 @@ def _spooled(task: ProfileTask, work: Path, reporter: Reporter) -> dict[str, Spo
     return spools
 
 
-def _check_columns(spools: Mapping[str, Spool], spec: TabularSpec) -> None:
+def _check_columns(task: ProfileTask, spools: Mapping[str, Spool], spec: TabularSpec) -> None:
+    """Refuse channels without the target, or of other columns than each other."""
     faults: list[Fault] = []
     columns = spools["training"].columns
     for name, one in spools.items():
@@ -131,8 +133,14 @@ def _check_columns(spools: Mapping[str, Spool], spec: TabularSpec) -> None:
                 faults.append(_absent(column, what, where, one.columns))
         if name == "validation" and set(one.columns) != set(columns):
             faults += column_faults(one.columns, columns, where=where)
-    if faults:
-        raise InvalidData.of(faults)
+    if not faults:
+        return
+    for channel in task.channels:
+        if channel.content_type.startswith("text/csv"):
+            first = channel.files[0]
+            start = csv_files.start_of(first.path, first.uri, is_gzip=channel.compression == "Gzip")
+            csv_files.check_text_kind(start, first.uri)
+    raise InvalidData.of(faults)
 
 
 def _absent(column: str, what: str, where: str, columns: tuple[str, ...]) -> Fault:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,25 +46,27 @@ class Spool:
     def column(self, name: str, keep: npt.NDArray[np.bool_] | None = None) -> Arrow:
         """Give the fields of one column, of the rows to keep or of all."""
         parts, start = [], 0
-        with parquet.ParquetFile(self.path) as file:
-            at = self.columns.index(name)
-            for group in range(file.num_row_groups):
-                values = file.read_row_group(group, columns=[str(at)], use_threads=False).column(0)
-                if keep is not None:
-                    values = values.filter(pa.array(keep[start : start + len(values)]))
-                parts += values.chunks
-                start += file.metadata.row_group(group).num_rows
+        at = self.columns.index(name)
+        for group in range(self._file.num_row_groups):
+            values = self._file.read_row_group(group, columns=[str(at)], use_threads=False).column(0)
+            rows = len(values)
+            parts += (values if keep is None else values.filter(pa.array(keep[start : start + rows]))).chunks
+            start += rows
         return pa.chunked_array(parts, pa.large_string()).combine_chunks()
 
     def groups(self, names: Sequence[str]) -> Iterator[tuple[int, list[Arrow]]]:
         """Give the fields of some columns, some thousand rows at a time, with the number of the first row."""
         start = 0
         numbers = [str(self.columns.index(name)) for name in names]
-        with parquet.ParquetFile(self.path) as file:
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group, columns=numbers, use_threads=False)
-                yield start, [table.column(number).combine_chunks() for number in numbers]
-                start += table.num_rows
+        for group in range(self._file.num_row_groups):
+            table = self._file.read_row_group(group, columns=numbers, use_threads=False)
+            yield start, [table.column(number).combine_chunks() for number in numbers]
+            start += table.num_rows
+
+    @cached_property
+    def _file(self) -> Arrow:
+        # Opened once: of a thousand columns each opening reads what the footer says of all.
+        return parquet.ParquetFile(self.path)
 
 
 def write(path: Path, table: TextTable, *, note: Callable[[TextBatch], None]) -> Spool:

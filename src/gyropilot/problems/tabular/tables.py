@@ -127,21 +127,20 @@ def from_json(rows: Sequence[Mapping[str, Json]], schema: Schema) -> pd.DataFram
 def _data_frame(columns: Sequence[Arrow], schema: Schema) -> pd.DataFrame:
     import pandas as pd
 
-    series = [_series(values, one) for values, one in zip(columns, schema.features, strict=True)]
-    frame = pd.concat(series, axis=1) if series else pd.DataFrame(index=range(0))
+    arrays = {at: _array(values, one) for at, (values, one) in enumerate(zip(columns, schema.features, strict=True))}
+    frame = pd.DataFrame(arrays)
     frame.columns = pd.Index(schema.names, dtype="object")
     return frame
 
 
-def _series(values: Arrow, column: Column) -> pd.Series:
-    import pandas as pd
+def _array(values: Arrow, column: Column) -> npt.NDArray[Any]:
     import pyarrow as pa
 
     if column.kind == "numeric":
-        return pd.Series(values.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64))
+        return np.array(values.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
     if column.kind == "datetime":
-        return pd.Series(values.cast(pa.timestamp("ns")).to_numpy(zero_copy_only=False).astype("datetime64[ns]"))
-    return pd.Series(values.cast(pa.string()).to_numpy(zero_copy_only=False), dtype="object")
+        return np.array(values.cast(pa.timestamp("ns")).to_numpy(zero_copy_only=False), dtype="datetime64[ns]")
+    return np.array(values.cast(pa.large_string()).to_numpy(zero_copy_only=False), dtype=object)
 
 
 def _check_lengths(rows: Sequence[Sequence[str | None]], schema: Schema) -> None:
