@@ -32,13 +32,14 @@ from gyropilot.problems.tabular.serving.matrices import MATRIX
 from gyropilot.problems.tabular.serving.media_types import MediaType
 from gyropilot.problems.tabular.serving.payloads import Payload
 from gyropilot.problems.tabular.serving.responses import SCORE, ProbabilityOf, ReplyWriter
-from gyropilot.problems.tabular.serving.together import Together
+from gyropilot.problems.tabular.serving.together import Computed, Together
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from gyropilot.problems.tabular.hpo.containers import Algorithm, FeatureTransform
+    from gyropilot.problems.tabular.hpo.fold_models import Matrix
 
 
 class Container(Protocol):
@@ -112,14 +113,14 @@ class Whole:
     def __init__(self, model: models.Model, chosen: Environment) -> None:
         self.model, self._chosen = model, chosen
         predict = model.predict_numbers if model.schema.is_regression else model.predict_probabilities
-        self._predict = Together(predict, most_rows=payloads.ROWS_AT_ONCE)
+        self._predict: Together[npt.NDArray[np.float64]] = Together(predict, most_rows=payloads.ROWS_AT_ONCE)
 
     def answer(self, call: Call) -> Reply:
         """Answer rows with predictions."""
         schema = self.model.schema
         payload = payloads.read(call, schema)
         media_type = media_types.reply_type(call, usual=self._chosen.usual_accept or payload.media_type)
-        found = self._predicted(call, payload)
+        found = _joined(self._predict, call, payload)
         if schema.is_regression:
             return _estimates(media_type, found)
         classes = _Classes(
@@ -131,26 +132,20 @@ class Whole:
         )
         return classes.reply(media_type, found)
 
-    def _predicted(self, call: Call, payload: Payload) -> Iterator[npt.NDArray[np.float64]]:
-        for frame in payload.frames(call):
-            predicted = self._predict(frame, call.cancelled)
-            if predicted is None:
-                raise payloads.unwanted()
-            yield predicted
 
-
-@dataclass(frozen=True)
 class FeatureEncoder:
-    """The first container of a chain."""
+    """The first container of a chain; calls that come at the same time go together."""
 
-    transform: FeatureTransform
+    def __init__(self, transform: FeatureTransform) -> None:
+        self._schema = transform.schema
+        self._transform: Together[Matrix] = Together(transform.transform, most_rows=payloads.ROWS_AT_ONCE)
 
     def answer(self, call: Call) -> Reply:
         """Answer rows with the numbers that the algorithm takes."""
-        payload = payloads.read(call, self.transform.schema)
+        payload = payloads.read(call, self._schema)
         media_types.reply_type(call, usual=payload.media_type)  # refused here rather than after the work
         blocks = [
-            matrices.write(self.transform.transform(frame), reply=payload.media_type) for frame in payload.frames(call)
+            matrices.write(matrix, reply=payload.media_type) for matrix in _joined(self._transform, call, payload)
         ]
         return Reply(body=b"".join(blocks), content_type=MATRIX)
 
@@ -235,6 +230,15 @@ class _Classes:
                 )
             )
         return writer.finish()
+
+
+def _joined(compute: Together[Computed], call: Call, payload: Payload) -> Iterator[Computed]:
+    """Give what is computed of a payload's rows, some at a time, with rows of other calls."""
+    for frame in payload.frames(call):
+        found = compute(frame, call.cancelled)
+        if found is None:
+            raise payloads.unwanted()
+        yield found
 
 
 def _estimates(media_type: MediaType, found: Iterator[npt.NDArray[np.float64]]) -> Reply:

@@ -1,9 +1,9 @@
-"""Predicts the rows of calls that wait for each other in one go; a few rows take a model hardly longer than one.
+"""Computes the rows of calls that wait for each other in one go; a few rows take hardly longer than one.
 
-calls     a --- predicts ---|      a's rows alone
-          b    ... waits ...|-- predicts b, c, d --|
-          c      ... waits ........................|
-          d        ... waits ......................|
+calls     a --- computed ---|      a's rows alone
+          b    ... waits ...|-- b, c, d computed --|
+          c      ... waits .|----------------------|
+          d        ... waits|----------------------|
 """
 
 from __future__ import annotations
@@ -11,39 +11,38 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import pandas as pd
 
-    Predict = Callable[[pd.DataFrame], npt.NDArray[np.float64]]
+Computed = TypeVar("Computed", bound=Any)
+"""An array or a sparse matrix, its first axis that of the rows."""
 
 
-class Together:
-    """One model's way to predict, from many threads at once; it is asked from one at a time."""
+class Together(Generic[Computed]):
+    """What a model computes of rows, for many threads; the model itself is asked by one at a time."""
 
-    def __init__(self, predict: Predict, *, most_rows: int) -> None:
-        """`predict` gives an array whose first axis is that of the rows; `most_rows` are joined, one call excepted."""
-        self._predict, self._most_rows = predict, most_rows
-        self._waiting: deque[_Part] = deque()
+    def __init__(self, compute: Callable[[pd.DataFrame], Computed], *, most_rows: int) -> None:
+        """Up to `most_rows` of several calls go together; a call with more goes alone."""
+        self._compute, self._most_rows = compute, most_rows
+        self._waiting: deque[_Part[Computed]] = deque()
         self._turn = threading.Lock()
 
-    def __call__(self, features: pd.DataFrame, cancelled: threading.Event) -> npt.NDArray[np.float64] | None:
-        """Predict some rows; None where `cancelled` was set before it was their turn. Raises what `predict` raises."""
-        part = _Part(features, cancelled)
+    def __call__(self, features: pd.DataFrame, cancelled: threading.Event) -> Computed | None:
+        """Compute some rows; None where `cancelled` was set before their turn. Raises what `compute` raises."""
+        part = _Part[Computed](features, cancelled)
         self._waiting.append(part)  # seen by whoever has the turn, or by this thread once it has
         with self._turn:
             while not part.is_over:
-                self._predict_next()
+                self._compute_next()
         if part.error is not None:
             raise part.error
-        return part.predicted
+        return part.computed
 
-    def _predict_next(self) -> None:
-        """Predict those who wait longest, as many as go together."""
-        parts: list[_Part] = []
+    def _compute_next(self) -> None:
+        """Compute for those who wait longest, as many as go together."""
+        parts: list[_Part[Computed]] = []
         rows = 0
         while self._waiting and (not parts or rows + len(self._waiting[0].features) <= self._most_rows):
             part = self._waiting.popleft()
@@ -52,38 +51,38 @@ class Together:
             else:
                 parts.append(part)
                 rows += len(part.features)
-        if len(parts) > 1 and self._are_predicted_joined(parts):
+        if len(parts) > 1 and self._are_computed_joined(parts):
             return
         for part in parts:  # alone, where they failed together: nobody hears of what is wrong with another's rows
-            self._predict_alone(part)
+            self._compute_alone(part)
 
-    def _are_predicted_joined(self, parts: list[_Part]) -> bool:
+    def _are_computed_joined(self, parts: list[_Part[Computed]]) -> bool:
         import pandas as pd
 
         try:
-            predicted = self._predict(pd.concat([one.features for one in parts], ignore_index=True))
+            computed = self._compute(pd.concat([one.features for one in parts], ignore_index=True))
         except Exception:
             return False
         start = 0
         for part in parts:
             end = start + len(part.features)
-            part.predicted, part.is_over = predicted[start:end], True
+            part.computed, part.is_over = computed[start:end], True
             start = end
         return True
 
-    def _predict_alone(self, part: _Part) -> None:
+    def _compute_alone(self, part: _Part[Computed]) -> None:
         try:
-            part.predicted = self._predict(part.features)
+            part.computed = self._compute(part.features)
         except Exception as error:
             part.error = error
         part.is_over = True
 
 
-class _Part:
+class _Part(Generic[Computed]):
     """The rows of one call, and what came of them."""
 
     def __init__(self, features: pd.DataFrame, cancelled: threading.Event) -> None:
         self.features, self.cancelled = features, cancelled
-        self.predicted: npt.NDArray[np.float64] | None = None
+        self.computed: Computed | None = None
         self.error: Exception | None = None
         self.is_over = False
