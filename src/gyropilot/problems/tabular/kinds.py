@@ -48,6 +48,7 @@ _TIME_FORM = (
     r"|[A-Za-z]{3,9}\.? \d{1,2},? \d{4}|\d{8})(?:[T ]+\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?)?(?: ?[AaPp][Mm])?"
     r"(?: ?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}))?$"
 )
+_ZONE_FORM = r":\d{2}(?:\.\d+)? ?(?:Z|[+-]\d{2}:?\d{2})$"
 _TRUE, _FALSE = pa.array(["True", "TRUE"]), pa.array(["False", "FALSE"])
 _ALL_MISSING = pa.array(["", *MISSING])
 _NO_VALUE = pa.scalar(None, pa.float64())
@@ -94,7 +95,12 @@ def times(fields: Arrow, *, day_first: bool) -> Arrow:
 
     encoded = fields.dictionary_encode()
     texts = encoded.dictionary.to_pandas().astype("object")
-    found = pd.to_datetime(texts, format="ISO8601", errors="coerce", utc=True)
+    # Apart: pandas gives a time without a zone that of the one before it.
+    has_zone = texts.str.contains(_ZONE_FORM, regex=True)
+    parts = [
+        pd.to_datetime(one, format="ISO8601", errors="coerce", utc=True) for one in (texts[has_zone], texts[~has_zone])
+    ]
+    found = pd.concat(parts).sort_index()
     for form in _time_forms(day_first=day_first):
         if not found.isna().any():
             break
