@@ -183,6 +183,7 @@ def report(arguments, reporter):
     learned = json.loads((task.model / task.result["artifacts"]["model"]).read_text())
     (task.output / "documentation").mkdir()
     told = {"mean": learned["mean"], "candidate": task.candidate, "count": task.profile["count"]}
+    told["compared"] = [[one["name"], one["score"], one["chosen"]] for one in task.candidates]
     (task.output / "documentation" / "report.json").write_text(json.dumps(told))
     return tasks.to_json(ReportResult(artifacts={"Explainability": "documentation"}))
 

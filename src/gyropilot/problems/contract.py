@@ -204,6 +204,9 @@ class ReportTask:
     memory_bytes: int
     seconds_left: float | None
     """None: no bound. The child is killed soon after."""
+    candidates: tuple[Mapping[str, Json], ...] = ()
+    """The job's candidates as far as they have a score, the best first: `name`, `score`, `seconds`; of the first ten
+    also `chosen`, as their TrainResult has it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,8 @@ def train_task(values: Mapping[str, Json]) -> TrainTask:
 def report_task(values: Mapping[str, Json]) -> ReportTask:
     """Read what `to_json` gave for a ReportTask."""
     folders = ("model", "prepared", "output")
-    return ReportTask(**{**values, **{name: Path(values[name]) for name in folders}})
+    paths = {name: Path(values[name]) for name in folders}
+    return ReportTask(**{**values, **paths, "candidates": tuple(values.get("candidates", ()))})
 
 
 def train_result(values: Mapping[str, Json]) -> TrainResult:

@@ -1,4 +1,4 @@
-"""Chooses the best of a job's candidates."""
+"""Ranks a job's candidates, and chooses the best."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from collections.abc import Iterable
 from gyropilot.store.candidates import CandidateRecord
 
 
+def ranked(records: Iterable[CandidateRecord]) -> list[CandidateRecord]:
+    """Give the completed candidates with a score, the best first, of equals the earliest."""
+    scored = [one for one in records if one.status == "Completed" and one.score is not None]
+    return sorted((one for one in scored if math.isfinite(one.score or 0.0)), key=_rank)
+
+
 def best_of(records: Iterable[CandidateRecord]) -> CandidateRecord | None:
     """Give the completed candidate with the best score, the earliest of equals; None where none completed."""
-    scored = [one for one in records if one.status == "Completed" and one.score is not None]
-    scored = [one for one in scored if one.score is not None and math.isfinite(one.score)]
-    return min(scored, key=_rank, default=None)
+    return next(iter(ranked(records)), None)
 
 
 def _rank(record: CandidateRecord) -> tuple[float, object]:

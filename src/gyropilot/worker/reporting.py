@@ -24,7 +24,7 @@ from gyropilot.problems import tasks
 from gyropilot.problems.contract import Problem, Report, ReportTask
 from gyropilot.store import outputs
 from gyropilot.store.candidates import CandidateRecord
-from gyropilot.worker import candidate_run, children, outcomes, publishing, scratch
+from gyropilot.worker import candidate_run, children, outcomes, publishing, ranking, scratch
 from gyropilot.worker.children import Call, Children, Share, Trouble, Work
 from gyropilot.worker.job_book import JobBook
 from gyropilot.worker.time_limits import TimeLimits
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 LEAST_SECONDS = 10.0
 """A report that may take less than this is not begun: its libraries alone take some of that."""
+_COMPARED = 10
+"""Candidates whose settings a report is told."""
 _GRACE = Grace(seconds=2.0, longest_seconds=2.0)
 _OF_JOB_LIMIT = "the job's time limit left no time for it"
 
@@ -129,6 +131,7 @@ class Reporting:
     def _ending(self, report: Report, best: CandidateRecord, seconds_left: float | None) -> Ending:
         profile, model = self._findings(), self._model(best)
         result = self._book.result_of(outputs.of_candidate(best.name))
+        compared = self._compared()
         until = None if seconds_left is None else clock.monotonic() + seconds_left
 
         def call() -> Call:
@@ -146,6 +149,7 @@ class Reporting:
                 cores=self._share.cores,
                 memory_bytes=self._share.memory_bytes,
                 seconds_left=left,
+                candidates=compared,
             )
             return Call(arguments=tasks.to_json(task), seconds_left=left)
 
@@ -158,6 +162,16 @@ class Reporting:
             tell=self._book.progress,
         )
         return self._children.run(work, call)
+
+    def _compared(self) -> tuple[dict[str, Json], ...]:
+        """Give what ReportTask says of the job's candidates."""
+        told: list[dict[str, Json]] = []
+        for place, one in enumerate(ranking.ranked(self._book.candidates())):
+            ended = one.ended_at or one.modified_at
+            told.append({"name": one.name, "score": one.score, "seconds": (ended - one.created_at).total_seconds()})
+            if place < _COMPARED:
+                told[-1]["chosen"] = (self._book.result_of(outputs.of_candidate(one.name)) or {}).get("chosen", {})
+        return tuple(told)
 
     def _published(self, report: Report) -> dict[str, Json]:
         self._book.expect_output(_part(report), publishing.names_in(self._output))

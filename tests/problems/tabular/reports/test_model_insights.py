@@ -77,6 +77,23 @@ def test_what_to_watch_is_said(tmp_path):
     assert "on only 60 validation rows, too few to be sure" in page.text
 
 
+def test_the_candidate_is_shown_among_the_others(tmp_path):
+    others = [
+        {
+            "name": f"churn-{number}",
+            "score": 0.9 - number / 10,
+            "seconds": 12.0,
+            "chosen": {"algorithm": "mlp", "rate": 0.1},
+        }
+        for number in range(3)
+    ]
+    _, page = written(
+        tmp_path, "BinaryClassification", candidates=(*others, {"name": "last", "score": 0.1, "seconds": 9.0})
+    )
+    assert "The 4 best of 4 with a score, by F1 (higher is better)" in page.text
+    assert "churn-10.812algorithm mlp" in page.text
+
+
 def test_weights_are_told_and_counted(tmp_path):
     weights = np.random.default_rng(0).uniform(0, 2, 250)
     plain, _ = written(tmp_path / "plain", "Regression")

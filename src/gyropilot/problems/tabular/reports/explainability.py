@@ -46,7 +46,9 @@ def explain(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json
     use_threads(1)
     # numpy and what stands on it read their threads when they are imported, so these come after use_threads
     from gyropilot.problems.tabular.reports import answers
+    from gyropilot.problems.tabular.reports.kernel_shap import explainer_class
 
+    explainer_class()
     with answers.best_model(task) as model:
         seconds = _MOST_SECONDS
         if task.seconds_left is not None:

@@ -106,7 +106,7 @@ def bars(values: Sequence[tuple[str, float]], *, x: str) -> Figure:
         "orientation": "h",
         "x": [value for _, value in values],
         "y": list(range(len(values))),
-        "text": [f"{value:.3g}" for _, value in values],
+        "text": [f"{value:,.0f}" if 1e3 <= abs(value) < 1e12 else f"{value:.3g}" for _, value in values],
         "marker": {"color": BLUE},
         "hovertemplate": "%{text}<extra></extra>",
     }

@@ -13,6 +13,7 @@ from gyropilot.problems.tabular.reports import curves, figures, quality, verdict
 from gyropilot.problems.tabular.reports.answers import Answers
 from gyropilot.problems.tabular.reports.pages import Page, number
 
+_SHOWN_CANDIDATES, _SHOWN_SETTINGS = 10, 4
 _SHOWN_LABELS, _SHOWN_POINTS, _SHOWN_FILES, _BINS = 15, 1500, 50, 30
 _DIRECTIONS = {"Maximize": "higher is better", "Minimize": "lower is better"}
 
@@ -44,6 +45,9 @@ def html(
         page.items(watched)
     page.heading("Job")
     _job(page, task, schema, said, statistics)
+    if len(task.candidates) > 1:
+        page.heading("Against the other candidates")
+        _candidates(page, task)
     page.heading("Metrics")
     _metrics(page, task, section)
     if schema.is_regression:
@@ -76,6 +80,28 @@ def _job(page: Page, task: ReportTask, schema: Schema, said: Answers, statistics
     if said.weights is not None:
         facts.append(["Weights", f"rows count by {schema.weight}, but in the confusion matrix"])
     page.table(("What", "Value"), facts)
+
+
+def _candidates(page: Page, task: ReportTask) -> None:
+    """Show the best of them, and on which settings they differ."""
+    shown = task.candidates[:_SHOWN_CANDIDATES]
+    page.paragraph(
+        f"The {len(shown)} best of {len(task.candidates)} with a score, by {task.result['score_name']}"
+        f" ({_DIRECTIONS[task.result['direction']]}).",
+        kind="note",
+    )
+    rows = [[one["name"], number(one["score"]), f"{one['seconds']:.0f}", _told(one.get("chosen", {}))] for one in shown]
+    page.table(("Candidate", task.result["score_name"], "Seconds", "What it is"), rows, numbers=(1, 2))
+
+
+def _told(chosen: Mapping[str, Json]) -> str:
+    """Give the first settings that are names or whole numbers: algorithm, pipeline, models..."""
+    named = [
+        f"{name} {value}"
+        for name, value in chosen.items()
+        if isinstance(value, (str, int)) and not isinstance(value, bool)
+    ]
+    return ", ".join(named[:_SHOWN_SETTINGS])
 
 
 def _metrics(page: Page, task: ReportTask, section: Mapping[str, Json]) -> None:

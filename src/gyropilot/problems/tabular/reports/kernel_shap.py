@@ -135,6 +135,15 @@ def explain_rows(
     )
 
 
+def explainer_class() -> Explainer:
+    """Give shap's KernelExplainer, whose first import takes seconds."""
+    with warnings.catch_warnings():
+        # Importing shap makes the colour maps of its plots, which we do not use, by a call that matplotlib leaves.
+        warnings.filterwarnings("ignore", category=PendingDeprecationWarning, module="shap.plots")
+        from shap import KernelExplainer
+    return KernelExplainer
+
+
 class _Asked:
     """The model, and what asking it takes; `answers` are those to the background."""
 
@@ -186,11 +195,7 @@ class _Game:
         """The answers to what it asked before, where it hears them."""
 
     def explainer(self) -> Explainer:
-        with warnings.catch_warnings():
-            # Importing shap makes the colour maps of its plots, which we do not use, by a call that matplotlib leaves.
-            warnings.filterwarnings("ignore", category=PendingDeprecationWarning, module="shap.plots")
-            from shap import KernelExplainer
-        return KernelExplainer(self._ask, self._codes[: self._first])
+        return explainer_class()(self._ask, self._codes[: self._first])
 
     def rows_at_once(self, plan: Plan) -> int:
         """Give how many rows are explained together: as many as fit into the memory that codes may take."""

@@ -111,8 +111,10 @@ def text(value: str) -> str:
 
 
 def number(value: float) -> str:
-    """Give a number as a table shows it: four digits that count."""
-    return f"{value:.4g}" if abs(value) < 1e-3 or abs(value) >= 1e5 else f"{value:,.4f}".rstrip("0").rstrip(".")
+    """Give a number as people read it: four digits that count, or the whole ones of a large number."""
+    if 1e3 <= abs(value) < 1e12:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
 
 
 def _plotly() -> str:

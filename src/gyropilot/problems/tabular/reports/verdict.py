@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gyropilot.metrics.standard_metrics import STANDARD_METRICS
 from gyropilot.problems.contract import Direction, Json, ReportTask
 from gyropilot.problems.tabular.columns import Schema
+from gyropilot.problems.tabular.reports.pages import number
 from gyropilot.problems.tabular.reports.quality import LEAST_ROWS
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ _ENDED = {"time limit": "its time limit", "stop": "the stop of the job"}
 def _told_regression(schema: Schema, section: Mapping[str, Json]) -> str:
     rmse, r2 = section["rmse"]["value"], section["r2"]["value"]
     share = "" if r2 == "NaN" else f" and explains {max(0.0, r2):.1%} of how it varies (R2 {r2:.3f})"
-    return f"It misses {schema.target} by {rmse:.4g} (root of the mean squared error){share}."
+    return f"It misses {schema.target} by {number(rmse)} (root of the mean squared error){share}."
 
 
 def _told_binary(schema: Schema, section: Mapping[str, Json]) -> str:
@@ -122,8 +123,8 @@ def _gap(task: ReportTask) -> list[str]:
         return []
     return [
         (
-            f"On the rows it was trained on {name} is {seen:.4g}, on others {unseen:.4g}: only the latter tells what to"
-            " expect. More rows, or fewer columns that say little, would bring them closer."
+            f"On the rows it was trained on {name} is {number(seen)}, on others {number(unseen)}: only the latter"
+            " tells what to expect. More rows, or fewer columns that say little, would bring them closer."
         )
     ]
 
