@@ -1,3 +1,5 @@
+import gzip
+import json
 from dataclasses import replace
 
 import pytest
@@ -5,6 +7,7 @@ import pytest
 import houses
 from gyropilot.control import admission
 from gyropilot.errors import InvalidRequest, MissingExtra
+from gyropilot.problems.tabular.problem import TABULAR
 from mean_problem import MEAN
 
 
@@ -35,3 +38,42 @@ def test_a_channel_without_a_place_is_refused_by_name(tmp_path):
             admission.admit(house, houses.admin(house), request, region=houses.REGION)
     finally:
         house.db.close()
+
+
+@pytest.fixture
+def tables(tmp_path):
+    house = houses.build(tmp_path, (TABULAR,))
+    yield house
+    house.db.close()
+
+
+def ask(house, *, kind="S3Prefix", key="table.csv", **channel):
+    source = {"S3DataSource": {"S3DataType": kind, "S3Uri": f"s3://data/{key}"}}
+    request = houses.mean_request(AutoMLJobInputDataConfig=[{"DataSource": source, **channel}])
+    return admission.admit(house, houses.admin(house), request, region=houses.REGION)
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_the_target_is_sought_in_the_header_of_the_first_object(tables, is_packed):
+    pack, channel = (gzip.compress, {"CompressionType": "Gzip"}) if is_packed else (bytes, {})
+    tables.objects.put_bytes("data", "table.csv", pack(b"\xef\xbb\xbfx, y\n1,2\n"), "text/csv")
+    assert ask(tables, **channel)[1].target == "y"
+    tables.objects.put_bytes("data", "table.csv", pack(b"x,Y\n1,2\n"), "text/csv")
+    with pytest.raises(InvalidRequest, match=r"Target attribute name y does not exist in header."):
+        ask(tables, **channel)
+
+
+def test_what_a_manifest_names_is_looked_for_and_its_first_header_read(tables):
+    tables.objects.put_bytes("data", "set/one.csv", b"x,z\n1,2\n", "text/csv")
+    manifest = [{"prefix": "s3://data/set/"}, "one.csv"]
+    tables.objects.put_bytes("data", "m.json", json.dumps(manifest).encode(), "application/json")
+    with pytest.raises(InvalidRequest, match=r"Target attribute name y does not exist in header."):
+        ask(tables, kind="ManifestFile", key="m.json")
+    tables.objects.put_bytes("data", "m.json", json.dumps([*manifest, "two.csv"]).encode(), "application/json")
+    with pytest.raises(InvalidRequest, match=r"S3Uri: there is no object s3://data/set/two.csv"):
+        ask(tables, kind="ManifestFile", key="m.json")
+
+
+def test_a_header_that_cannot_be_read_yet_is_left_to_the_job(tables):
+    tables.objects.put_bytes("data", "table.csv", b"x,\xff\n1,2\n", "text/csv")
+    assert ask(tables)[1].target == "y"
