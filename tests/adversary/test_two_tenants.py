@@ -69,6 +69,13 @@ def creation(*, name="intruders-job", role=None, read="s3://intruders/train/", w
     }
 
 
+def creation_v1(**chosen):
+    given = creation(**chosen)
+    channels = [one | {"TargetAttributeName": "output"} for one in given.pop("AutoMLJobInputDataConfig")]
+    del given["AutoMLProblemTypeConfig"]
+    return given | {"InputDataConfig": channels}
+
+
 def by_name(name, member="AutoMLJobName"):
     return {member: name}
 
@@ -114,6 +121,10 @@ PAIRS = {
     "CreateAutoMLJobV2": [
         (creation(role=f"arn:aws:iam::{OWN}:role/gyropilot"), creation(role=f"arn:aws:iam::{OWN}:role/missing")),
     ],
+    "CreateAutoMLJob": [
+        (creation_v1(role=f"arn:aws:iam::{OWN}:role/gyropilot"), creation_v1(role=f"arn:aws:iam::{OWN}:role/missing")),
+    ],
+    "DescribeAutoMLJob": [(by_name(JOB), by_name(MISSING))],
     "DescribeAutoMLJobV2": [(by_name(JOB), by_name(MISSING)), (by_name(JOB.upper()), by_name(MISSING.upper()))],
     "StopAutoMLJob": [(by_name(JOB), by_name(MISSING))],
     "ListCandidatesForAutoMLJob": [(by_name(JOB), by_name(MISSING))],
