@@ -89,7 +89,7 @@ def test_a_rare_class_is_found_more_often_where_classes_count_alike(algorithm):
 def test_a_target_over_powers_of_ten_is_learned_by_its_logarithm(algorithm):
     rows = rows_of(0)
     spread = Rows(matrix=rows.matrix, target=np.exp(rows.matrix[:, 0].astype(np.float64) * 3))
-    settings = {**SETTINGS[algorithm], "target": "log"}
+    settings = {**SETTINGS[algorithm], "target_scale": "log"}
     model = fold_models.learn(algorithm, spread, spread, settings, learning_of(0, "RMSE"))
     predicted = model.predict(spread.matrix)
     assert np.isfinite(predicted).all()

@@ -119,6 +119,12 @@ def test_many_classes_are_not_encoded_by_the_target():
     assert not [one for one in pipelines_for(schema, ()) if one.categories == "target"]
 
 
+def test_hundreds_of_categorical_columns_are_not_spread_out_for_trees():
+    columns = tuple(Column(name=f"c{n}", kind="categorical") for n in range(300))
+    schema = Schema(features=columns, target="t", weight=None, problem_type="Regression", labels=())
+    assert [one.name for one in pipelines_for(schema, ("xgboost",))] == ["dpp0", "dpp3"]
+
+
 def test_a_candidate_stopped_at_an_easy_fold_is_not_taken_for_a_good_one():
     whole = [
         history.tried({"pipeline": "dpp0", "score_at_1": 0.9, "score_at_2": 0.8, "fold_score": 0.8}, 0.5),

@@ -46,7 +46,9 @@ class BoostedTrees:
 
 def learn(train: Rows, check: Rows, settings: Mapping[str, Json], learning: Learning) -> BoostedTrees:
     """Train a booster; see fold_models.learn."""
-    scale = None if learning.classes else scale_of(train.target.astype(np.float64), settings.get("target", "plain"))
+    scale = (
+        None if learning.classes else scale_of(train.target.astype(np.float64), settings.get("target_scale", "plain"))
+    )
     booster = xgboost.train(
         _parameters(settings, learning),
         _rows(train, scale, settings, learning),

@@ -48,7 +48,9 @@ class LinearModel:
 
 def learn(train: Rows, check: Rows, settings: Mapping[str, Json], learning: Learning) -> LinearModel:
     """Find the weights; `check` is not needed, for the penalty holds them. See fold_models.learn."""
-    scale = None if learning.classes else scale_of(train.target.astype(np.float64), settings.get("target", "plain"))
+    scale = (
+        None if learning.classes else scale_of(train.target.astype(np.float64), settings.get("target_scale", "plain"))
+    )
     outputs = max(1, learning.classes)
     width = train.matrix.shape[1]
     matrix = train.matrix.astype(np.float64)

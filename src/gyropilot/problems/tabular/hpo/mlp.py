@@ -47,7 +47,9 @@ def learn(train: Rows, check: Rows, settings: Mapping[str, Json], learning: Lear
     """Train a network; see fold_models.learn."""
     torch.manual_seed(learning.seed)
     torch.set_num_threads(learning.threads)
-    scale = None if learning.classes else scale_of(train.target.astype(np.float64), settings.get("target", "plain"))
+    scale = (
+        None if learning.classes else scale_of(train.target.astype(np.float64), settings.get("target_scale", "plain"))
+    )
     shape = {
         "inputs": train.matrix.shape[1],
         "layers": settings["layers"],

@@ -18,6 +18,9 @@ Texts = Literal["terms", "topics"]
 MOST_TARGET_CLASSES = 10
 """With more classes, encoding categories by the target would give each column as many features."""
 
+MOST_DENSE_COLUMNS = 60
+"""With more categorical columns, a feature for each category takes too much memory where the matrix is not sparse."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
@@ -61,9 +64,7 @@ def pipelines_for(schema: Schema, algorithms: Collection[str]) -> list[Pipeline]
     """
     by_effect: dict[tuple[str, ...], Pipeline] = {}
     for one in PIPELINES:
-        is_allowed = not algorithms or one.algorithm in algorithms
-        is_fit = one.categories != "target" or len(schema.labels) <= MOST_TARGET_CLASSES
-        if is_allowed and (is_fit or not columns_used(schema, "categorical")):
+        if (not algorithms or one.algorithm in algorithms) and _is_fit(one, schema):
             by_effect.setdefault(_effect(one, schema), one)
     return list(by_effect.values())
 
@@ -76,6 +77,14 @@ def pipeline_named(name: str) -> Pipeline:
 def columns_used(schema: Schema, *kinds: ColumnKind) -> list[str]:
     """Give the names of the features of these kinds that say something."""
     return [one.name for one in schema.features if one.kind in kinds and not one.is_ignored]
+
+
+def _is_fit(pipeline: Pipeline, schema: Schema) -> bool:
+    """Say whether its way with categories does not make too much of this table's."""
+    columns = len(columns_used(schema, "categorical"))
+    if columns and pipeline.categories == "target":
+        return len(schema.labels) <= MOST_TARGET_CLASSES
+    return pipeline.categories != "one-hot" or pipeline.algorithm != "xgboost" or columns <= MOST_DENSE_COLUMNS
 
 
 def _effect(pipeline: Pipeline, schema: Schema) -> tuple[str, ...]:

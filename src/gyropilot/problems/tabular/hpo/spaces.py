@@ -107,7 +107,7 @@ def read_setting(one: Range | Choice, text: str) -> int | float | str:
 
 def _by_target(schema: Schema, objective: str) -> dict[str, Choice]:
     if schema.is_regression:
-        return {"target": _LARGE_SPREAD}
+        return {"target_scale": _LARGE_SPREAD}
     if objective in _WEIGHTED_OBJECTIVES:
         # Where two classes' threshold is calibrated, weights would do the same again.
         is_calibrated = len(schema.labels) == 2 and objective == "BalancedAccuracy"
