@@ -9,16 +9,22 @@ from gyropilot.store.candidates import CandidateRecord
 
 
 def ranked(records: Iterable[CandidateRecord]) -> list[CandidateRecord]:
-    """Give the completed candidates with a score, the best first, of equals the earliest."""
+    """Give the completed candidates with a score: the best first, of equals the quickest, then the earliest."""
     scored = [one for one in records if one.status == "Completed" and one.score is not None]
     return sorted((one for one in scored if math.isfinite(one.score or 0.0)), key=_rank)
 
 
 def best_of(records: Iterable[CandidateRecord]) -> CandidateRecord | None:
-    """Give the completed candidate with the best score, the earliest of equals; None where none completed."""
+    """Give the first of the ranked; None where none completed."""
     return next(iter(ranked(records)), None)
 
 
-def _rank(record: CandidateRecord) -> tuple[float, object]:
+def _rank(record: CandidateRecord) -> tuple[float, float, object]:
     score = record.score if record.score is not None else math.inf
-    return (score if record.direction == "Minimize" else -score, record.created_at)
+    return (score if record.direction == "Minimize" else -score, _latency(record), record.created_at)
+
+
+def _latency(record: CandidateRecord) -> float:
+    """Give the seconds of an answer to one row, as far as they were measured."""
+    metrics = record.body.get("CandidateProperties", {}).get("CandidateMetrics", ())
+    return min((one["Value"] for one in metrics if one["StandardMetricName"] == "InferenceLatency"), default=math.inf)
