@@ -181,6 +181,14 @@ def test_too_little_time_is_said(tmp_path):
         fit(task, ensembled_tables.Heard())
 
 
+def test_a_class_of_one_row_hinders_nothing(tmp_path):
+    table = ensembled_tables.Table("MulticlassClassification", 80)
+    table.target[:] = table.target % 2
+    table.target[3] = 2
+    fitted = Fitted(tmp_path, table, models=["linear-learner"], is_bagged=True)
+    assert fitted.model.predict_probabilities(fitted.validation.features).shape == (20, 3)
+
+
 def test_a_service_that_goes_down_gets_the_trial_back(tmp_path):
     table = ensembled_tables.Table("Regression", 120)
     task = ensembled_tables.make_task(tmp_path, table, models=CHEAP, is_bagged=False)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -36,9 +35,8 @@ from gyropilot.problems.tabular.tables import Frame
 Ending = Literal["finished", "time limit", "stop"]
 _SUPPORTED = "predicted_label,probability,probabilities,labels"
 _LEAST_FIT_SECONDS = 2.0
-_TIMED_ROWS = 500
 _END_SECONDS = 4.0
-"""What taking the time of answers and packing may need."""
+"""What packing may need."""
 _UNBOUNDED_SECONDS = 1200.0
 """What one fit may take where the request sets no bound."""
 
@@ -143,6 +141,7 @@ class _Trial:
 
     def _scored(self, folder: Path, trained: Trained, place: Path) -> Scored:
         self._reporter.progress("measuring", done=0, total=1, unit="parts")
+        left = self._seconds_left()
         loaded = model.load(folder)
         validation = self._validation
         measured: model.EnsemblingModel | Unseen = loaded
@@ -155,20 +154,9 @@ class _Trial:
             measured,
             objective=self._objective,
             validation=validation,
-            training=self._training if self._can_afford_training_rows(loaded) else None,
-            seconds_left=self._seconds_left(),
+            training=self._training,
+            seconds_left=None if left is None else left - _END_SECONDS,
         )
-
-    def _can_afford_training_rows(self, loaded: model.EnsemblingModel) -> bool:
-        """Say whether there is time to ask the whole model for training rows; what is known of others costs nothing."""
-        left = self._seconds_left()
-        if left is None:
-            return True
-        few = replace(self._validation, features=self._validation.features.iloc[:_TIMED_ROWS])
-        start = clock.monotonic()
-        scoring.predict(loaded, few)
-        seconds = (clock.monotonic() - start) / len(few.features)
-        return seconds * min(scoring.MOST_TRAINING_ROWS, len(self._training.target)) < left - _END_SECONDS
 
     def _validation_predictions(self, trained: Trained) -> Floats:
         """Give what the folds that left a validation row out say of it, in the order of these rows."""

@@ -30,17 +30,23 @@ _VARIANTS: Mapping[str, Mapping[str, Any]] = {
 }
 """Settings beside AutoGluon's defaults, by the name in a trial; chosen to err unlike the defaults."""
 
+_CATBOOST_SECONDS_A_ROW = 0.002
+"""Of one core, to train CatBoost at its usual rate until it stops by itself; measured on some ten columns."""
+_MOST_RATE = 0.15
 _MANY_CORES = {"RF", "XT"}
 """Models whose trees grow in threads without waiting for each other; all others get one thread each."""
 
 
-def hyperparameters(models: Sequence[str], *, allowed: Iterable[str], seconds: float | None) -> Hyperparameters:
+def hyperparameters(
+    models: Sequence[str], *, allowed: Iterable[str], rows: int, seconds_for_a_fit: float | None
+) -> Hyperparameters:
     """Give what AutoGluon's fit takes as hyperparameters.
 
     Args:
         models: names in a trial, in the order of training.
         allowed: algorithms; slices of a portfolio hold only theirs.
-        seconds: of the whole fit; a model gets at most a share of it, so that no slow one takes it all. None: no bound.
+        rows: of the table.
+        seconds_for_a_fit: of one core, that one model may take on one fold where all get alike; None: no bound.
     """
     keys = {KEYS[name] for name in allowed}
     entries = [entry for name in models for entry in _entries(name, keys)]
@@ -48,10 +54,18 @@ def hyperparameters(models: Sequence[str], *, allowed: Iterable[str], seconds: f
     for place, (key, name, values) in enumerate(entries):
         arguments = {"priority": 1000 - place, **({"name_suffix": name} if name else {})}
         settled = {**values, "ag_args": arguments}
+        if key == "CAT" and seconds_for_a_fit is not None:
+            settled["learning_rate"] = _rate(float(values.get("learning_rate", 0.05)), rows, seconds_for_a_fit)
         if key not in _MANY_CORES:
             settled["ag_args_fit"] = {"num_cpus": 1}
         chosen.setdefault(key, []).append(settled)
     return chosen
+
+
+def _rate(usual: float, rows: int, seconds: float) -> float:
+    """Give CatBoost's learning rate: larger where the usual one would be cut off far from its best by the clock."""
+    needed = _CATBOOST_SECONDS_A_ROW * rows
+    return round(min(max(usual, _MOST_RATE), usual * max(1.0, needed / max(seconds, 0.1))), 4)
 
 
 def _entries(name: str, keys: set[str]) -> list[tuple[str, str, dict[str, Any]]]:

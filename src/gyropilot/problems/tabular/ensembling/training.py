@@ -42,6 +42,8 @@ _PROBLEM_TYPES = {
 _HELD_OUT_FRACTION = 0.15
 _MOST_HELD_OUT_ROWS = 5000
 _MANY_ROWS = 10_000
+_SHARE = 0.4
+"""Of a fit's time, that one model may hope for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +83,13 @@ class Trained:
 def train(folder: Path, rows: Frame, schema: Schema, plan: Plan, reporter: Reporter) -> Trained:
     """Fit the models of a plan and the ensemble of them, into `folder`."""
     table = _table(rows)
-    settings = model_settings.hyperparameters(plan.models, allowed=plan.algorithms, seconds=plan.seconds)
+    fold_count = _fold_count(len(table)) if plan.is_bagged else 0
+    settings = model_settings.hyperparameters(
+        plan.models,
+        allowed=plan.algorithms,
+        rows=len(table),
+        seconds_for_a_fit=None if plan.seconds is None else plan.seconds * _SHARE * plan.cores / max(1, fold_count),
+    )
     listener = Listener(reporter, _count(settings) * (1 + plan.stack_levels), plan.seconds)
     predictor = TabularPredictor(
         label=TARGET,
@@ -93,7 +101,6 @@ def train(folder: Path, rows: Frame, schema: Schema, plan: Plan, reporter: Repor
         verbosity=0,
         log_to_file=False,
     )
-    fold_count = _fold_count(len(table)) if plan.is_bagged else 0
     held_out = None if plan.is_bagged else _held_out(rows, schema, plan.seed)
     with quiet(), _without_accelerator(), folds.side_by_side(plan.cores, listener.is_over, plan.seconds):
         predictor.fit(
@@ -106,7 +113,6 @@ def train(folder: Path, rows: Frame, schema: Schema, plan: Plan, reporter: Repor
             num_bag_sets=1,
             num_stack_levels=plan.stack_levels,
             dynamic_stacking=False,
-            adapt_num_bag_folds_to_n_classes=True,
             # temperature scaling moves no answer, and loading what it computes with takes seconds
             calibrate=False,
             calibrate_decision_threshold=False,
@@ -212,9 +218,11 @@ def _unseen_predictions(
         features = table.loc[held_out].drop(columns=[TARGET])
         return held_out, _values(predictor, features, schema)
     if schema.is_regression:
-        found = predictor.predict_oof()
-        return found.index.to_numpy(np.int64), found.to_numpy(np.float64)
+        numbers = predictor.predict_oof()
+        return numbers.index.to_numpy(np.int64), numbers.to_numpy(np.float64)
     found = predictor.predict_proba_oof(as_multiclass=True)
+    # rows of rare classes that the library repeated bear numbers after those of the table
+    found = found[found.index < len(table)]
     return found.index.to_numpy(np.int64), probabilities_of(found, len(schema.labels))
 
 
