@@ -16,6 +16,9 @@ import click
 from gyropilot.api import catalog as operations_catalog
 from gyropilot.base_models.catalog import CATALOG
 from gyropilot.cli.main import gyropilot
+from gyropilot.metrics.standard_metrics import OBJECTIVES, REPORTED, STANDARD_METRICS
+from gyropilot.problems.tabular.ensembling.plan import TRIALS
+from gyropilot.problems.tabular.hpo.pipelines import PIPELINES
 from gyropilot.problems.text_generation.findings import KINDS, told
 from gyropilot.problems.text_generation.hyperparameters import (
     DEFAULT_TUNING,
@@ -116,6 +119,46 @@ def plain_template() -> str:
     return f"```text\n{PLAIN.rstrip()}\n```"
 
 
+def objectives() -> str:
+    """Give what tabular jobs may be after."""
+    rows = [
+        (f"`{kind}`", f"`{names[0]}`", ", ".join(f"`{name}`" for name in sorted(names[1:])))
+        for kind, names in OBJECTIVES.items()
+    ]
+    return _table(("problem type", "default", "others"), rows)
+
+
+def tabular_metrics() -> str:
+    """Give what is measured of tabular candidates."""
+    short = {"BinaryClassification": "binary", "MulticlassClassification": "multiclass", "Regression": "regression"}
+    rows = [
+        (
+            f"`{one.name}`",
+            ", ".join(short[kind] for kind, names in REPORTED.items() if one.name in names) or "all",
+            one.formula,
+            {"Maximize": "higher", "Minimize": "lower"}[one.direction],
+            "yes" if one.is_weighted else "no",
+        )
+        for one in STANDARD_METRICS.values()
+    ]
+    return _table(("StandardMetricName", "of", "what it is", "better", "sample weights count"), rows)
+
+
+def trials() -> str:
+    """Give the trials of ensembling."""
+    rows = [
+        (str(number), one.title, ", ".join(one.models), "yes" if one.is_bagged else "no", str(one.stack_levels))
+        for number, one in enumerate(TRIALS, start=1)
+    ]
+    return _table(("", "trial", "models", "folds", "stacked levels"), rows)
+
+
+def pipelines() -> str:
+    """Give the pipelines of hyperparameter tuning."""
+    rows = [(f"`{one.name}`", f"`{one.algorithm}`", one.numbers, one.categories, one.texts) for one in PIPELINES]
+    return _table(("", "algorithm", "numbers", "categories", "text"), rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "commands": commands,
@@ -124,6 +167,10 @@ PARTS: dict[str, Callable[[], str]] = {
     "findings": findings,
     "operations": operations,
     "plain-template": plain_template,
+    "objectives": objectives,
+    "pipelines": pipelines,
+    "tabular-metrics": tabular_metrics,
+    "trials": trials,
 }
 
 

@@ -38,6 +38,23 @@ def test_the_commands_of_the_command_line_page_run(service, folder):
 
 
 @pytest.mark.slow
+def test_the_commands_of_the_tables_page_run(service, folder):
+    made = services.run([sys.executable, TOP / "tools" / "tables.py", folder, "churn", "--rows", "300"])
+    assert made.returncode == 0, made.stderr
+    (folder / "churn" / "training.csv").rename(folder / "churn.csv")
+    with (folder / "churn" / "test.csv").open(newline="") as file:
+        asked = [row[1:] for row in csv.reader(file)][:3]  # the target is the first column
+    with (folder / "asked.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(asked)
+    quick = {"--time-limit 10m": "--mode ensembling --algorithm lightgbm --max-candidates 1"}
+    ran = doc_blocks.run("problems/tabular.md", service, folder, replace=quick)
+    answers = [line.split(",") for line in ran.stdout.splitlines() if line.startswith(("Yes,", "No,"))]
+    assert len(answers) == 2
+    assert all(0 < float(probability) <= 1 for _, probability in answers)
+    service.gyropilot("endpoints", "delete", "first-table")
+
+
+@pytest.mark.slow
 def test_the_commands_and_the_program_of_the_openai_page_run(service, endpoint, folder):
     program = re.search(r"```python\n(.*?)```", (TOP / "docs" / "openai.md").read_text(), re.DOTALL)[1]
     (folder / "program.py").write_text(program.replace("my-endpoint", endpoint))

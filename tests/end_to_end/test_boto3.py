@@ -100,12 +100,9 @@ def test_shape_faults_are_told_in_the_services_wording(service):
     assert "at 'autoMLJobName' failed to satisfy constraint" in message
 
 
-@pytest.mark.parametrize(
-    "problem", ["TabularJobConfig", "TimeSeriesForecastingJobConfig", "ImageClassificationJobConfig"]
-)
+@pytest.mark.parametrize("problem", ["TimeSeriesForecastingJobConfig", "ImageClassificationJobConfig"])
 def test_a_problem_type_that_is_not_built_is_refused_by_name(service, problem):
     config = {
-        "TabularJobConfig": {"TargetAttributeName": "y"},
         "ImageClassificationJobConfig": {},
         "TimeSeriesForecastingJobConfig": {
             "ForecastFrequency": "D",
