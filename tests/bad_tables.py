@@ -312,6 +312,9 @@ FEATURES = (
     accepted(
         "hardly a value", table({"size": amount, "rare": lambda row: "" if row % 9 else "1"}), found=("much_missing",)
     ),
+    refused(
+        "nothing to learn from", table({"": str, "same": "x", "void": ""}), told=("header", "no column tells one row")
+    ),
     accepted(
         "infinities and numbers out of range",
         table({"size": lambda row: ("inf", "-Infinity", "1e999")[row] if row < 3 else amount(row)}),

@@ -1,9 +1,11 @@
 import datetime
+import random
 
 import pyarrow as pa
 import pytest
 
 from gyropilot.problems.tabular import kinds
+from gyropilot.problems.tabular.columns import COLUMN_KINDS
 
 
 def look(*fields, times=10, sequences=True, declared=None):
@@ -93,3 +95,37 @@ def test_numbers_are_read_as_they_are_written_by_people():
 def test_truth_values_are_written_alike():
     fields = pa.array(["True", "FALSE", "true", "Truth"])
     assert kinds.typed(fields, "categorical", day_first=False).to_pylist() == ["true", "false", "true", "Truth"]
+
+
+def test_no_text_breaks_the_reading_of_any_kind():
+    draw = random.Random(3)
+    pieces = [
+        "1",
+        "23",
+        "e5",
+        "E+9999",
+        ".",
+        ",",
+        "-",
+        "+",
+        "$",
+        "€",
+        "%",
+        " ",
+        ":",
+        "/",
+        "T",
+        "Z",
+        "inf",
+        "nan",
+        "a",
+        "é",
+    ]
+    pieces += ["2024", "2024-01-01", "13/13/2024", "10:30", "+02:00", "Mar ", "\u00a0", "\t", '"', "[", "]", "🙂", "٣"]
+    fields = ["".join(draw.choices(pieces, k=draw.randint(0, 5))) for _ in range(3000)]
+    for kind in COLUMN_KINDS:
+        for day_first in (False, True):
+            typed = kinds.typed(pa.array(fields), kind, day_first=day_first)
+            assert len(typed) == len(fields)
+    for start in range(0, 3000, 30):
+        kinds.look(pa.array(fields[start : start + 30]), allow_sequence=True)

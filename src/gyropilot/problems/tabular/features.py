@@ -89,6 +89,7 @@ def settle(
             leaking.append(name)
         note(number + 1, len(names))
     _check_said(columns, facts, said, training)
+    _check_usable(columns, facts, training)
     _note_columns(columns, facts, found)
     if leaking:
         message = f"{columns_of(leaking)} alone tells the target of every row; is it known when you predict?"
@@ -167,6 +168,17 @@ def _check_said(
     ]
     if faults:
         raise InvalidData.of(faults[:20])
+
+
+def _check_usable(columns: Sequence[Column], facts: Sequence[ColumnFacts], part: Part) -> None:
+    if any(fact.unique > (fact.missing == 0) and not one.is_ignored for one, fact in zip(columns, facts, strict=True)):
+        return
+    raise InvalidData(
+        where=f"{part.spool.starts[0][1]}: header",
+        found=csv_files.shown([one.name for one in columns]),
+        problem="no column tells one row from another but for row indices: they are empty, or hold one value",
+        fix="give columns to predict from",
+    )
 
 
 def _note_columns(columns: Sequence[Column], facts: Sequence[ColumnFacts], found: Findings) -> None:

@@ -37,7 +37,7 @@ _LEAST_TEXTS = 20
 _CODE_DIGITS = 16
 """Whole numbers from so many digits on are codes: a float holds no more."""
 
-_NUMBER = r"(?:\d+|\d{1,3}(?:,\d{3})+)?\.?\d*(?:[eE][+-]?\d{1,4})?"
+_NUMBER = r"(?:(?:\d+|\d{1,3}(?:,\d{3})+)\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?"
 _NUMBER_FORM = rf"^[+-]?[$€£]? ?{_NUMBER} ?%?$"
 _INFINITE_FORM = r"^(?i:[+-]?inf(?:inity)?)$"
 _SEQUENCE_FORM = (
@@ -161,7 +161,7 @@ def look(fields: Arrow, *, allow_sequence: bool, declared: ColumnKind | None = N
 
 def _written_numbers(fields: Arrow) -> Arrow:
     """Give fields as numbers, where some are no numbers or are written as people do."""
-    is_number = pc.and_(pc.match_substring_regex(fields, _NUMBER_FORM), pc.match_substring_regex(fields, r"\d"))
+    is_number = pc.match_substring_regex(fields, _NUMBER_FORM)
     alone = pc.replace_substring_regex(pc.if_else(is_number, fields, None), r"[$€£,% ]", "")
     return alone.cast(pa.float64())
 
