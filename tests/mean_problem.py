@@ -139,7 +139,9 @@ def train(arguments, reporter):
             break
         _fail_if_asked(task, step)
         threading.Event().wait(task.spec["step_seconds"])
-        checkpoint.write_text(json.dumps(step + 1))
+        partial = checkpoint.with_suffix(".partial")
+        partial.write_text(json.dumps(step + 1))
+        partial.replace(checkpoint)
         values = {"loss": 1.0, "saved": step + 1}
         reporter.progress("training", done=step + 1, total=task.spec["steps"], unit="steps", values=values)
     environment = {"A": "b"} | ({"fault": "not whole"} if task.spec["fault"] == "not servable" else {})
