@@ -8,7 +8,7 @@ import pytest
 from gyropilot.errors import TrainingFailed
 from gyropilot.problems import tasks
 from gyropilot.problems.contract import HandBack
-from gyropilot.problems.tabular import models, tables
+from gyropilot.problems.tabular import artifacts, models, scoring, tables
 from gyropilot.problems.tabular.columns import read_schema
 from gyropilot.problems.tabular.hpo import fit
 from gyropilot.problems.tabular.hpo.containers import Algorithm, FeatureTransform, load_labels
@@ -71,6 +71,29 @@ def test_the_containers_one_after_the_other_answer_as_the_whole_model(trained):
     assert load_labels(trained.unpacked) == model.schema.labels
     if not model.schema.is_regression:
         assert np.allclose(whole.sum(axis=1), 1)
+
+
+def test_what_is_measured_is_what_the_model_said_that_did_not_see_the_validation_rows(trained):
+    model, schema = models.load(trained.unpacked), read_schema(trained.job.profile["schema"])
+    place = (trained.task.output / trained.result.containers[0].model_path).parent
+    known = np.load(place / artifacts.VALIDATION_PREDICTIONS, allow_pickle=False)
+    validation = tables.read_prepared(trained.task.prepared / tables.VALIDATION_FILE, schema)
+    assert len(known) == len(validation.target)
+    score = scoring.score(trained.result.score_name, schema, validation.target, known, threshold=model.threshold)
+    assert score == trained.result.score
+    assert not np.allclose(scoring.predict(model, validation), known)
+
+
+def test_the_rows_of_a_validation_channel_are_not_learned_from(job):
+    spec = {**job.spec.to_json(), "validation_fraction": None}
+    task = job.train_task(job.search().ask(), "channel", spec=spec)
+    result = fit.fit(task, Quiet())
+    assert not list(task.output.rglob(artifacts.VALIDATION_PREDICTIONS))
+    containers = [{"model_path": one.model_path} for one in result.containers]
+    model = models.load(artifacts.unpack(task.output, containers, task.checkpoints / "unpacked"))
+    validation = tables.read_prepared(task.prepared / tables.VALIDATION_FILE, model.schema)
+    predicted = scoring.predict(model, validation)
+    assert result.score == scoring.score("F1", model.schema, validation.target, predicted, threshold=model.threshold)
 
 
 def test_rows_with_everything_missing_or_never_seen_are_answered_and_alone_as_among_others(trained):

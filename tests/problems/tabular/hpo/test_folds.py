@@ -17,6 +17,18 @@ def test_of_few_rows_each_is_checked_once_and_never_by_a_model_that_learned_it()
         assert not one.replaces
 
 
+def test_validation_rows_that_were_held_out_are_the_first_fold_and_the_other_models_learn_from_them():
+    target = np.random.default_rng(0).integers(0, 2, 1000)
+    first, *others = folds.stages(target, classes=2, size_bytes=1, validation_rows=200)
+    assert np.array_equal(first.check, np.arange(800, 1000))
+    assert np.array_equal(first.train, np.arange(800))
+    assert len(others) == 4
+    assert sorted(np.concatenate([one.check for one in others])) == list(range(800))
+    for one in others:
+        assert set(range(800, 1000)) <= set(one.train)
+        assert not set(one.train) & set(one.check)
+
+
 def test_each_fold_has_its_share_of_a_rare_class():
     target = np.zeros(1000, dtype=np.int64)
     target[:10] = 1

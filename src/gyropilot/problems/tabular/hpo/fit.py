@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from gyropilot import clock
 from gyropilot.errors import TrainingFailed
@@ -20,13 +21,17 @@ from gyropilot.problems.archives import write_archive
 from gyropilot.problems.contract import Container, Json, Reporter, TrainResult, TrainTask
 from gyropilot.problems.tabular import artifacts, request, scoring, tables
 from gyropilot.problems.tabular.columns import Schema, read_schema
+from gyropilot.problems.tabular.ensembling.unseen import Unseen
 from gyropilot.problems.tabular.hpo import fold_run, folds, history, model, spaces, step_names, study
 from gyropilot.problems.tabular.hpo.containers import Algorithm, FeatureTransform
-from gyropilot.problems.tabular.hpo.fold_models import Matrix
+from gyropilot.problems.tabular.hpo.fold_models import Floats, Matrix
 from gyropilot.problems.tabular.hpo.fold_run import FoldRun, Given
+from gyropilot.problems.tabular.hpo.folds import Stage
 from gyropilot.problems.tabular.hpo.history import Tried
+from gyropilot.problems.tabular.hpo.model import TunedModel
 from gyropilot.problems.tabular.hpo.pipelines import Pipeline, pipeline_named
 from gyropilot.problems.tabular.hpo.spaces import Settings
+from gyropilot.problems.tabular.scoring import Scored
 from gyropilot.problems.tabular.tables import Frame
 
 _OUTPUTS = "predicted_label,probability,probabilities"
@@ -47,6 +52,8 @@ class Plan:
     """Candidates before, against which it is held while it trains."""
     seed: int
     size_bytes: int
+    is_held_out: bool
+    """Whether the validation rows were held out of the same channel; they may be learned from where folds allow it."""
     deadline: float = math.inf
     """On clock.monotonic, of training; infinity: none."""
 
@@ -58,6 +65,8 @@ class Fitted:
     transform: FeatureTransform
     algorithm: Algorithm
     run: FoldRun
+    known: Floats | None
+    """[row] or [row, class], of the validation rows by the model that did not see them; None: no model did."""
 
 
 def fit(task: TrainTask, reporter: Reporter) -> TrainResult:
@@ -70,18 +79,13 @@ def fit(task: TrainTask, reporter: Reporter) -> TrainResult:
     began = clock.monotonic()
     plan = _plan(task, began)
     training = tables.read_prepared(task.prepared / tables.TRAINING_FILE, plan.schema)
-    fitted = fit_rows(plan, training, reporter)
+    validation = tables.read_prepared(task.prepared / tables.VALIDATION_FILE, plan.schema)
+    fitted = fit_rows(plan, training, validation, reporter)
     reporter.progress("measuring", done=0, total=1, unit="models")
     containers = _save(task, plan, fitted)
     left = None if task.seconds_left is None else task.seconds_left - (clock.monotonic() - began)
     folder = artifacts.unpack(task.output, [{"model_path": one.model_path} for one in containers], _work(task))
-    scored = scoring.measure(
-        model.load(folder),
-        objective=plan.objective,
-        validation=tables.read_prepared(task.prepared / tables.VALIDATION_FILE, plan.schema),
-        training=training,
-        seconds_left=left,
-    )
+    scored = measure(plan, model.load(folder), fitted.known, training, validation, seconds_left=left)
     shutil.rmtree(folder)
     return TrainResult(
         score=scored.score,
@@ -94,21 +98,45 @@ def fit(task: TrainTask, reporter: Reporter) -> TrainResult:
     )
 
 
-def fit_rows(plan: Plan, training: Frame, reporter: Reporter) -> Fitted:
+def fit_rows(plan: Plan, training: Frame, validation: Frame, reporter: Reporter) -> Fitted:
     """Train a candidate on rows: what `fit` does without files.
 
     Raises:
+        TrainingFailed: no model came out.
         HandBack: the service goes down.
     """
-    transform, matrix = FeatureTransform.fitted(
-        plan.schema, plan.pipeline, training.features, training.target, seed=plan.seed
-    )
-    done = fold_run.run(_given(plan, training, matrix), reporter)
+    is_pooled = plan.is_held_out and folds.is_folded(len(training.target))
+    rows = together(training, validation) if is_pooled else training
+    transform, matrix = FeatureTransform.fitted(plan.schema, plan.pipeline, rows.features, rows.target, seed=plan.seed)
+    held_out = len(validation.target) if is_pooled else 0
+    done = fold_run.run(_given(plan, rows, matrix, held_out), reporter)
     if not done.models:
         raise TrainingFailed(f"{plan.pipeline.title}: no model came out of training")
-    threshold = _threshold(plan, training, done)
+    # The first fold is the validation rows: its model alone did not see them.
+    known = done.checked[0][1] if is_pooled else None
+    # By training rows alone, not by those that rank candidates.
+    threshold = _threshold(plan, rows, done.checked[1:] if is_pooled else done.checked)
     algorithm = Algorithm(plan.schema, threshold, plan.pipeline.algorithm, done.models)
-    return Fitted(transform=transform, algorithm=algorithm, run=done)
+    return Fitted(transform=transform, algorithm=algorithm, run=done, known=known)
+
+
+def measure(
+    plan: Plan,
+    loaded: TunedModel,
+    known: Floats | None,
+    training: Frame,
+    validation: Frame,
+    *,
+    seconds_left: float | None = None,
+) -> Scored:
+    """Measure a candidate; where its models saw the validation rows, by what is `known` from the one that did not."""
+    measured: TunedModel | Unseen = loaded
+    if known is not None:
+        measured = Unseen(loaded, known)
+        validation = measured.marked(validation)
+    return scoring.measure(
+        measured, objective=plan.objective, validation=validation, training=training, seconds_left=seconds_left
+    )
 
 
 def chosen(plan: Plan, fitted: Fitted) -> dict[str, Json]:
@@ -122,7 +150,7 @@ def _plan(task: TrainTask, began: float) -> Plan:
     schema, objective = read_schema(profile["schema"]), str(profile["objective"])
     pipeline = pipeline_named(str(candidate["pipeline"]))
     tried = history.read_history(candidate["history"])
-    seed = request.read_spec(task.spec).seed
+    spec = request.read_spec(task.spec)
     left = task.seconds_left
     kept = 0.0 if left is None else min(max(_KEPT_SHARE * left, _KEPT_LEAST_SECONDS), _KEPT_MOST_SECONDS)
     return Plan(
@@ -130,11 +158,17 @@ def _plan(task: TrainTask, began: float) -> Plan:
         objective=objective,
         pipeline=pipeline,
         settings=settings_for(
-            pipeline.algorithm, schema, objective, tried, default=candidate["default"], seed=seed + candidate["number"]
+            pipeline.algorithm,
+            schema,
+            objective,
+            tried,
+            default=candidate["default"],
+            seed=spec.seed + candidate["number"],
         ),
         history=tried,
-        seed=seed,
+        seed=spec.seed,
         size_bytes=int(profile.get("bytes", 0)),
+        is_held_out=spec.validation_fraction is not None,
         deadline=math.inf if left is None else began + left - kept,
     )
 
@@ -162,25 +196,38 @@ def settings_for(
     )
 
 
-def _given(plan: Plan, training: Frame, matrix: Matrix) -> Given:
+def together(first: Frame, second: Frame) -> Frame:
+    """Give the rows of both, without weights, which this mode does not know."""
+    return Frame(
+        features=pd.concat([first.features, second.features], ignore_index=True),
+        target=np.concatenate([first.target, second.target]),
+        weights=None,
+    )
+
+
+def _given(plan: Plan, rows: Frame, matrix: Matrix, held_out: int) -> Given:
     return Given(
         schema=plan.schema,
         objective=plan.objective,
         algorithm=plan.pipeline.algorithm,
         settings=plan.settings,
         matrix=matrix,
-        target=training.target,
-        stages=folds.stages(training.target, classes=len(plan.schema.labels), size_bytes=plan.size_bytes),
+        target=rows.target,
+        stages=folds.stages(
+            rows.target, classes=len(plan.schema.labels), size_bytes=plan.size_bytes, validation_rows=held_out
+        ),
         history=plan.history,
         seed=plan.seed,
         deadline=plan.deadline,
     )
 
 
-def _threshold(plan: Plan, training: Frame, done: FoldRun) -> float:
-    """Choose the threshold by what the models say of rows that they did not learn from."""
-    target = np.concatenate([training.target[stage.check] for stage, _ in done.checked])
-    predicted = np.concatenate([one for _, one in done.checked])
+def _threshold(plan: Plan, rows: Frame, checked: Sequence[tuple[Stage, Floats]]) -> float:
+    """Choose the threshold by rows that a model did not see; 0.5 where there are none."""
+    if not checked:
+        return 0.5
+    target = np.concatenate([rows.target[stage.check] for stage, _ in checked])
+    predicted = np.concatenate([one for _, one in checked])
     return scoring.calibrated_threshold(plan.objective, plan.schema, target, predicted)
 
 
@@ -192,6 +239,8 @@ def _save(task: TrainTask, plan: Plan, fitted: Fitted) -> tuple[Container, ...]:
     work = _work(task)
     fitted.transform.save(artifacts.empty(work))
     _pack(work, task.output / transform)
+    if fitted.known is not None:
+        np.save((task.output / transform).parent / artifacts.VALIDATION_PREDICTIONS, fitted.known, allow_pickle=False)
     fitted.algorithm.save(artifacts.empty(work), plan.settings)
     _pack(work, task.output / algorithm)
     outputs = {"SAGEMAKER_INFERENCE_OUTPUT": "predicted_label", "SAGEMAKER_INFERENCE_SUPPORTED": _OUTPUTS}

@@ -1,7 +1,8 @@
-"""Which training rows each model of a candidate learns from, and on which it is checked; the same for all candidates.
+"""Which rows each model of a candidate learns from, and on which it is checked; the same for all candidates.
 
-up to 50,000 rows    5 folds: each row checks one model, and the models answer together
-more                 one model, checked on a tenth of the rows
+up to 50,000 rows    5 folds: each row checks one model, and the models answer together. Where validation rows were
+                     held out by us they are the first fold, so that one model did not see them: all are scored by it
+more                 one model, checked on a tenth of the training rows
 more than 100 MB     the same in stages: a ninth of the rows, a third, all; the weak are stopped in between
 """
 
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from gyropilot.problems.tabular.hpo.fold_models import Target
 
 Places = npt.NDArray[np.int64]
 
@@ -34,24 +37,20 @@ class Stage:
     """Whether its model takes the place of the stage's before, rather than to stand beside it."""
 
 
-def stages(target: npt.NDArray[np.int64] | npt.NDArray[np.float64], *, classes: int, size_bytes: int) -> list[Stage]:
+def stages(target: Target, *, classes: int, size_bytes: int, validation_rows: int = 0) -> list[Stage]:
     """Give the stages of a candidate, in order.
 
     Args:
         target: [row], class numbers, or numbers.
         classes: their number, each of which is dealt evenly; 0: a regression.
         size_bytes: of the job's data as it came.
+        validation_rows: how many of the rows, the last ones, were held out for validation: they are the first fold, and
+            the models of the others learn from them. There are none where candidates have no folds.
     """
     rows = len(target)
+    if is_folded(rows - validation_rows):
+        return _folds(target, classes, validation_rows)
     dealt = _dealt(target, classes)
-    if rows <= MOST_FOLDED_ROWS:
-        count = max(2, min(FOLDS, rows // 2))
-        part = np.empty(rows, dtype=np.int64)
-        part[dealt] = np.arange(rows) % count
-        return [
-            Stage(train=np.flatnonzero(part != number), check=np.flatnonzero(part == number), replaces=False)
-            for number in range(count)
-        ]
     every = round(1 / min(_CHECKED_SHARE, _MOST_CHECKED_ROWS / rows))
     check, train = np.sort(dealt[::every]), np.delete(dealt, np.s_[::every])
     shares = _STAGES if size_bytes > STAGED_ABOVE_BYTES else (1.0,)
@@ -63,7 +62,25 @@ def stages(target: npt.NDArray[np.int64] | npt.NDArray[np.float64], *, classes: 
     ]
 
 
-def _dealt(target: npt.NDArray[np.int64] | npt.NDArray[np.float64], classes: int) -> Places:
+def is_folded(training_rows: int) -> bool:
+    """Say whether candidates of so many training rows have folds."""
+    return training_rows <= MOST_FOLDED_ROWS
+
+
+def _folds(target: Target, classes: int, validation_rows: int) -> list[Stage]:
+    rows, training = len(target), len(target) - validation_rows
+    count = max(2, min(FOLDS - bool(validation_rows), training // 2))
+    part = np.full(rows, count)
+    part[_dealt(target[:training], classes)] = np.arange(training) % count
+    numbers = [*([count] if validation_rows else []), *range(count)]
+    return [
+        Stage(train=np.flatnonzero(part != number), check=np.flatnonzero(part == number), replaces=False)
+        for number in numbers
+        if (part == number).any() and (part != number).any()
+    ]
+
+
+def _dealt(target: Target, classes: int) -> Places:
     """Give the row numbers at random, those of a class together, so that each n-th of them has its share of each."""
     order = np.random.default_rng(0).permutation(len(target))
     return order[np.argsort(target[order], kind="stable")] if classes else order

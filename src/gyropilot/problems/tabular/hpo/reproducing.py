@@ -14,7 +14,7 @@ from pathlib import Path
 from gyropilot.errors import InvalidData
 from gyropilot.problems import tasks
 from gyropilot.problems.contract import Json, LocalChannel, LocalFile, ProfileTask, Reporter
-from gyropilot.problems.tabular import request, scoring, tables
+from gyropilot.problems.tabular import request, tables
 from gyropilot.problems.tabular.columns import Schema, read_schema
 from gyropilot.problems.tabular.hpo import fit, spaces
 from gyropilot.problems.tabular.hpo.fit import Fitted, Plan
@@ -57,6 +57,8 @@ class Prepared:
     validation: Frame
     size_bytes: int
     seed: int
+    is_held_out: bool
+    """Whether the validation rows came out of the training channel."""
 
     @property
     def pipelines(self) -> list[Pipeline]:
@@ -111,20 +113,44 @@ def prepare(
 
 def read_prepared(profile: Mapping[str, Json], spec: Mapping[str, Json], prepared: Path) -> Prepared:
     """Give the rows that profile left in a folder."""
-    schema = read_schema(profile["schema"])
+    schema, read = read_schema(profile["schema"]), request.read_spec(spec)
     return Prepared(
         schema=schema,
         objective=str(profile["objective"]),
         training=tables.read_prepared(prepared / tables.TRAINING_FILE, schema),
         validation=tables.read_prepared(prepared / tables.VALIDATION_FILE, schema),
         size_bytes=int(profile.get("bytes", 0)),
-        seed=request.read_spec(spec).seed,
+        seed=read.seed,
+        is_held_out=read.validation_fraction is not None,
     )
 
 
 def train(prepared: Prepared, pipeline: Pipeline, settings: Settings) -> Fitted:
     """Train a candidate on all folds, with no time limit."""
-    plan = Plan(
+    plan = _plan(prepared, pipeline, settings)
+    return fit.fit_rows(plan, prepared.training, prepared.validation, Quiet())
+
+
+def measure(prepared: Prepared, fitted: Fitted) -> dict[str, float]:
+    """Measure a candidate on the validation rows: values by StandardMetricName."""
+    scored = fit.measure(
+        _plan(prepared, fitted.transform.pipeline, {}),
+        TunedModel(fitted.transform, fitted.algorithm),
+        fitted.known,
+        prepared.training,
+        prepared.validation,
+    )
+    return {one.name: one.value for one in scored.metrics if one.split == "Validation"}
+
+
+def settings_of(prepared: Prepared, pipeline: Pipeline, shown: Mapping[str, str]) -> Settings:
+    """Read a candidate's settings from DescribeTrainingJob's HyperParameters, which are strings."""
+    space = spaces.space_of(pipeline.algorithm, prepared.schema, prepared.objective)
+    return {name: spaces.read_setting(one, shown[name]) for name, one in space.items()}
+
+
+def _plan(prepared: Prepared, pipeline: Pipeline, settings: Settings) -> Plan:
+    return Plan(
         schema=prepared.schema,
         objective=prepared.objective,
         pipeline=pipeline,
@@ -132,25 +158,8 @@ def train(prepared: Prepared, pipeline: Pipeline, settings: Settings) -> Fitted:
         history=(),
         seed=prepared.seed,
         size_bytes=prepared.size_bytes,
+        is_held_out=prepared.is_held_out,
     )
-    return fit.fit_rows(plan, prepared.training, Quiet())
-
-
-def measure(prepared: Prepared, fitted: Fitted) -> dict[str, float]:
-    """Measure a candidate on the validation rows: values by StandardMetricName."""
-    scored = scoring.measure(
-        TunedModel(fitted.transform, fitted.algorithm),
-        objective=prepared.objective,
-        validation=prepared.validation,
-        training=None,
-    )
-    return {one.name: one.value for one in scored.metrics}
-
-
-def settings_of(prepared: Prepared, pipeline: Pipeline, shown: Mapping[str, str]) -> Settings:
-    """Read a candidate's settings from DescribeTrainingJob's HyperParameters, which are strings."""
-    space = spaces.space_of(pipeline.algorithm, prepared.schema, prepared.objective)
-    return {name: spaces.read_setting(one, shown[name]) for name, one in space.items()}
 
 
 def _channel(values: Mapping[str, Json], folder: Path, fetch: Fetch) -> LocalChannel:
