@@ -139,6 +139,8 @@ def test_csv_that_does_not_fit_is_refused_by_row_and_column(body, words):
     [
         (b"", ["payload: is not JSON"]),
         (b"{", ["payload: is not JSON"]),
+        (b"1,2,3,4\n", ["is not JSON", "rows of CSV are of type text/csv"]),
+        (b'{"tenure": 1}\n{"tenure": 2}\n', ["is not JSON", "a line with the content type application/jsonlines"]),
         (b"\xff", ["payload: is not UTF-8"]),
         (b"[" * 100_000, ["is nested too deeply"]),
         ([], ["rows: there are none"]),

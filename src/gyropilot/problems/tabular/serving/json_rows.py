@@ -133,7 +133,7 @@ def _lines(body: bytes) -> Iterator[tuple[int, Json]]:
 
 
 def _value(body: bytes, where: str) -> Json:
-    problem = ""
+    problem, fix = "", f"{_FORM}; rows of CSV are of type text/csv"
     try:
         return json.loads(
             body.decode("utf-8-sig"), object_pairs_hook=_told_once, parse_constant=_constant, parse_float=_finite
@@ -144,8 +144,10 @@ def _value(body: bytes, where: str) -> Json:
         problem = "is nested too deeply"
     except ValueError as error:
         problem = f"is not JSON: {str(error).splitlines()[0][:200]}"
+        if "Extra data" in problem and b"\n" in body.strip():
+            fix = "send a JSON value a line with the content type application/jsonlines"
     start = faulty.shown(body[:60].decode("utf-8", errors="backslashreplace"))
-    raise InvalidRequest(where=where, found=start, problem=problem, fix=f"{_FORM}; rows of CSV are of type text/csv")
+    raise InvalidRequest(where=where, found=start, problem=problem, fix=fix)
 
 
 def _told_once(pairs: list[tuple[str, Json]]) -> JsonRow:
