@@ -113,7 +113,9 @@ class Whole:
     def __init__(self, model: models.Model, chosen: Environment) -> None:
         self.model, self._chosen = model, chosen
         predict = model.predict_numbers if model.schema.is_regression else model.predict_probabilities
-        self._predict: Together[npt.NDArray[np.float64]] = Together(predict, most_rows=payloads.ROWS_AT_ONCE)
+        self._predict: Together[npt.NDArray[np.float64]] = Together(
+            predict, most_rows=payloads.rows_at_once(model.schema)
+        )
 
     def answer(self, call: Call) -> Reply:
         """Answer rows with predictions."""
@@ -138,7 +140,9 @@ class FeatureEncoder:
 
     def __init__(self, transform: FeatureTransform) -> None:
         self._schema = transform.schema
-        self._transform: Together[Matrix] = Together(transform.transform, most_rows=payloads.ROWS_AT_ONCE)
+        self._transform: Together[Matrix] = Together(
+            transform.transform, most_rows=payloads.rows_at_once(transform.schema)
+        )
 
     def answer(self, call: Call) -> Reply:
         """Answer rows with the numbers that the algorithm takes."""

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROWS_AT_ONCE = 10_000
-"""What is predicted together: memory for a call of any length is that of so many rows, and of its payload."""
+CELLS_AT_ONCE = 2_000_000
+"""What is predicted together: memory for a call of any length is that of so many rows or cells, and of its payload."""
 _ROW = re.compile(r"^row (\d+)")
 
 
@@ -39,7 +40,7 @@ class Payload:
             InvalidRequest: a value cannot be read as its column's kind.
             Unavailable: the caller has gone.
         """
-        for before, rows in self.rows.chunks(ROWS_AT_ONCE):
+        for before, rows in self.rows.chunks(rows_at_once(self.schema)):
             check_wanted(call)
             try:
                 yield self._typed(rows)
@@ -63,6 +64,11 @@ def read(call: Call, schema: Schema) -> Payload:
         return Payload(media_type=media_type, rows=CsvRows(call.body, schema), schema=schema)
     rows = JsonRows(call.body, schema, is_lines=media_type == LINES)
     return Payload(media_type=media_type, rows=rows, schema=schema)
+
+
+def rows_at_once(schema: Schema) -> int:
+    """Give how many rows are predicted together."""
+    return max(1, min(ROWS_AT_ONCE, CELLS_AT_ONCE // max(1, len(schema.features))))
 
 
 def check_wanted(call: Call) -> None:
