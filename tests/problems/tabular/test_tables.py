@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from gyropilot.errors import InvalidRequest
@@ -78,3 +79,33 @@ def test_a_stray_word_among_numbers_is_a_missing_value():
 
 def test_a_schema_survives_json_and_one_of_before_has_its_defaults():
     assert read_schema(SCHEMA.to_json()) == SCHEMA
+
+
+def test_columns_typed_in_one_go_are_those_typed_one_by_one():
+    odd = [
+        "",
+        None,
+        "1",
+        "$1,200",
+        "1e999",
+        "NaN",
+        "12 %",
+        "True",
+        "2024-02-29",
+        "29/2/2024",
+        "3/4/2024",
+        "x",
+        "-",
+        "é",
+        "1,2,3",
+    ]
+    kinds_ = ("numeric", "categorical", "datetime", "text", "sequence", "numeric", "datetime", "numeric")
+    columns = tuple(
+        Column(name=f"c{number}", kind=kind, day_first=number == 6, is_ignored=number == 7)
+        for number, kind in enumerate(kinds_)
+    )
+    schema = Schema(features=columns, target="y", weight=None, problem_type="Regression", labels=())
+    rows = [[odd[(place + 4 * number) % len(odd)] for number in range(len(columns))] for place in range(len(odd))]
+    fields = {one.name: pa.array([row[at] for row in rows], pa.string()) for at, one in enumerate(columns)}
+    together = [one.to_pylist() for one in tables._typed_fields(rows, schema)]
+    assert together == [one.to_pylist() for one in tables.typed_columns(fields, schema)]
