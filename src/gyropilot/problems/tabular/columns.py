@@ -27,7 +27,7 @@ class Column:
     day_first: bool = False
     """Of a datetime: 01/02/2003 is the first of February."""
     is_ignored: bool = False
-    """It says nothing about other rows, as a row index does: its fields are taken in their place, and read as missing."""
+    """It says nothing about other rows, as a row index: its fields are taken in their place, and read as missing."""
 
 
 @dataclass(frozen=True, kw_only=True)
