@@ -181,6 +181,17 @@ def test_too_little_time_is_said(tmp_path):
         fit(task, ensembled_tables.Heard())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("algorithm", "model"), [("fastai", "NeuralNetFastAI"), ("nn-torch", "NeuralNetTorch")])
+def test_neural_networks_train_too(tmp_path, algorithm, model):
+    table = ensembled_tables.Table("BinaryClassification", 160)
+    fitted = Fitted(tmp_path, table, models=[algorithm], is_bagged=False)
+    board = json.loads((fitted.place / artifacts.LEADERBOARD).read_text())
+    assert board["failed"] == {}
+    assert model in {one["model"] for one in board["models"]}
+    assert np.isfinite(scoring.predict(fitted.model, fitted.validation)).all()
+
+
 def test_a_class_of_one_row_hinders_nothing(tmp_path):
     table = ensembled_tables.Table("MulticlassClassification", 80)
     table.target[:] = table.target % 2
