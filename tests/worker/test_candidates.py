@@ -67,6 +67,14 @@ def test_a_candidate_that_fails_leaves_those_beside_it_alone(house, worker):
     assert statuses_of(house) == {"mean-0": "Failed", "mean-1": "Completed", "mean-2": "Completed"}
 
 
+def test_a_candidate_that_leaves_no_model_fails_alone(house, worker):
+    create(house, tags={"candidates": "2", "at_once": "2", "fault": "no model"})
+    assert ended(house)["BestCandidate"]["CandidateName"] == "mean-1"
+    (failed,) = candidates_of(house, CandidateNameEquals="mean-0")
+    assert failed["FailureReason"] == "Training did not leave the model files that it names: mean-0/model.json"
+    assert [one.key for one in house.objects.list("data", "out/job/mean-0")] == []
+
+
 def test_a_worker_that_goes_down_hands_all_candidates_back_and_the_next_goes_on(house):
     first = new_worker(house)
     first.start()

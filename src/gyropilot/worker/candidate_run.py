@@ -74,7 +74,7 @@ def train(training: Training, proposal: Mapping[str, Json]) -> CandidateRecord:
         on_stop="ask",
         tell=lambda body: training.progress.heard(name, body),
     )
-    ending = training.children.run(work, lambda: _call(training, proposal))
+    ending = _checked(training, name, training.children.run(work, lambda: _call(training, proposal)))
     if _is_ended_by_job_limit(training, name, ending):
         book.note(ENDED_BY_JOB_LIMIT, name)
     ended = (
@@ -122,6 +122,18 @@ def _call(training: Training, proposal: Mapping[str, Json]) -> Call:
         evaluation_seconds=settings.evaluation_seconds,
     )
     return Call(arguments=tasks.to_json(task), seconds_left=seconds_left)
+
+
+def _checked(training: Training, name: str, ending: Ending) -> Ending:
+    """Give the ending; a failure where the model files that it names are not there."""
+    if ending.outcome != "result":
+        return ending
+    there = set(publishing.names_in(output_of(training.folder, name)))
+    missing = [one["model_path"] for one in ending.result["containers"] if one["model_path"] not in there]
+    if not missing:
+        return ending
+    message = f"Training did not leave the model files that it names: {', '.join(missing)}"
+    return Ending(outcome="failure", error="TrainingFailed", message=message)
 
 
 def _published(training: Training, record: CandidateRecord, result: Mapping[str, Json]) -> CandidateRecord:

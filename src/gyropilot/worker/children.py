@@ -104,7 +104,7 @@ class Children:
                 return ending
             deaths = 1 if relay.furthest > furthest else deaths + 1
             furthest = relay.furthest
-            self._book.event("died", ending.message, {"deaths": deaths, "what": work.what})
+            self._book.event("died", f"{work.what}: {ending.message}", {"deaths": deaths, "what": work.what})
             if ending.is_out_of_memory:
                 return Ending(outcome="failure", error="TrainingFailed", message=ending.message)
             if deaths >= self._deaths_allowed:

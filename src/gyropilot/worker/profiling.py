@@ -79,6 +79,8 @@ class Profiling:
         ending = self._children.run(
             work, lambda: Call(arguments=arguments, seconds_left=self._limits.job_seconds_left())
         )
+        if children.is_cut_off(ending):
+            raise TrainingFailed("The time limit ended the job while its data was read; raise the limit.")
         if ending.outcome != "result":
             raise TrainingFailed(children.failure_reason(ending))
         found = dict(ending.result)
