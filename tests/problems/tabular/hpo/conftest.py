@@ -100,3 +100,10 @@ def trained(request, tmp_path_factory):
 def job(tmp_path_factory):
     """A profiled job of two classes."""
     return job_of(tmp_path_factory.mktemp("job"), "BinaryClassification", rows=200)
+
+
+@pytest.fixture(scope="session")
+def searched(job):
+    """A candidate of that job whose settings were searched, and what came of it."""
+    candidate = {**job.search().ask(), "pipeline": "dpp1", "default": None, "number": 9}
+    return candidate, fit.fit(job.train_task(candidate, "searched"), Quiet())

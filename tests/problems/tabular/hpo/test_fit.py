@@ -168,8 +168,8 @@ def test_a_candidate_that_falls_behind_the_others_stops_early(job):
     assert result.ended_by == "finished"
 
 
-def test_the_same_proposal_gives_the_same_candidate(job):
-    candidate = job.search().ask() | {"pipeline": "dpp1", "default": None}
-    first, second = (fit.fit(job.train_task(candidate, f"again-{one}"), Quiet()) for one in range(2))
+def test_the_same_proposal_gives_the_same_candidate(job, searched):
+    candidate, first = searched
+    second = fit.fit(job.train_task(candidate, "again"), Quiet())
     assert first.chosen == second.chosen
     assert first.score == second.score

@@ -9,9 +9,8 @@ from nbclient import NotebookClient
 
 from gyropilot.errors import InvalidData
 from gyropilot.problems.tabular import data
-from gyropilot.problems.tabular.hpo import fit, notebook, reproducing
+from gyropilot.problems.tabular.hpo import notebook, reproducing
 from gyropilot.problems.tabular.hpo.pipelines import pipeline_named
-from gyropilot.problems.tabular.hpo.reproducing import Quiet
 
 
 @pytest.fixture
@@ -29,6 +28,7 @@ def test_there_is_a_file_for_each_pipeline(written):
     compile(first, "dpp0.py", "exec")
 
 
+@pytest.mark.slow
 def test_the_notebook_trains_a_candidate_from_the_bucket_alone(written, tmp_path):
     """It runs in a folder of its own, so it fetches the pipelines from the output folder."""
     made = nbformat.read(written / notebook.NOTEBOOK, as_version=4)
@@ -40,9 +40,8 @@ def test_the_notebook_trains_a_candidate_from_the_bucket_alone(written, tmp_path
     assert not [one for cell in made.cells for one in cell.get("outputs", []) if one.output_type == "error"]
 
 
-def test_what_it_trains_again_is_what_the_job_trained(job, tmp_path):
-    candidate = {**job.search().ask(), "pipeline": "dpp1", "default": None, "number": 9}
-    result = fit.fit(job.train_task(candidate, "to train again"), Quiet())
+def test_what_it_trains_again_is_what_the_job_trained(job, searched, tmp_path):
+    _, result = searched
     described = json.loads(json.dumps(reproducing.described(job.task)))
     rows = reproducing.prepare(described, tmp_path / "rows", lambda uri, path: shutil.copyfile(uri, path), data.profile)
     shown = {name: str(value) for name, value in result.chosen.items()}
