@@ -27,7 +27,7 @@ def spec(**changes):
         "weight_column": None,
         "validation_fraction": 0.2,
         "seed": SEED,
-        "limits": Limits(max_candidates=1, seconds_per_candidate=None, seconds_per_job=None),
+        "limits": Limits(max_candidates=10, seconds_per_candidate=None, seconds_per_job=None),
         "defaulted": (),
     }
     return TabularSpec(**(values | changes))

@@ -63,7 +63,9 @@ def mean(root):
     (root / "base_models").mkdir()
     common = {"job_name": "job", "base_models": root / "base_models", "prepared": root / "prepared", "cores": 1}
     common |= {"output": root / "output", "output_uri": "s3://out/job", "memory_bytes": 0}
-    spec = mean_problem.MeanSpec(steps=1, step_seconds=0, fault="", candidates=1, limits=None).to_json()
+    tabular = {"AutoMLProblemTypeConfig": {"TabularJobConfig": {}}, "Tags": [{"Key": "steps", "Value": "1"}]}
+    chosen = mean_problem.read_request(tabular, None)
+    spec = chosen.to_json()
     file = LocalFile(path=rows, uri="s3://data/rows.csv", size_bytes=6, etag="e")
     channel = LocalChannel(channel_type="training", content_type="text/csv", compression="None", files=(file,))
     for name in ("prepared", "checkpoints", "output"):
@@ -72,7 +74,7 @@ def mean(root):
     profile = mean_problem.profile(tasks.to_json(ProfileTask(spec=spec, channels=(channel,), **common)), listener)
     task = TrainTask(
         spec=spec,
-        candidate={"name": "mean-0"},
+        candidate=mean_problem.MeanSearch(chosen, profile).ask(),
         profile=profile,
         checkpoints=root / "checkpoints",
         seconds_left=None,
