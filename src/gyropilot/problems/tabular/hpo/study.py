@@ -5,6 +5,7 @@ The history travels with the proposal, so nothing is kept here: the same history
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,10 @@ def choose(space: Space, history: Sequence[Tried], *, direction: Direction, seed
         direction: in which scores are better.
         seed: of this candidate.
     """
-    import optuna
+    with warnings.catch_warnings():
+        # In a notebook tqdm, which Optuna loads, misses a progress bar that nothing here shows.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=_RANDOM_FIRST)
