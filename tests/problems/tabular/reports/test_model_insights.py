@@ -128,3 +128,17 @@ def test_the_matrix_shows_the_fifteen_largest_of_many_classes(tmp_path):
     (figure,) = page.figures
     assert len(figure["layout"]["xaxis"]["ticktext"]) == 15
     assert "The 15 largest of 40 classes" in page.text
+
+
+@pytest.mark.parametrize("problem_type", list(FIGURES))
+@pytest.mark.parametrize("rows", [1, 250])
+def test_rows_that_hardly_count_or_are_all_alike_leave_a_report(tmp_path, problem_type, rows):
+    model, frame = reported_tables.fitted(problem_type), reported_tables.frame_of(problem_type, rows, seed=5)
+    alike = np.full(rows, 1e300 if problem_type == "Regression" else 1)
+    one = np.zeros(rows)
+    one[-1] = 1.0
+    for number, (target, weights) in enumerate([(alike, None), (frame.target, one), (frame.target, np.zeros(rows))]):
+        task = reported_tables.task_of(tmp_path / str(number), model.schema)
+        shown = Frame(features=frame.features, target=target, weights=weights)
+        statistics = model_insights.write(task, model, shown, seconds=60, reporter=reported_tables.Recorder())
+        assert statistics["dataset"]["item_count"] == rows

@@ -117,7 +117,8 @@ def _answers(model: models.Model, frame: Frame, said: npt.NDArray[np.float64], a
         truth=frame.target[asked],
         predicted=said[:, 0] if labels is None else labels,
         probabilities=None if schema.is_regression else said,
-        weights=None if frame.weights is None else frame.weights[asked],
+        # Where no row counts, all of them do.
+        weights=None if frame.weights is None or not frame.weights[asked].any() else frame.weights[asked],
         rows_known=len(frame.target),
     )
 

@@ -81,8 +81,13 @@ def _scores(answers: Answers) -> npt.NDArray[np.float64]:
 
 
 def _has_both(answers: Answers, rows: Rows | None = None) -> bool:
-    truth = answers.truth if rows is None else answers.truth[rows]
-    return bool(truth.min() != truth.max())
+    """Say whether rows of both classes count."""
+    import numpy as np
+
+    chosen = np.arange(answers.rows) if rows is None else rows
+    if answers.weights is not None:
+        chosen = chosen[answers.weights[chosen] > 0]
+    return len(np.unique(answers.truth[chosen])) == 2
 
 
 def _thinned(values: npt.NDArray[np.float64]) -> list[float]:

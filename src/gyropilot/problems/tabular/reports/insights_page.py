@@ -117,7 +117,7 @@ def _metrics(page: Page, task: ReportTask, section: Mapping[str, Json]) -> None:
         numbers=(1, 2),
     )
     rows = [
-        [name, *(number(one) if isinstance(one, float) else str(one) for one in measured.values())]
+        [name, *map(number, measured.values())]
         for name, measured in section.items()
         if isinstance(measured, dict) and set(measured) == {"value", "standard_deviation"}
     ]
@@ -211,10 +211,13 @@ def _class_row(label: str, counts: npt.NDArray[np.int64], place: int) -> list[st
 def _regression(page: Page, schema: Schema, said: Answers) -> None:
     page.heading("Residuals")
     residuals = said.truth - said.predicted
-    spread = float(residuals.std()) or 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = float(residuals.std())
+    spread = spread if spread and np.isfinite(spread) else 1.0
     truth, predicted = said.truth[:_SHOWN_POINTS].tolist(), said.predicted[:_SHOWN_POINTS].tolist()
     low, high = min(*truth, *predicted), max(*truth, *predicted)
-    counts, edges = np.histogram(residuals, _BINS)
+    edges = _edges(residuals)
+    counts, _ = np.histogram(residuals, edges)
     page.figures(
         [
             (
@@ -237,6 +240,13 @@ def _regression(page: Page, schema: Schema, said: Answers) -> None:
             ),
         ]
     )
+
+
+def _edges(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Give the edges of bins, of values that lie too near to each other to be parted of a single one."""
+    low, high = float(values.min()), float(values.max())
+    edges = np.unique(np.linspace(low, high, _BINS + 1))
+    return edges if len(edges) > 1 else np.array([low - abs(low) / 100 - 1, high + abs(high) / 100 + 1])
 
 
 def _data(page: Page, task: ReportTask) -> None:

@@ -110,8 +110,10 @@ def text(value: str) -> str:
     return escape(printable(value), quote=True)
 
 
-def number(value: float) -> str:
-    """Give a number as people read it: four digits that count, or the whole ones of a large number."""
+def number(value: float | str) -> str:
+    """Give a number as people read it: four digits that count, or the whole ones of a large number; "NaN" as it is."""
+    if isinstance(value, str):
+        return value
     if 1e3 <= abs(value) < 1e12:
         return f"{value:,.0f}"
     return f"{value:.4g}"

@@ -7,6 +7,7 @@ fewer than 200. Where the job has sample weights, all of it is weighted but the 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -69,24 +70,31 @@ def _with_deviations(answers: Answers, measure: Callable[[Rows], dict[str, float
     return {
         name: {
             "value": _finite(value),
-            "standard_deviation": _finite(float(np.std([one[name] for one in draws], ddof=1)) if draws else math.nan),
+            "standard_deviation": _finite(_deviation([one[name] for one in draws])),
         }
         for name, value in everything.items()
     }
+
+
+def _deviation(values: list[float]) -> float:
+    return statistics.stdev(values) if values and all(map(math.isfinite, values)) else math.nan
 
 
 def _regression(answers: Answers, rows: Rows, _classes: int) -> dict[str, float]:
     import numpy as np
 
     truth, weights = answers.truth[rows], _weights(answers, rows)
+    if weights is not None and not weights.any():
+        return dict.fromkeys(("mae", "mse", "rmse", "r2"), math.nan)
     error = answers.predicted[rows] - truth
-    mse = float(np.average(error**2, weights=weights))
-    spread = float(np.average((truth - np.average(truth, weights=weights)) ** 2, weights=weights))
+    with np.errstate(over="ignore"):
+        mse = float(np.average(error**2, weights=weights))
+        spread = float(np.average((truth - np.average(truth, weights=weights)) ** 2, weights=weights))
     return {
         "mae": float(np.average(np.abs(error), weights=weights)),
         "mse": mse,
         "rmse": math.sqrt(mse),
-        "r2": 1 - mse / spread if spread else math.nan,
+        "r2": 1 - mse / spread if spread and math.isfinite(spread) else math.nan,
     }
 
 
