@@ -216,7 +216,7 @@ def _regression(page: Page, schema: Schema, said: Answers) -> None:
     spread = spread if spread and np.isfinite(spread) else 1.0
     truth, predicted = said.truth[:_SHOWN_POINTS].tolist(), said.predicted[:_SHOWN_POINTS].tolist()
     low, high = min(*truth, *predicted), max(*truth, *predicted)
-    edges = _edges(residuals)
+    edges = _edges(np.asarray(residuals, dtype=np.float64))
     counts, _ = np.histogram(residuals, edges)
     page.figures(
         [
