@@ -62,6 +62,12 @@ def test_one_algorithm_leaves_trials_of_it_alone_and_none_twice(algorithm):
     assert len(set(settings)) == len(settings)
 
 
+def test_boosted_trees_come_first_where_rows_are_many():
+    few, many = (plan.trials((), rows=rows)[1].models for rows in (1000, 50_000))
+    assert set(few) == set(many)
+    assert many[:3] == ("lightgbm", "xgboost", "catboost") != few[:3]
+
+
 def test_the_same_trials_come_after_a_restart():
     assert asked(opened()) == asked(opened())
 

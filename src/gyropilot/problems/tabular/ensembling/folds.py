@@ -62,9 +62,10 @@ class _SideBySide(SequentialLocalFoldFittingStrategy):  # type: ignore[misc] # t
 
     def __init__(self, **arguments: Foreign) -> None:
         super().__init__(**arguments)
+        self._wanted = self.time_limit
         share = _SHARES.get(type(self.model_base).__name__)
         if share is not None and self.fit_seconds is not None and self.time_limit is not None:
-            self.time_limit = min(self.time_limit, share * self.fit_seconds)
+            self._wanted = min(self.time_limit, share * self.fit_seconds)
         self._began = clock.monotonic()
         self._lock = threading.Lock()
         self._finished = 0
@@ -93,14 +94,16 @@ class _SideBySide(SequentialLocalFoldFittingStrategy):  # type: ignore[misc] # t
             self._finished += 1
 
     def _seconds_for_a_fold(self, folds: int, at_once: int) -> float | None:
-        if self.time_limit is None:
+        """Share out what the model wants among its folds; late ones may take more, for the model needs all."""
+        if self.time_limit is None or self._wanted is None:
             return None
         elapsed = clock.monotonic() - self._began
-        left = self.time_limit - elapsed
-        waves = math.ceil((folds - self._finished) / at_once)
-        if left <= 0:
+        if elapsed >= self.time_limit:
             raise TimeLimitExceeded
-        return float(left / waves * self.time_limit_fold_ratio)
+        waves = math.ceil((folds - self._finished) / at_once)
+        least = self._wanted / (2 * math.ceil(folds / at_once))
+        seconds = min(max((self._wanted - elapsed) / waves, least), (self.time_limit - elapsed) / waves)
+        return float(seconds * self.time_limit_fold_ratio)
 
 
 def _now() -> float:

@@ -41,13 +41,8 @@ _ALL = (
 )
 """Cheapest first; those that are dear for what they add after them."""
 _OF_MANY_ROWS = (
-    *("lightgbm", "catboost", "xgboost", "lightgbm-extra", "lightgbm-large", "xgboost-slow"),
+    *("lightgbm", "xgboost", "catboost", "lightgbm-extra", "lightgbm-large", "xgboost-slow"),
     *("extra-trees", "randomforest", "linear-learner", "catboost-shallow", "fastai", "nn-torch"),
-)
-"""The same in the order of what they are worth where all are dear: boosted trees gain most by more rows."""
-_MANY_ROWS = (
-    *("lightgbm", "catboost", "xgboost", "lightgbm-extra", "lightgbm-large", "nn-torch", "fastai"),
-    *("extra-trees", "randomforest", "linear-learner", "xgboost-slow", "catboost-shallow"),
 )
 """The same in the order of what they are worth where all are dear: boosted trees gain most by more rows."""
 _MANY_ROWS = 15_000
