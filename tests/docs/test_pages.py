@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -41,11 +42,9 @@ def test_the_commands_of_the_command_line_page_run(service, folder):
 def test_the_commands_of_the_tables_page_run(service, folder):
     made = services.run([sys.executable, TOP / "tools" / "tables.py", folder, "churn", "--rows", "300"])
     assert made.returncode == 0, made.stderr
-    (folder / "churn" / "training.csv").rename(folder / "churn.csv")
-    with (folder / "churn" / "test.csv").open(newline="") as file:
-        asked = [row[1:] for row in csv.reader(file)][:3]  # the target is the first column
-    with (folder / "asked.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(asked)
+    columns = ("churn", "tenure", "contract", "monthly_charges")
+    _write_columns(folder / "churn" / "training.csv", folder / "churn.csv", columns)
+    _write_columns(folder / "churn" / "test.csv", folder / "asked.csv", columns[1:], rows=2)
     quick = {"--time-limit 10m": "--mode ensembling --algorithm lightgbm --max-candidates 1"}
     ran = doc_blocks.run("problems/tabular.md", service, folder, replace=quick)
     answers = [line.split(",") for line in ran.stdout.splitlines() if line.startswith(("Yes,", "No,"))]
@@ -134,6 +133,15 @@ def test_every_anchor_that_a_page_links_to_is_a_heading():
             if anchor not in _anchors(linked):
                 faults.append(f"{page.relative_to(TOP)}: {target}#{anchor}")
     assert faults == []
+
+
+def _write_columns(source, target, columns, *, rows=None):
+    with source.open(newline="") as file:
+        chosen = [{name: row[name] for name in columns} for row in islice(csv.DictReader(file), rows)]
+    with target.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(chosen)
 
 
 def _anchors(page):
