@@ -110,7 +110,7 @@ def _target(book: Notebook, profile: Mapping[str, Json], schema: Schema) -> None
         if "histogram" in target:
             edges, counts = target["histogram"]["edges"], target["histogram"]["counts"]
             rows = [
-                (f"{low:.4g} to {high:.4g}", count, _bar(count, max(counts)))
+                (f"{low:.6g} to {high:.6g}", count, _bar(count, max(counts)))
                 for low, high, count in zip(edges, edges[1:], counts, strict=False)
             ]
             book.table("target values", ("values", "rows", ""), rows)
@@ -247,4 +247,4 @@ def _bar(value: float, most: float) -> str:
 
 
 def _list(values: Iterable[float]) -> str:
-    return ", ".join(f"{one:.4g}" for one in values)
+    return ", ".join(f"{one:.6g}" for one in values)

@@ -28,7 +28,7 @@ def table(name):
     """Show one of the tables that lie in `data`."""
     rows = [["" if value is None else value for value in row] for row in data[name]["rows"]]
     frame = pd.DataFrame(rows, columns=data[name]["columns"], dtype=object)
-    display(HTML(frame.to_html(index=False, float_format="{:.4f}".format)))
+    display(HTML(frame.to_html(index=False, float_format="{:.6g}".format)))
 '''
 
 
@@ -102,7 +102,7 @@ def _plain(columns: Sequence[str], rows: Rows) -> str:
 def _written(value: Value) -> str:
     if value is None:
         return ""
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _clean(value: Value) -> Value:
