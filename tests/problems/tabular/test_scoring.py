@@ -179,3 +179,15 @@ def test_without_time_the_training_rows_are_left_out(monkeypatch):
     monkeypatch.setattr(scoring, "_PROBED_ROWS", 1)
     assert not scoring._is_time_for(fitted("Regression"), rows_of("Regression", 100_000, 1), clock.monotonic() + 0.5)
     assert values(measured(fitted("Regression"), "R2", seconds_left=600), "Train")
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_a_metric_that_is_no_finite_number_is_left_out_and_named():
+    model = fitted("Regression")
+    validation = rows_of("Regression", 50, 2)
+    huge = dataclasses.replace(validation, target=validation.target * 1e300)
+    scored = measured(model, "MAE", validation=huge, training=None)
+    assert "MSE" not in values(scored, "Validation")
+    assert "are too large for it" in scored.undefined["MSE"]
+    with pytest.raises(TrainingFailed, match="objective MSE cannot be measured on the validation rows: it is inf"):
+        measured(model, "MSE", validation=huge, training=None)

@@ -184,9 +184,14 @@ def _values(
     values, undefined = {}, {}
     for name in REPORTED[schema.problem_type]:
         try:
-            values[name] = functions[name]()
+            value = functions[name]()
         except Undefined as error:
             undefined[name] = str(error)
+            continue
+        if np.isfinite(value):
+            values[name] = value
+        else:
+            undefined[name] = f"it is {value}: the numbers of {schema.target!r} are too large for it"
     return values, undefined
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+import dataclasses
 import json
 import shutil
 
@@ -55,3 +57,21 @@ def test_an_object_that_changed_since_is_refused(job, tmp_path):
     described = json.loads(json.dumps(reproducing.described(job.task)))
     with pytest.raises(InvalidData, match="is not the object that the job read"):
         reproducing.prepare(described, tmp_path / "rows", lambda uri, path: path.write_text("a\n"), data.profile)
+
+
+def test_a_name_of_the_request_stays_a_text_of_the_program(job, tmp_path):
+    uri = 's3://out/"\nraise SystemExit  # '
+    folder = tmp_path / "sagemaker-automl-candidates" / "pr-1-x"
+    notebook.write(dataclasses.replace(job.task, output=tmp_path, output_uri=uri), job.profile, folder)
+    (setup,) = (
+        cell.source
+        for cell in nbformat.read(folder / notebook.NOTEBOOK, as_version=4).cells
+        if cell.cell_type == "code" and "OUTPUT =" in cell.source
+    )
+    (assigned,) = (
+        statement
+        for statement in ast.parse(setup).body
+        if isinstance(statement, ast.Assign) and statement.targets[0].id == "OUTPUT"
+    )
+    assert ast.literal_eval(assigned.value) == uri
+    assert not [one for one in ast.walk(ast.parse(setup)) if isinstance(one, ast.Raise)]

@@ -53,7 +53,7 @@ import boto3
 from gyropilot.problems.tabular.hpo import reproducing, spaces
 
 JOB = json.loads({job})
-OUTPUT = "{output_uri}"
+OUTPUT = {output_uri}
 
 
 def fetch(uri, path):
@@ -165,7 +165,7 @@ def _cells(
         validation=profile["rows"]["validation"],
         pipelines=_table(pipelines),
     )
-    setup = _SETUP.format(job=job, output_uri=task.output_uri, module=MODULE, files=files)
+    setup = _SETUP.format(job=job, output_uri=repr(task.output_uri), module=MODULE, files=files)
     return [
         ("markdown", introduction),
         ("code", setup),
