@@ -47,6 +47,14 @@ def test_candidates_train_side_by_side_on_shares_of_the_machine(house, worker):
     wait_until(lambda: not list(house.settings.scratch.iterdir()), "an empty scratch folder")
 
 
+def test_what_candidates_print_side_by_side_stays_apart_in_the_log(house, worker):
+    create(house, tags={"candidates": "2", "at_once": "2", "meet": "2", "fault": "bug"})
+    assert ended(house)["AutoMLJobStatus"] == "Failed"
+    lines = mean_jobs.log_of(house).splitlines()
+    for name in ("mean-0", "mean-1"):
+        assert f"[{name}] ZeroDivisionError: secret of the house" in lines
+
+
 def test_progress_is_that_of_all_candidates(house, worker):
     tags = {"candidates": "3", "at_once": "3", "steps": "1000", "step_seconds": "0.02"}
     create(house, tags=tags, criteria={"MaxCandidates": 3})

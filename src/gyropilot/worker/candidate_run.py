@@ -44,6 +44,8 @@ class Training:
     profile: Mapping[str, Json]
     share: Share
     """What of the machine one candidate may use."""
+    at_once: int
+    """How many candidates may be trained side by side."""
 
 
 def output_of(folder: Path, name: str) -> Path:
@@ -73,6 +75,7 @@ def train(training: Training, proposal: Mapping[str, Json]) -> CandidateRecord:
         grace=Grace(seconds=training.problem.grace_seconds, longest_seconds=training.problem.longest_grace_seconds),
         on_stop="ask",
         tell=lambda body: training.progress.heard(name, body),
+        label=name if training.at_once > 1 else "",
     )
     ending = _checked(training, name, training.children.run(work, lambda: _call(training, proposal)))
     if _is_ended_by_job_limit(training, name, ending):

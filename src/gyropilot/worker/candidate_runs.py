@@ -75,8 +75,9 @@ class CandidateRuns:
             progress=JobProgress(self._book, most),
             profile=profile,
             share=self._share.split(at_once),
+            at_once=at_once,
         )
-        self._train_side_by_side(training, search, at_once)
+        self._train_side_by_side(training, search)
         ended_by = self._ended_by(training, most)
         if self._reason and training.progress.best is None and ended_by != "stop":
             raise TrainingFailed(self._reason)
@@ -86,8 +87,9 @@ class CandidateRuns:
         criteria: Mapping[str, Json] = self._book.job.resolved.get("CompletionCriteria", {})
         return int(criteria.get("MaxCandidates", 1))
 
-    def _train_side_by_side(self, training: Training, search: Search, at_once: int) -> None:
+    def _train_side_by_side(self, training: Training, search: Search) -> None:
         running: set[Future[CandidateRecord]] = set()
+        at_once = training.at_once
         with ThreadPoolExecutor(max_workers=at_once, thread_name_prefix=f"candidate-{self._book.job.name}") as pool:
             try:
                 while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import threading
@@ -14,6 +15,7 @@ from gyropilot.engine.engine import Ending, Engine, Message, Task
 from gyropilot.store.job_logs import JobLog
 from gyropilot.worker import watching
 from gyropilot.worker.job_book import JobBook
+from gyropilot.worker.labelled_lines import LabelledLines
 from gyropilot.worker.watching import CUT_OFF, Grace, OnStop, Signals
 
 Json = Any
@@ -43,6 +45,8 @@ class Work:
     on_stop: OnStop
     tell: Callable[[Json], None]
     """Takes the progress it reports."""
+    label: str = ""
+    """Leads each line that it prints, where others print beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,15 +93,16 @@ class Children:
         while True:
             relay = _Relay(self._book, furthest, work)
             call = make_call()
-            run = self._engine.start(self._task(work, call.arguments, scratch))
-            ending = watching.follow(
-                run,
-                signals=self._signals,
-                seconds_left=call.seconds_left,
-                grace=work.grace,
-                relay=relay,
-                on_stop=work.on_stop,
-            )
+            with contextlib.ExitStack() as closing:
+                run = self._engine.start(self._task(work, call.arguments, scratch, log=self._log_of(work, closing)))
+                ending = watching.follow(
+                    run,
+                    signals=self._signals,
+                    seconds_left=call.seconds_left,
+                    grace=work.grace,
+                    relay=relay,
+                    on_stop=work.on_stop,
+                )
             if ending.error == "Unavailable":
                 raise Trouble(ending.message)
             if ending.outcome != "died":
@@ -119,12 +124,19 @@ class Children:
                 words = ". ".join(text[:1].upper() + text[1:] for text in self._engine.confinement().values())
                 self._book.event("bounds", f"{words}.", bounds)
 
-    def _task(self, work: Work, arguments: Json, scratch: Path) -> Task:
+    def _log_of(self, work: Work, closing: contextlib.ExitStack) -> Callable[[bytes], None]:
+        if not work.label:
+            return self._log.write
+        lines = LabelledLines(self._log.write, work.label)
+        closing.callback(lines.close)
+        return lines
+
+    def _task(self, work: Work, arguments: Json, scratch: Path, *, log: Callable[[bytes], None]) -> Task:
         return Task(
             function=work.function,
             arguments=arguments,
             scratch=scratch,
-            log=self._log.write,
+            log=log,
             cores=work.share.cores,
             memory_bytes=work.share.memory_bytes,
             python=sys.executable,
