@@ -25,8 +25,14 @@ Foreign = Any
 """A value of AutoGluon's, which has no types."""
 _THREADED = {"LGBModel", "CatBoostModel", "XGBoostModel"}
 """Classes of models that compute outside the interpreter's lock and draw no number from a generator of the process."""
-_SHARES = {"CatBoostModel": 0.45, "TabularNeuralNetTorchModel": 0.35, "NNFastAiTabularModel": 0.35}
-"""Of a fit's time, that one model of a slow kind may take: those that follow it are worth more than its last steps."""
+_SHARES = {
+    "LGBModel": 0.3,
+    "XGBoostModel": 0.3,
+    "CatBoostModel": 0.45,
+    "TabularNeuralNetTorchModel": 0.35,
+    "NNFastAiTabularModel": 0.35,
+}
+"""Of a fit's time, that one model of a kind may take: models of other kinds are worth more than its last steps."""
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class Trial:
 
 _BOOSTED = ("lightgbm", "catboost", "xgboost")
 _ALL = (
-    *("lightgbm", "lightgbm-extra", "linear-learner", "xgboost", "extra-trees", "randomforest"),
+    *("lightgbm", "linear-learner", "lightgbm-extra", "xgboost", "extra-trees", "randomforest"),
     *("catboost", "xgboost-slow", "catboost-shallow", "lightgbm-large", "fastai", "nn-torch"),
 )
 """Cheapest first; those that are dear for what they add after them."""
