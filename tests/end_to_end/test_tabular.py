@@ -152,7 +152,7 @@ def test_a_target_that_no_column_bears_is_refused_at_once(service, churn):
 def test_the_sagemaker_sdk_fits_deploys_predicts_and_transforms_by_both_of_its_classes(service, churn, tmp_path):
     command = [_sdk_python(), HERE / "sagemaker_sdk" / "tabular.py", "sdk-table", "gyropilot"]
     environment = services.clean_environment() | service.variables | {"HOME": str(tmp_path)}
-    ran = services.run([*command, churn / "training.csv", churn / "test.csv", "churn"], env=environment, timeout=400)
+    ran = services.run([*command, churn / "training.csv", churn / "test.csv", "churn"], env=environment, timeout=600)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     seen = json.loads(ran.stdout.splitlines()[-1])
     for one in seen.values():
