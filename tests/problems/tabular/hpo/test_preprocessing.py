@@ -85,6 +85,17 @@ def test_means_of_categories_do_not_tell_a_row_its_own_target():
     assert abs(np.corrcoef(encoded, target)[0, 1]) < 0.2 if encoded.std() > 1e-9 else True
 
 
+def test_common_categories_are_encoded_alike_in_training_and_later():
+    rng = np.random.default_rng(0)
+    names, target = rng.choice(["a", "b", "c"], (600, 2)).astype(object), rng.normal(size=600)
+    names[0, 0] = "rare"
+    means = CategoryMeans(classes=0, seed=0)
+    encoded = means.fit_transform(names, target)
+    later = means.transform(names)
+    assert np.array_equal(encoded[1:], later[1:])
+    assert encoded[0, 0] != later[0, 0]
+
+
 def test_means_of_categories_follow_the_target():
     names = np.asarray([["a"], ["b"]] * 200, dtype=object)
     means = CategoryMeans(classes=0, seed=0).fit(names, np.tile([1.0, 3.0], 200))
