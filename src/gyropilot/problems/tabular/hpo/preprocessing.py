@@ -36,7 +36,7 @@ from gyropilot.problems.tabular.hpo.texts import TextTerms, TextTopics
 
 _LARGEST = 1e30
 """Numbers beyond are held to this: features are float32, in which more would be infinite."""
-_WIDEST_DEVIATIONS = 10.0
+_WIDEST_DEVIATIONS = 6.0
 """How far from the mean a scaled number may lie: a network or a line makes anything of what it never saw."""
 _MOST_CATEGORIES = {"xgboost": 20, "linear-learner": 200, "mlp": 100}
 _LEAST_SHARE = 0.0005
@@ -126,7 +126,9 @@ def _category_steps(schema: Schema, pipeline: Pipeline, *, rows: int, seed: int)
     else:
         encode = CategoryMeans(len(schema.labels), seed)
     steps = [_function(filled), encode]
-    return make_pipeline(*steps, StandardScaler()) if _is_scaled(pipeline) else make_pipeline(*steps)
+    return (
+        make_pipeline(*steps, StandardScaler(), _function(bounded)) if _is_scaled(pipeline) else make_pipeline(*steps)
+    )
 
 
 def _is_scaled(pipeline: Pipeline) -> bool:
