@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import services
 import tuning_jobs
+from gyropilot.problems.archives import write_archive
 from gyropilot.problems.text_generation import artifacts
 
 
@@ -81,10 +82,10 @@ def test_the_same_folder_gives_the_same_archive(output, tmp_path):
     folder.mkdir()
     (folder / "a.json").write_text("{}")
     (folder / "link").symlink_to("/etc/passwd")
-    artifacts.write_archive(folder, first, within={})
+    write_archive(folder, first, within={})
     os.utime(folder / "a.json", (1, 1))
     (folder / "a.json").chmod(0o600)
-    artifacts.write_archive(folder, second, within={})
+    write_archive(folder, second, within={})
     assert first.read_bytes() == second.read_bytes()
     with tarfile.open(fileobj=gzip.open(first)) as tar:
         assert tar.getnames() == ["a.json"]

@@ -10,12 +10,10 @@ The worker adds the manifest of digests when all of it is uploaded.
 
 from __future__ import annotations
 
-import gzip
 import json
 import shutil
-import tarfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -78,31 +76,6 @@ def write_adapter_names(folder: Path, base_model: str) -> None:
     (folder / "README.md").unlink(missing_ok=True)
 
 
-def write_archive(folder: Path, archive: Path, *, within: Mapping[str, Path]) -> None:
-    """Pack a folder's files; the same files give the same bytes, since no time, owner or mode of theirs goes in.
-
-    Compression is the lightest: weights hardly shrink, and time is what it costs.
-
-    Args:
-        folder: its files lie at the archive's top.
-        archive: the file to write.
-        within: more folders, by the name under which their files lie in the archive.
-    """
-    partial = archive.with_suffix(".partial")
-    files = _files(folder, "") | {name: path for top, one in within.items() for name, path in _files(one, top).items()}
-    with (
-        partial.open("wb") as raw,
-        gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
-    ):
-        for name, path in sorted(files.items()):
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = path.stat().st_size, 0o644
-            with path.open("rb") as file:
-                tar.addfile(entry, file)
-    partial.replace(archive)
-
-
 def write_json(path: Path, content: Json) -> None:
     """Write JSON for people and programs: indented, keys as given."""
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
@@ -113,12 +86,6 @@ def write_lines(path: Path, records: Iterable[Mapping[str, Json]]) -> None:
     with path.open("w", encoding="utf-8") as file:
         for record in records:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-
-def _files(folder: Path, top: str) -> dict[str, Path]:
-    """Give the regular files of a folder by their names below `top`."""
-    paths = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    return {(PurePosixPath(top) / path.relative_to(folder).as_posix()).as_posix(): path for path in paths}
 
 
 def _drop_keys(file: Path, keys: Iterable[str]) -> None:

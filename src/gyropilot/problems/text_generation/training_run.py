@@ -12,6 +12,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from gyropilot import clock
 from gyropilot.errors import InvalidData, TrainingFailed
+from gyropilot.problems.archives import write_archive
 from gyropilot.problems.contract import Container, Json, Reporter, TrainResult, TrainTask
 from gyropilot.problems.text_generation import artifacts, batches, loop, models, report
 from gyropilot.problems.text_generation.base_model import BaseModelFacts
@@ -216,7 +217,7 @@ class TrainingRun:
         )
         self._reporter.progress("saving", done=1, total=2, unit="parts")
         within = {artifacts.ADAPTER: output / artifacts.ADAPTER} if self._method.saves_adapter else {}
-        artifacts.write_archive(output / artifacts.MODEL, output / artifacts.ARCHIVE, within=within)
+        write_archive(output / artifacts.MODEL, output / artifacts.ARCHIVE, within=within)
         self._reporter.progress("saving", done=2, total=2, unit="parts")
 
     def _write_records(self, summary: TrainingSummary) -> None:
