@@ -36,6 +36,11 @@ def described(house, name="job"):
     return automl_jobs.describe(house, houses.admin(house), houses.REGION, name)
 
 
+def candidates_of(house, name="job", **request):
+    asked = {"AutoMLJobName": name} | request
+    return automl_jobs.list_candidates(house, houses.admin(house), houses.REGION, asked)["Candidates"]
+
+
 def step_of(house, kind, name):
     """Describe a training, processing or transform job."""
     describe = {

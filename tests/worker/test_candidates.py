@@ -7,16 +7,21 @@ import pytest
 
 import houses
 import mean_jobs
-from gyropilot.control import automl_jobs
 from gyropilot.store import jobs, outputs
 from gyropilot.worker import job_run
-from mean_jobs import create, described, ended, events_of, kinds_of, new_worker, progress_of, stop, wait_until
+from mean_jobs import (
+    candidates_of,
+    create,
+    described,
+    ended,
+    events_of,
+    kinds_of,
+    new_worker,
+    progress_of,
+    stop,
+    wait_until,
+)
 from mean_problem import REPORTED
-
-
-def candidates_of(house, name="job", **request):
-    asked = {"AutoMLJobName": name} | request
-    return automl_jobs.list_candidates(house, houses.admin(house), houses.REGION, asked)["Candidates"]
 
 
 def statuses_of(house):

@@ -29,7 +29,7 @@ from gyropilot.store.jobs import JobChanges, JobRecord
 from gyropilot.store.leases import Lease
 from gyropilot.store.role_objects import RoleObjects
 from gyropilot.store.statuses import Status
-from gyropilot.worker import outcomes, profiling, publishing, ranking, scratch
+from gyropilot.worker import outcomes, profiling, publishing, ranking, reporting, scratch
 from gyropilot.worker.candidate_runs import CandidateRuns, EndedBy
 from gyropilot.worker.children import Children, Share, Trouble, times
 from gyropilot.worker.deploying import Deploying, DeploymentFailed
@@ -79,7 +79,7 @@ class JobRun:
             deaths_allowed=house.settings.job_attempts,
         )
         spec = self._problem.read_spec(job.spec)
-        limits = TimeLimits(spec.limits, self._book.used, has_reports=bool(self._problem.reports))
+        self._limits = limits = TimeLimits(spec.limits, self._book.used, has_reports=bool(self._problem.reports))
         parts = (self._problem, self._folder)
         self._profiling = Profiling(house, self._book, children, *parts, share=share, limits=limits)
         self._candidates = CandidateRuns(house, self._book, children, signals, *parts, share=share, limits=limits)
@@ -111,6 +111,8 @@ class JobRun:
         except (LeaseLost, HandedBack):
             raise
         except Stopped:
+            if self._ends_with_best("stop", ""):
+                return
             self._book.close_candidates("Stopped", "The job was stopped before there was a model to keep.")
             self._book.event("stopped", "The job was stopped before there was a model to keep.")
             self._book.write(JobChanges(status="Stopped"))
@@ -147,7 +149,7 @@ class JobRun:
         reported = self._reported(trained_by, given_up)
         if self._keeper.stop_requested.is_set():
             trained_by = "stop"
-        elif reported.is_cut_short and trained_by != "stop":
+        elif reported.is_cut_short and trained_by != "stop" and self._is_time_up():
             trained_by = "job time limit"
         self._conclude(trained_by, reported)
         self._end(trained_by, "")
@@ -243,12 +245,14 @@ class JobRun:
 
         `given_up` says why what earlier runs tried is not tried again; empty: it is.
         """
-        not_deployed = ""
-        if deployments.is_wanted(self._book.job.request) and ended_by in _WHOLE:
+        not_deployed, is_wanted = "", deployments.is_wanted(self._book.job.request)
+        is_late = is_wanted and ended_by == "job time limit"
+        if is_wanted and ended_by in _WHOLE:
             ended_by, not_deployed = self._deployed(ended_by, given_up)
         status, secondary_status = _END_STATUSES[ended_by]
         reported = self._book.noted("reported") or {"reasons": [], "failed_status": ""}
-        reasons = [f"The model was not deployed: {not_deployed}"] if not_deployed else []
+        why = "the job's time limit left no time for it" if is_late else not_deployed
+        reasons = [f"The model was not deployed: {why}"] if why else []
         if ended_by in _WHOLE:
             secondary_status = reported["failed_status"] or secondary_status
         if not_deployed:
@@ -273,6 +277,10 @@ class JobRun:
     def _objects(self) -> RoleObjects:
         return roles.objects_of_job(self._house, self._book.job.request["RoleArn"])
 
+    def _is_time_up(self) -> bool:
+        left = self._limits.job_seconds_left()
+        return left is not None and left < reporting.LEAST_SECONDS
+
     def _leave_if_stopped(self) -> None:
         if self._keeper.stop_requested.is_set():
             raise Stopped
@@ -290,7 +298,27 @@ class JobRun:
         self._book.event("trouble", f"{what}; the job is tried again in {wait:.0f} s", {"troubles": troubles})
         raise HandedBack(what, not_for_seconds=wait)
 
+    def _ends_with_best(self, ended_by: EndedBy, reason: str) -> bool:
+        """End a job that cannot go on with the best of what was trained whole; say whether there was any."""
+        if ranking.best_of(self._book.candidates()) is None:
+            return False
+        self._book.close_candidates("Stopped" if ended_by == "stop" else "Failed", reason or "The job was stopped.")
+        reported = Reported(artifacts={}, reasons=(reason,) if reason else (), failed_status="", is_cut_short=False)
+        try:
+            self._conclude(ended_by, reported)
+            self._end(ended_by, reason)
+        except (LeaseLost, HandedBack):
+            raise
+        except Unavailable as error:
+            raise HandedBack(f"the database is away: {error}") from error
+        except (OSError, GyropilotError):
+            logger.exception("job %s: its best candidate could not be kept", self._book.job.name)
+            return False
+        return True
+
     def _fail(self, reason: str) -> None:
+        if self._ends_with_best("finished", reason):
+            return
         self._book.withdraw_model_data()
         try:
             publishing.withdraw(self._objects(), self._to_withdraw(), self._uri, before_each=self._book.check_lease)

@@ -27,7 +27,7 @@ from gyropilot.store.candidates import CandidateRecord
 from gyropilot.worker import candidate_run, children, outcomes, publishing, ranking, scratch
 from gyropilot.worker.children import Call, Children, Share, Trouble, Work
 from gyropilot.worker.job_book import JobBook
-from gyropilot.worker.time_limits import TimeLimits
+from gyropilot.worker.time_limits import LEAST_LIMIT_SECONDS, TimeLimits
 from gyropilot.worker.watching import Grace, HandedBack, Signals
 
 Json = Any
@@ -38,7 +38,10 @@ LEAST_SECONDS = 10.0
 _COMPARED = 10
 """Candidates whose settings a report is told."""
 _GRACE = Grace(seconds=2.0, longest_seconds=2.0)
-_OF_JOB_LIMIT = "the job's time limit left no time for it"
+_OF_JOB_LIMIT = (
+    "the job's time limit left no time for it; raise it (from"
+    f" {LEAST_LIMIT_SECONDS:.0f} s on a part of the time is kept for the reports)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

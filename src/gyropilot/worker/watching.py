@@ -135,7 +135,8 @@ class _TimeLeft:
         elif self._time_is_up_at is not None and now > self._time_is_up_at:
             idle = now - max(self._progress_at, self._time_is_up_at)
             if idle > self._grace.seconds or now - self._time_is_up_at > self._grace.longest_seconds:
-                self._kill(run, f"its time was up and it had not ended {now - self._time_is_up_at:.0f} s later")
+                why = "it was to stop" if self._asked else "its time was up"
+                self._kill(run, f"{why} and it had not ended {now - self._time_is_up_at:.0f} s later")
 
     def judged(self, ending: Ending) -> Ending:
         if self._killed_because and ending.outcome == "died":
