@@ -73,7 +73,9 @@ class Table:
         parquet.write_table(whole.slice(len(whole) - validation), folder / tables.VALIDATION_FILE)
 
 
-def make_spec(table: Table, *, algorithms=(), most=10, objective=None, validation_fraction=0.2) -> TabularSpec:
+def make_spec(
+    table: Table, *, algorithms=(), most=10, objective=None, validation_fraction=0.2, own_seconds=None
+) -> TabularSpec:
     return TabularSpec(
         target="t",
         mode="ENSEMBLING",
@@ -85,7 +87,7 @@ def make_spec(table: Table, *, algorithms=(), most=10, objective=None, validatio
         weight_column=table.schema.weight,
         validation_fraction=validation_fraction,
         seed=42,
-        limits=Limits(max_candidates=most, seconds_per_candidate=None, seconds_per_job=None),
+        limits=Limits(max_candidates=most, seconds_per_candidate=own_seconds, seconds_per_job=None),
         defaulted=(),
     )
 

@@ -79,6 +79,12 @@ def test_no_trial_follows_one_that_left_no_time():
     assert opened_search.ask() is None
 
 
+def test_a_trial_that_used_up_its_own_time_ends_no_search():
+    opened_search = opened(own_seconds=40)
+    opened_search.tell(opened_search.ask()["name"], ended(3.0))
+    assert opened_search.ask() is not None
+
+
 def test_trials_go_on_after_a_failure_and_where_time_has_no_bound():
     opened_search = opened()
     opened_search.tell(opened_search.ask()["name"], None)

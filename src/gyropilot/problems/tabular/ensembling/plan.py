@@ -64,7 +64,8 @@ def open_search(spec: TabularSpec, profile: Mapping[str, Json]) -> Search:
     """Open the search of an ensembling job."""
     most = request.max_candidates(spec, "ENSEMBLING")
     planned = trials(spec.algorithms, rows=int(profile["rows"]["training"]))
-    return _Trials(str(profile["job_name"]), planned[1:2] or planned if most == 1 else planned[:most])
+    chosen = planned[1:2] or planned if most == 1 else planned[:most]
+    return _Trials(str(profile["job_name"]), chosen, own_limit=spec.limits.seconds_per_candidate)
 
 
 def trials(algorithms: tuple[str, ...], *, rows: int) -> list[Trial]:
@@ -99,8 +100,10 @@ def algorithm_of(model: str) -> str | None:
 class _Trials:
     """Proposes the trials in order until the time is over."""
 
-    def __init__(self, job_name: str, planned: list[Trial]) -> None:
+    def __init__(self, job_name: str, planned: list[Trial], *, own_limit: int | None) -> None:
+        """Take what is planned, and how long a trial may take by itself: then its time says nothing of the job's."""
         self._job_name, self._left = job_name, list(enumerate(planned, start=1))
+        self._has_own_limit = own_limit is not None
         self._has_time = True
 
     def at_once(self, cores: int) -> int:
@@ -125,5 +128,5 @@ class _Trials:
     def tell(self, name: str, result: TrainResult | None) -> None:
         """Hear the ending; a trial that ended with no time left is the last one."""
         left = None if result is None else result.chosen.get(SECONDS_LEFT)
-        if left is not None and float(left) < LEAST_SECONDS:
+        if not self._has_own_limit and left is not None and float(left) < LEAST_SECONDS:
             self._has_time = False
