@@ -21,5 +21,5 @@ def test_a_job_without_memory_enough_fails_for_that_reason_alone(tmp_path, tiny_
         assert "bounds" in kinds
         assert psutil.Process(service.process.pid).children() == []
         log = service.sdk().log("greedy").text
-        assert "gyropilot: died: out of memory" in log
+        assert "gyropilot: died: greedy-candidate-1: out of memory" in log
         assert "gyropilot: status Failed" in log

@@ -78,7 +78,7 @@ def test_parquet_channels_and_a_manifest_are_read(run):
 
 def test_a_job_on_bad_rows_fails_with_their_place(run):
     rows = table({"size": amount, "colour": colour}, 60) + b"1,red\n"
-    job = run("ragged", {"rows.csv": rows}, {"key": "rows.csv"})
+    job = run("ragged-table", {"rows.csv": rows}, {"key": "rows.csv"})
     assert job["AutoMLJobStatus"] == "Failed"
-    assert "s3://data/ragged/rows.csv: row 61 (line 62)" in job["FailureReason"]
+    assert "s3://data/ragged-table/rows.csv: row 61 (line 62)" in job["FailureReason"]
     assert "has 2 fields where the header has 3" in job["FailureReason"]
