@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 PIP := $(RUN) pip --disable-pip-version-check install --quiet --quiet --constraint constraints.txt
 SOURCES := src tests bench examples tools
 # Tests run in this many processes at once, a file of tests in one of them; 0 runs them one after the other.
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 2
 
 .PHONY: help setup demo up fmt lint types imports test test-fast test-crashes test-replicas check ci bench docs clean
 
