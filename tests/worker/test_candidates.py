@@ -193,7 +193,7 @@ def test_what_is_written_of_a_candidate_does_not_grow_with_their_number(house, w
 def test_the_steps_before_a_candidate_are_told(house, worker, kind):
     create(house, tags={"candidates": "2", "at_once": "2"})
     ended(house)
-    (first, _) = candidates_of(house, SortBy="CreationTime")
+    (first,) = candidates_of(house, CandidateNameEquals="mean-0")
     named = {step["CandidateStepName"]: step["CandidateStepArn"] for step in first["CandidateSteps"]}
     name = {"training": "dpp-mean-0", "processing": "db-1", "transform": "rpb-mean-0"}[kind]
     assert list(named) == ["db-1", "dpp-mean-0", "rpb-mean-0", "job-mean-0"]
