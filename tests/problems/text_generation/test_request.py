@@ -99,7 +99,7 @@ def test_another_way_of_tuning_is_refused_with_those_there_are(text):
 
 def test_a_spec_stored_before_there_was_a_choice_is_lora():
     values = read().to_json()
-    del values["tuning"]
+    del values["method"]
     assert request.read_spec(values).tuning == "LORA"
 
 

@@ -36,6 +36,8 @@ class Example:
     prompt_ids: Ints
     answer_ids: Ints
     row: int
+    task: int = 0
+    """Which of a multitask prompt's tasks it is of."""
 
     @property
     def length(self) -> int:
@@ -62,6 +64,8 @@ class Pack:
     """Labels of each example, in order."""
     example_tokens: int
     """Tokens of the examples, the prefix counted once for each."""
+    task: int = 0
+    """Of all its examples."""
 
     @property
     def tokens(self) -> int:
@@ -81,7 +85,7 @@ class Pack:
 class TokenCache(Sequence[Example]):
     """Examples on disk, read through a memory map; JSON and raw integers only.
 
-    `tokens.bin` int32; `spans.bin` int64 [n, 4] (start, prompt length, answer length, row); `tokens.json`, last:
+    `tokens.bin` int32; `spans.bin` int64 [n, 5] (start, prompt length, answer length, row, task); `tokens.json`, last:
     counts, the sha256 of each file, and that of the examples, by which jobs and checkpoints know them.
     """
 
@@ -100,7 +104,9 @@ class TokenCache(Sequence[Example]):
             for one in examples:
                 add_to_digest(total, one)
                 tokens.write(one.prompt_ids.astype("<i4").tobytes() + one.answer_ids.astype("<i4").tobytes())
-                spans.write(np.array([start, len(one.prompt_ids), len(one.answer_ids), one.row], "<i8").tobytes())
+                spans.write(
+                    np.array([start, len(one.prompt_ids), len(one.answer_ids), one.row, one.task], "<i8").tobytes()
+                )
                 start, count = start + one.length, count + 1
             for file in (tokens, spans):
                 file.flush()
@@ -118,15 +124,15 @@ class TokenCache(Sequence[Example]):
         marker = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
         count, length = int(marker["examples"]), int(marker["tokens"])
         sizes = ((folder / _TOKENS).stat().st_size, (folder / _SPANS).stat().st_size)
-        if sizes != (length * 4, count * 32):
+        if sizes != (length * 4, count * 40):
             raise InvalidData(where=str(folder), found=sizes, problem="has lost bytes", fix="prepare the data again")
         changed = [name for name, digest in marker["files"].items() if sha256_of(folder / name) != digest]
         if changed:
             raise InvalidData(where=str(folder), found=changed, problem="has changed", fix="prepare the data again")
         if count == 0:
-            return cls(tokens=np.empty(0, "<i4"), spans=np.empty((0, 4), "<i8"), digest=str(marker["sha256"]))
+            return cls(tokens=np.empty(0, "<i4"), spans=np.empty((0, 5), "<i8"), digest=str(marker["sha256"]))
         tokens = np.memmap(folder / _TOKENS, dtype="<i4", mode="r", shape=(length,))
-        spans = np.memmap(folder / _SPANS, dtype="<i8", mode="r", shape=(count, 4))
+        spans = np.memmap(folder / _SPANS, dtype="<i8", mode="r", shape=(count, 5))
         # As plain arrays over the maps: a slice of a map is an object ten times as dear.
         return cls(tokens=np.asarray(tokens), spans=np.asarray(spans), digest=str(marker["sha256"]))
 
@@ -155,9 +161,9 @@ class TokenCache(Sequence[Example]):
     def __getitem__(self, index: int | slice) -> Example | list[Example]:
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
-        start, prompt, answer, row = (int(value) for value in self._spans[index])
+        start, prompt, answer, row, task = (int(value) for value in self._spans[index])
         tokens = self._tokens[start : start + prompt + answer]
-        return Example(prompt_ids=tokens[:prompt], answer_ids=tokens[prompt:], row=row)
+        return Example(prompt_ids=tokens[:prompt], answer_ids=tokens[prompt:], row=row, task=task)
 
 
 def check(examples: Sequence[Example]) -> None:
@@ -187,7 +193,8 @@ def digest(examples: Sequence[Example]) -> str:
 
 def add_to_digest(total: hashlib._Hash, example: Example) -> None:
     """Feed one example into a running sha256."""
-    total.update(np.array([len(example.prompt_ids), len(example.answer_ids)], dtype="<i8").tobytes())
+    task = [example.task] if example.task else []
+    total.update(np.array([len(example.prompt_ids), len(example.answer_ids), *task], dtype="<i8").tobytes())
     total.update(example.prompt_ids.astype("<i4").tobytes())
     total.update(example.answer_ids.astype("<i4").tobytes())
 

@@ -43,7 +43,7 @@ COLUMNS = ("input", "output")
 MAX_TRUNCATED_SHARE = 0.6
 ROWS_FILE = "rows.jsonl"
 PROFILE_FILE = "profile.json"
-_FORMAT = 2
+_FORMAT = 3
 """Of what is prepared; another format is prepared again."""
 _CHUNK_ROWS, _CHUNK_CHARACTERS = 256, 1 << 18
 _TOKEN_CHARACTERS = 64

@@ -20,7 +20,7 @@ from gyropilot import clock
 from gyropilot.errors import TrainingFailed
 from gyropilot.files import write_whole
 from gyropilot.problems.text_generation.architectures import FAST_TYPES
-from gyropilot.problems.text_generation.hyperparameters import Tuning
+from gyropilot.problems.text_generation.tuning.specification import TuningType
 
 Dtype = Literal["float32", "bfloat16"]
 Device = Literal["cpu", "cuda"]
@@ -69,7 +69,7 @@ def prepare_process(cores: int) -> None:
 
 
 def plan_hardware(
-    model_folder: Path, *, tuning: Tuning, cores: int, memory_bytes: int, longest_example: int, remembered: Path
+    model_folder: Path, *, tuning: TuningType, cores: int, memory_bytes: int, longest_example: int, remembered: Path
 ) -> HardwarePlan:
     """Give the plan that `remembered` holds, else probe for a second, choose, and leave the plan there.
 
@@ -137,7 +137,9 @@ class Memory:
         return ", ".join(f"{name} {size >> 20}" for name, size in parts.items())
 
 
-def memory_needed(config: dict[str, Any], *, weights: int, tuning: Tuning, dtype: Dtype, pack_tokens: int) -> Memory:
+def memory_needed(
+    config: dict[str, Any], *, weights: int, tuning: TuningType, dtype: Dtype, pack_tokens: int
+) -> Memory:
     """Estimate the peak memory of training.
 
     Args:
@@ -189,7 +191,7 @@ def _sizes(config: dict[str, Any]) -> tuple[int, int, int, int]:
     return hidden, layers, inner, named("num_attention_heads", "n_heads", "num_heads", default=1)
 
 
-def _is_fast(config: dict[str, Any], tuning: Tuning) -> bool:
+def _is_fast(config: dict[str, Any], tuning: TuningType) -> bool:
     """Say whether packs will go the fast way, where threads compute whole packs each: busy neighbours hardly hurt."""
     return tuning == "LORA" and config.get("model_type") in FAST_TYPES
 
@@ -198,7 +200,7 @@ def _read_config(model_folder: Path) -> dict[str, Any]:
     return dict(json.loads((model_folder / "config.json").read_text(encoding="utf-8")))
 
 
-def _memory_of(model_folder: Path, *, tuning: Tuning, dtype: Dtype, pack_tokens: int) -> Memory:
+def _memory_of(model_folder: Path, *, tuning: TuningType, dtype: Dtype, pack_tokens: int) -> Memory:
     config = _read_config(model_folder)
     stored = sum(path.stat().st_size for path in model_folder.glob("*.safetensors"))
     weights = stored // (4 if config.get("dtype", config.get("torch_dtype")) == "float32" else 2)

@@ -7,13 +7,14 @@ types share (names, role, bucket, keys, tags) is checked by the caller.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.problems.contract import Json, Limits, RequestContext, Spec
 from gyropilot.problems.input_channels import ChannelRules, channel_faults, read_fraction
 from gyropilot.problems.text_generation import hyperparameters
-from gyropilot.problems.text_generation.hyperparameters import DEFAULT_TUNING, HYPERPARAMETERS, TUNING_TYPE, Tuning
+from gyropilot.problems.text_generation.hyperparameters import HYPERPARAMETERS, TUNING_TYPE
+from gyropilot.problems.text_generation.tuning.specification import TuningSpec, TuningType, read_tuning_spec
 
 DEFAULT_BASE_MODEL = "Falcon7BInstruct"
 DEFAULT_SECONDS_PER_CANDIDATE = 259_200
@@ -44,12 +45,17 @@ class TextGenerationSpec:
     defaulted: tuple[str, ...]
     """Keys of TextGenerationHyperParameters that the request left to us."""
     limits: Limits
-    tuning: Tuning = DEFAULT_TUNING
-    """Jobs that were created before there was a choice have none in their record."""
+    method: TuningSpec = field(default_factory=TuningSpec)
+    """What is tuned, and how."""
+
+    @property
+    def tuning(self) -> TuningType:
+        """What is tuned."""
+        return self.method.tuning_type
 
     def to_json(self) -> dict[str, Json]:
         """Give the spec as JSON values, read back by `read_spec`."""
-        return {**asdict(self), "defaulted": list(self.defaulted)}
+        return {**asdict(self), "defaulted": list(self.defaulted), "method": self.method.to_json()}
 
 
 def read(request: Mapping[str, Json], context: RequestContext) -> TextGenerationSpec:
@@ -86,18 +92,21 @@ def read(request: Mapping[str, Json], context: RequestContext) -> TextGeneration
         validation_fraction=fraction,
         defaulted=defaulted,
         limits=limits,
-        tuning=tuning,
+        method=TuningSpec(tuning_type=tuning),
     )
 
 
 def read_spec(values: Mapping[str, Json]) -> TextGenerationSpec:
     """Read back what `TextGenerationSpec.to_json` gave."""
+    values = {"method": {"tuning_type": values.get("tuning", "LORA")}, **values}
+    values.pop("tuning", None)  # of jobs that were created before there were more than two ways
     return TextGenerationSpec(
         **{
             "loaded_model": values["base_model"],
             **values,
             "defaulted": tuple(values["defaulted"]),
             "limits": Limits(**values["limits"]),
+            "method": read_tuning_spec(values["method"]),
         }
     )
 

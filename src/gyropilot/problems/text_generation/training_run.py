@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import torch
@@ -20,7 +20,6 @@ from gyropilot.problems.text_generation.batches import Example, TokenCache
 from gyropilot.problems.text_generation.evaluate import Evaluation, Evaluator
 from gyropilot.problems.text_generation.generation import first_logits
 from gyropilot.problems.text_generation.hardware import plan_hardware
-from gyropilot.problems.text_generation.hyperparameters import Tuning
 from gyropilot.problems.text_generation.loop import StepRecord, TrainOutcome, TrainPlan
 from gyropilot.problems.text_generation.measuring import Measuring
 from gyropilot.problems.text_generation.models import DtypeName, LoadedModel
@@ -30,11 +29,8 @@ from gyropilot.problems.text_generation.serving.environment import OUTPUTS
 from gyropilot.problems.text_generation.starting import Start
 from gyropilot.problems.text_generation.summary import MergeCheck, TrainingSummary, versions
 from gyropilot.problems.text_generation.templates import Encoder
-from gyropilot.problems.text_generation.tuning.full import Full
-from gyropilot.problems.text_generation.tuning.lora import Lora, fingerprint
-from gyropilot.problems.text_generation.tuning.method import Method
-
-_METHODS: Mapping[Tuning, Method] = {"LORA": Lora(), "FULL": Full()}
+from gyropilot.problems.text_generation.tuning.lora import fingerprint
+from gyropilot.problems.text_generation.tuning.methods import method_of
 
 _COPIES = 4
 """Model and archive in the output folder, and again in an embedded object store on the same disk."""
@@ -56,7 +52,7 @@ class TrainingRun:
         self._spec = replace(read_spec(task.spec), **proposed)
         self._encoder = Encoder.of_base_model(self._base.folder, style=self._base.template_style)
         self._training, self._validation = self._cache("training"), self._cache("validation")
-        self._method = _METHODS[self._spec.tuning]
+        self._method = method_of(self._spec.method)
         self._hardware = plan_hardware(
             self._base.folder,
             tuning=self._spec.tuning,

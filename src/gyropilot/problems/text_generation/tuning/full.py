@@ -30,6 +30,11 @@ class Full:
         """Give false: what was trained is the whole model."""
         return False
 
+    @property
+    def merges(self) -> bool:
+        """Give true."""
+        return True
+
     def base_dtype(self, fastest: DtypeName) -> DtypeName:
         """Give float32: a base stored in float32 must not be rounded before it is trained."""
         return "float32"

@@ -30,6 +30,11 @@ class Lora:
         """Give true."""
         return True
 
+    @property
+    def merges(self) -> bool:
+        """Give true."""
+        return True
+
     def base_dtype(self, fastest: DtypeName) -> DtypeName:
         """Give `fastest`: the base is only read."""
         return fastest

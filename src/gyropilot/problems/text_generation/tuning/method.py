@@ -27,6 +27,10 @@ class Method(Protocol):
     def saves_adapter(self) -> bool:
         """Say whether the trained parts make sense beside the base: then `save` writes them."""
 
+    @property
+    def merges(self) -> bool:
+        """Say whether `merge` gives one model of the base's shape; else the base and what `save` wrote are served."""
+
     def base_dtype(self, fastest: DtypeName) -> DtypeName:
         """Give the precision to load the base in, where the machine computes fastest in `fastest`."""
 
@@ -37,4 +41,7 @@ class Method(Protocol):
         """Write the trained parts as a folder of safetensors and JSON; only where `saves_adapter`."""
 
     def merge(self, tuned: torch.nn.Module, *, dtype: DtypeName) -> torch.nn.Module:
-        """Give a model of the base's own shape in `dtype` with the trained parts in it; `tuned` is used up."""
+        """Give a model of the base's own shape in `dtype` with the trained parts in it; only where `merges`.
+
+        `tuned` is used up.
+        """
