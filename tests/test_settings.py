@@ -26,6 +26,14 @@ def test_downloads_are_allowed_by_the_shared_name_too(tmp_path):
     assert not settings.read({"home": tmp_path}, both).allow_downloads
 
 
+def test_source_prompts_lie_in_the_home_unless_another_folder_is_chosen_by_either_name(tmp_path):
+    assert settings.read({"home": tmp_path}, {}).source_prompts == tmp_path / "source_prompts"
+    chosen = {"SOURCE_PROMPT_BASE": str(tmp_path / "shared")}
+    assert settings.read({"home": tmp_path}, chosen).source_prompts == tmp_path / "shared"
+    both = {**chosen, "GYROPILOT_SOURCE_PROMPT_BASE": str(tmp_path / "own")}
+    assert settings.read({"home": tmp_path}, both).source_prompts == tmp_path / "own"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [

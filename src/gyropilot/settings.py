@@ -63,6 +63,13 @@ class Settings:
         },
     )
     allow_downloads: bool = field(default=False, metadata={"about": "Base models may be fetched from the model hub."})
+    source_prompt_base: str = field(
+        default="",
+        metadata={
+            "about": "Folder of the source prompts that multitask prompt tuning begins with; empty: `source_prompts` in"
+            " the home."
+        },
+    )
     cores: int = field(default=0, metadata={"about": "CPU cores for jobs; 0: all of the machine.", "range": (0, 4096)})
     memory_gib: float = field(
         default=0.0,
@@ -161,6 +168,12 @@ class Settings:
     def base_models(self) -> Path:
         """Folder of the base-model store."""
         return self.home / "base_models"
+
+    @property
+    def source_prompts(self) -> Path:
+        """Folder of the source prompts: the one chosen, or that in the home."""
+        chosen = self.source_prompt_base
+        return Path(chosen).expanduser().resolve() if chosen else self.home / "source_prompts"
 
     @property
     def objects(self) -> Path:
@@ -296,10 +309,15 @@ def passed_on(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     return {name: environment[name] for name in _PASSED_ON if name in environment}
 
 
+_SHARED_NAMES = ("allow_downloads", "source_prompt_base")
+"""Settings whose variable is understood without GYROPILOT_ before it, as caikit-nlp's users write it."""
+
+
 def _from_environment(environment: Mapping[str, str]) -> dict[str, tuple[object, str]]:
     variables = {one.name: f"GYROPILOT_{one.name.upper()}" for one in fields(Settings)}
-    if variables["allow_downloads"] not in environment:
-        variables["allow_downloads"] = "ALLOW_DOWNLOADS"
+    for name in _SHARED_NAMES:
+        if variables[name] not in environment:
+            variables[name] = name.upper()
     return {
         name: (environment[variable], f"{variable} in the environment")
         for name, variable in variables.items()

@@ -65,9 +65,13 @@ def _read(
         faults.extend(error.faults)
         return None, None
     _check_installed(problem)
-    columns = partial(_columns, house, principal, request)
+    context = RequestContext(
+        base_models=house.base_models,
+        columns=partial(_columns, house, principal, request),
+        source_prompts=house.settings.source_prompts,
+    )
     try:
-        return problem, problem.read_request(request, RequestContext(base_models=house.base_models, columns=columns))
+        return problem, problem.read_request(request, context)
     except InvalidRequest as error:
         faults.extend(error.faults)
         return problem, None

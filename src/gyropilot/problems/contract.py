@@ -73,6 +73,8 @@ class RequestContext:
     base_models: BaseModels
     columns: Callable[[int], tuple[str, ...] | None] = _no_columns
     """Gives the column names of that channel's first object; None where they cannot be read before the job runs."""
+    source_prompts: Path | None = None
+    """Folder of the source prompts; None: there are none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,8 @@ class ProfileTask:
     memory_bytes: int
     extra_files: tuple[LocalFile, ...] = ()
     """The objects that Problem.extra_inputs named, in its order."""
+    source_prompts: Path | None = None
+    """Folder of the source prompts, only to be read; None: there are none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +144,8 @@ class TrainTask:
     """Time this candidate may take from now; training ends early enough to evaluate and save. None: no bound."""
     checkpoint_seconds: float
     evaluation_seconds: float
+    source_prompts: Path | None = None
+    """Folder of the source prompts, only to be read; None: there are none."""
 
 
 @dataclass(frozen=True, kw_only=True)

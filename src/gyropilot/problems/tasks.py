@@ -37,6 +37,7 @@ def profile_task(values: Mapping[str, Json]) -> ProfileTask:
             "prepared": Path(values["prepared"]),
             "output": Path(values["output"]),
             "extra_files": tuple(_file(one) for one in values["extra_files"]),
+            "source_prompts": _path(values.get("source_prompts")),
         }
     )
 
@@ -44,7 +45,8 @@ def profile_task(values: Mapping[str, Json]) -> ProfileTask:
 def train_task(values: Mapping[str, Json]) -> TrainTask:
     """Read what `to_json` gave for a TrainTask."""
     folders = ("base_models", "prepared", "checkpoints", "output")
-    return TrainTask(**{**values, **{name: Path(values[name]) for name in folders}})
+    paths = {name: Path(values[name]) for name in folders}
+    return TrainTask(**{**values, **paths, "source_prompts": _path(values.get("source_prompts"))})
 
 
 def report_task(values: Mapping[str, Json]) -> ReportTask:
@@ -63,6 +65,10 @@ def train_result(values: Mapping[str, Json]) -> TrainResult:
             "containers": tuple(Container(**one) for one in values["containers"]),
         }
     )
+
+
+def _path(value: str | None) -> Path | None:
+    return None if value is None else Path(value)
 
 
 def _channel(values: Mapping[str, Json]) -> LocalChannel:

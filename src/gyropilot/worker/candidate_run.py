@@ -123,6 +123,7 @@ def _call(training: Training, proposal: Mapping[str, Json]) -> Call:
         seconds_left=seconds_left,
         checkpoint_seconds=settings.checkpoint_seconds,
         evaluation_seconds=settings.evaluation_seconds,
+        source_prompts=settings.source_prompts,
     )
     return Call(arguments=tasks.to_json(task), seconds_left=seconds_left)
 

@@ -103,6 +103,7 @@ class Profiling:
             cores=self._share.cores,
             memory_bytes=self._share.memory_bytes,
             extra_files=extra,
+            source_prompts=self._house.settings.source_prompts,
         )
         return tasks.to_json(task)
 
