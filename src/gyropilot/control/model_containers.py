@@ -81,6 +81,8 @@ def admit(
         "environment": dict(container.get("Environment", {})),
         "problem": record.problem,
         "shares": record.shares,
+        "job_id": record.job_id,
+        "candidate": record.candidate,
     }
     return kept, []
 

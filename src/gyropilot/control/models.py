@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gyropilot import names
-from gyropilot.control import model_containers, named_listings, page_tokens, repeated_calls, tags
+from gyropilot.control import container_chains, model_containers, named_listings, page_tokens, repeated_calls, tags
+from gyropilot.control.container_chains import Link
 from gyropilot.control.house import House
 from gyropilot.control.places import open_places
 from gyropilot.control.refusals import Refusal, faults_of
@@ -131,32 +132,16 @@ def _admitted(house: House, principal: Principal, request: Mapping[str, Json]) -
         faults.append(Fault(where="ExecutionRoleArn", problem="is missing", fix=fix))
     given, given_faults = _given_containers(request)
     faults += [*given_faults, *model_containers.hostname_faults(given)]
-    containers: list[dict[str, Json]] = []
+    links: list[Link] = []
     for where, container in given:
         kept, container_faults = model_containers.admit(house, principal, places, where, container)
-        containers += [kept] if kept else []
+        links += [Link(where=where, kept=kept)] if kept else []
         faults += container_faults
-    if len({one["problem"] for one in containers}) > 1:
-        kinds = ", ".join(sorted({one["problem"] for one in containers}))
-        fix = "take the containers of one candidate"
-        faults.append(Fault(where="Containers", found=kinds, problem="are of several problem types", fix=fix))
-    faults += _chain_faults(house, containers)
+    if len(links) == len(given):
+        faults += container_chains.faults_of(house, principal.account_id, links)
     if faults:
         raise InvalidRequest.of(faults)
-    return containers
-
-
-def _chain_faults(house: House, containers: list[dict[str, Json]]) -> Iterator[Fault]:
-    for name in sorted({one["problem"] for one in containers}):
-        most = next((one.most_containers for one in house.problems if one.config_name == name), 1)
-        if len(containers) > most:
-            yield Fault(
-                where="Containers",
-                found=f"{len(containers)} containers",
-                problem=f"a model of {name} has {most} at most: a container gets what the one before it answered, and "
-                "must be able to read it",
-                fix="make a model for each container",
-            )
+    return [dict(link.kept) for link in links]
 
 
 def _given_containers(request: Mapping[str, Json]) -> tuple[list[tuple[str, Mapping[str, Json]]], list[Fault]]:

@@ -414,6 +414,9 @@ class Problem:
     """The ways of writing a call that its models understand."""
     most_containers: int = 1
     """How many containers a model may chain; more than one only where they understand each other's answers."""
+    container_role: Callable[[Mapping[str, str], int], str] | None = None
+    """Names what a container does, by its environment and the number of containers of its candidate; None where the
+    containers of candidates may be chained as anyone likes."""
     takes: tuple[str, ...] = ()
     """The content types that its models read in batch transform; empty: any."""
     modules: tuple[str, ...] = ()

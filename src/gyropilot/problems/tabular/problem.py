@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gyropilot.problems.contract import Problem, Report, Spec
 from gyropilot.problems.tabular import request, search
+from gyropilot.problems.tabular.serving import environment
 
 
 def _extra_inputs(spec: Spec) -> tuple[str, ...]:
@@ -47,5 +48,6 @@ TABULAR = Problem(
     train_status="ModelTuning",
     # Feature transform, algorithm, inverse label transform.
     most_containers=3,
+    container_role=environment.role_of,
     takes=("text/csv", "application/json", "application/jsonlines"),
 )

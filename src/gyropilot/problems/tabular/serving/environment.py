@@ -49,6 +49,11 @@ class Environment:
     """What is answered where the caller does not say; None: the form of the payload."""
 
 
+def role_of(environment: Mapping[str, str], containers: int) -> str:
+    """Name what a container does of a candidate that has so many."""
+    return environment.get(TRANSFORM_MODE) or ("whole model" if containers == 1 else "algorithm")
+
+
 def find_role(environment: Mapping[str, str]) -> Role | None:
     """Give the role that the environment names; None: that of the container's files.
 
