@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, overload
 
@@ -71,6 +71,18 @@ class Pack:
     def tokens(self) -> int:
         """T: what the model computes."""
         return len(self.input_ids)
+
+    def after(self, count: int) -> Pack:
+        """Give the pack with `count` places more at its start, of token 0 and no label, that every place sees."""
+        if not count:
+            return self
+        return replace(
+            self,
+            input_ids=np.concatenate([np.zeros(count, np.int64), self.input_ids]),
+            position_ids=np.concatenate([np.arange(count), self.position_ids + count]),
+            prefix_length=self.prefix_length + count,
+            label_positions=self.label_positions + count,
+        )
 
     def visible(self) -> npt.NDArray[np.bool_]:
         """Give [T, T]: whether position i (row) attends to position j (column)."""
@@ -246,7 +258,9 @@ def packs(examples: Sequence[Example], *, max_tokens: int, max_examples: int, mu
             yield pack(members)
 
 
-def padded(examples: Sequence[Example], *, max_tokens: int, max_examples: int, sides: Literal[1, 2]) -> Iterator[Pack]:
+def padded(
+    examples: Sequence[Example], *, max_tokens: int, max_examples: int, sides: Literal[1, 2], virtual_tokens: int = 0
+) -> Iterator[Pack]:
     """Give packs without a common start for models that compute rows side by side, rows of like length together.
 
     Args:
@@ -254,13 +268,14 @@ def padded(examples: Sequence[Example], *, max_tokens: int, max_examples: int, s
         max_tokens: places of a pack, padding among them; a longer example makes a pack of its own.
         max_examples: of a pack.
         sides: 2 where prompts and answers are padded each to their own longest, 1 where they are one text.
+        virtual_tokens: places that each row takes besides its tokens.
     """
 
     def places(members: Sequence[Example]) -> int:
         if sides == 1:
-            return len(members) * max(one.length for one in members)
+            return len(members) * (virtual_tokens + max(one.length for one in members))
         widths = max(len(one.prompt_ids) for one in members) + max(len(one.answer_ids) for one in members)
-        return len(members) * widths
+        return len(members) * (virtual_tokens + widths)
 
     members: list[Example] = []
     for one in sorted(examples, key=lambda one: (-(one.length if sides == 1 else len(one.prompt_ids)), one.row)):
@@ -273,7 +288,7 @@ def padded(examples: Sequence[Example], *, max_tokens: int, max_examples: int, s
 
 
 def pack(examples: Sequence[Example], *, start: Literal["shared", "each its own"] = "shared") -> Pack:
-    """Put examples into one pack, their common start once or with each."""
+    """Put examples of one task into one pack, their common start once or with each."""
     prefix = _shared_prefix(examples) if start == "shared" else 0
     tokens = [np.concatenate((one.prompt_ids, one.answer_ids)).astype(np.int64) for one in examples]
     lengths = tuple(len(one) - prefix for one in tokens)
@@ -292,6 +307,7 @@ def pack(examples: Sequence[Example], *, start: Literal["shared", "each its own"
         labels=np.concatenate([one.answer_ids for one in examples]).astype(np.int64),
         label_counts=tuple(len(one.answer_ids) for one in examples),
         example_tokens=sum(one.length for one in examples),
+        task=examples[0].task,
     )
 
 

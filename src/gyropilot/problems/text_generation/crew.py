@@ -41,12 +41,13 @@ class Crew:
             self._pool.shutdown(cancel_futures=True)
 
     def packs(self, examples: Sequence[Example], *, max_tokens: int, max_examples: int) -> list[Pack]:
-        """Give packs of the examples, as many as threads where there is work for them."""
-        if self._forward.layout != "packed":
-            sides: Literal[1, 2] = 2 if self._forward.layout == "encoder-decoder" else 1
-            return list(batches.padded(examples, max_tokens=max_tokens, max_examples=max_examples, sides=sides))
-        workers = self._workers(sum(one.length for one in examples))
-        return list(batches.packs(examples, max_tokens=max_tokens, max_examples=max_examples, multiple_of=workers))
+        """Give packs of the examples, each of one task; as many as threads where there is work for them.
+
+        Virtual tokens count towards `max_tokens`: once a pack where it is one sequence, else with every example.
+        """
+        tasks = sorted({one.task for one in examples})
+        parts = [[one for one in examples if one.task == task] for task in tasks]
+        return [pack for part in parts for pack in self._packs(part, max_tokens=max_tokens, max_examples=max_examples)]
 
     def add_gradients(self, packs: Sequence[Pack], parameters: Sequence[torch.nn.Parameter]) -> float:
         """Add the gradients of the summed loss to the parameters' own; give the sum."""
@@ -72,6 +73,17 @@ class Crew:
                 return float(self._forward.loss_sum(pack))
 
         return map(measured, packs) if self._pool is None else self._together(measured, packs)
+
+    def _packs(self, examples: Sequence[Example], *, max_tokens: int, max_examples: int) -> Iterator[Pack]:
+        virtual_tokens = self._forward.virtual_tokens
+        if self._forward.layout != "packed":
+            sides: Literal[1, 2] = 2 if self._forward.layout == "encoder-decoder" else 1
+            return batches.padded(
+                examples, max_tokens=max_tokens, max_examples=max_examples, sides=sides, virtual_tokens=virtual_tokens
+            )
+        workers = self._workers(sum(one.length for one in examples))
+        left = max(1, max_tokens - virtual_tokens)
+        return batches.packs(examples, max_tokens=left, max_examples=max_examples, multiple_of=workers)
 
     def _one_after_the_other(self, packs: Sequence[Pack]) -> Iterator[float]:
         for pack in packs:

@@ -32,6 +32,8 @@ class Forward(Protocol):
     """How it wants examples put into packs."""
     is_parallel: bool
     """Whether threads may compute packs at the same time, with results that do not depend on their timing."""
+    virtual_tokens: int
+    """Places that it computes besides the tokens, before each text that it computes."""
 
     def loss_sum(self, pack: Pack) -> torch.Tensor:
         """Give the sum of -log p(label) over the labels of `pack`: a float32 scalar that can be differentiated."""
@@ -58,7 +60,7 @@ def choose(
         ValueError: even the plain way differs: this model must not be packed.
     """
     sample = sorted((examples[index] for index in range(min(64, len(examples)))), key=lambda one: one.length)
-    sample = sample[:_CHECKED_EXAMPLES]
+    sample = [one for one in sample if one.task == sample[0].task][:_CHECKED_EXAMPLES]
     tolerance = _TOLERANCE[torch.bfloat16 if precision == "bfloat16" else head_of(model).weight.dtype]
     labels = sum(len(one.answer_ids) for one in sample)
     reason = layers.why_not(model)
@@ -86,7 +88,10 @@ def choose(
 
 @contextmanager
 def _shaken(model: torch.nn.Module) -> Iterator[None]:
-    """Move adapters a little meanwhile: a fresh LoRA's B is zero, which would hide A's gradient."""
+    """Move adapters a little meanwhile: a fresh LoRA's B is zero, which would hide A's gradient.
+
+    Virtual tokens begin where they have gradients, and stay.
+    """
     trained = trainable_parameters(model)
     parameters = {name: one for name, one in trained.items() if ".lora_" in name}
     before = {name: one.detach().clone() for name, one in parameters.items()}

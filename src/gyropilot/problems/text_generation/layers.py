@@ -15,6 +15,7 @@ import torch
 from peft.tuners.lora.layer import Linear as LoraLinear
 from torch.nn import functional
 
+from gyropilot.problems.text_generation import virtual_tokens
 from gyropilot.problems.text_generation.architectures import FAST_TYPES, Layout
 from gyropilot.problems.text_generation.attention import Group, attend, attend_backward, groups_of
 from gyropilot.problems.text_generation.batches import Pack
@@ -25,7 +26,7 @@ Gradients = list[torch.Tensor | None]
 
 
 class FusedForward:
-    """Llama-type blocks with or without LoRA on their linear layers."""
+    """Llama-type blocks, with or without LoRA on their linear layers or trained rows before the text."""
 
     name = "fused"
     layout: Layout = "packed"
@@ -35,17 +36,21 @@ class FusedForward:
         self._body = cast(Any, body_of(model))
         self._head = head_of(model)
         self._blocks = [_Block(layer) for layer in self._body.layers]
+        self._tokens = virtual_tokens.of(model)
+        self.virtual_tokens = virtual_tokens.count_of(model)
 
     def loss_sum(self, pack: Pack) -> torch.Tensor:
         """Give the summed loss; its gradients are those of the plain way."""
+        embedded = self._embedded(pack)
+        pack = pack.after(self.virtual_tokens)
         with torch.no_grad():
-            hidden = self._body.embed_tokens(torch.from_numpy(pack.input_ids))
-            cosine, sine = self._body.rotary_emb(hidden, torch.from_numpy(pack.position_ids)[None])
+            cosine, sine = self._body.rotary_emb(embedded, torch.from_numpy(pack.position_ids)[None])
         label_positions = torch.from_numpy(pack.label_positions)
         half = cosine.shape[-1] // 2
         place = _Place(
-            groups=groups_of(pack, dtype=hidden.dtype), cosine=cosine[0, :, None, :half], sine=sine[0, :, None, :half]
+            groups=groups_of(pack, dtype=embedded.dtype), cosine=cosine[0, :, None, :half], sine=sine[0, :, None, :half]
         )
+        hidden = embedded
         for number, block in enumerate(self._blocks):
             rows = label_positions if number == len(self._blocks) - 1 else None
             hidden = cast(torch.Tensor, _Step.apply(hidden, block, place, rows, *block.parameters()))  # type: ignore[no-untyped-call]
@@ -56,6 +61,13 @@ class FusedForward:
         """Take over the adapters as they are now."""
         for block in self._blocks:
             block.refresh()
+
+    def _embedded(self, pack: Pack) -> torch.Tensor:
+        """Give the trained rows, if there are any, and the embedded tokens of `pack`: [rows + T, hidden]."""
+        with torch.no_grad():
+            embedded: torch.Tensor = self._body.embed_tokens(torch.from_numpy(pack.input_ids))
+        rows = self._tokens.text_rows(pack.task) if self._tokens else None
+        return embedded if rows is None else torch.cat((rows.to(embedded.dtype), embedded))
 
 
 def why_not(model: torch.nn.Module) -> str:
@@ -79,7 +91,14 @@ def why_not(model: torch.nn.Module) -> str:
     ]
     if odd:
         return f"{odd[0]} is no plain or LoRA layer"
-    trained = [name for name, one in model.named_parameters() if one.requires_grad and ".lora_" not in name]
+    tokens = virtual_tokens.of(model)
+    if tokens and tokens.key_values(0) is not None:
+        return "attention prefixes go the plain way"
+    trained = [
+        name
+        for name, one in model.named_parameters()
+        if one.requires_grad and ".lora_" not in name and not (tokens and name.startswith(virtual_tokens.TRAINED))
+    ]
     return f"{trained[0]} is trained too" if trained else ""
 
 

@@ -13,16 +13,24 @@ from typing import Any, Protocol, cast
 
 import torch
 
+TRAINED = "prompt."
+"""With this begin the names of the parameters out of which virtual tokens come."""
+
 
 class VirtualTokens(Protocol):
     """What stands before texts; rows are differentiable while they are trained, and float32."""
 
-    before_text: int
-    """Virtual tokens before the text of a causal model, or before what the encoder reads."""
-    before_answer: int
-    """Virtual tokens before the start token of a decoder; 0 for causal models."""
-    tasks: int
-    """How many tasks there are, each with rows of its own; 1 but while a source is trained."""
+    @property
+    def before_text(self) -> int:
+        """Give the virtual tokens before the text of a causal model, or before what the encoder reads."""
+
+    @property
+    def before_answer(self) -> int:
+        """Give the virtual tokens before the start token of a decoder; 0 for causal models."""
+
+    @property
+    def tasks(self) -> int:
+        """Give how many tasks there are, each with rows of its own; 1 but while a source is trained."""
 
     def text_rows(self, task: int) -> torch.Tensor | None:
         """Give [before_text, width]; None where there are none, or where they are `key_values`."""
@@ -40,3 +48,9 @@ class VirtualTokens(Protocol):
 def of(model: torch.nn.Module) -> VirtualTokens | None:
     """Give what stands before the texts of a tuned model; None: nothing does."""
     return cast(VirtualTokens | None, cast(Any, getattr(model, "virtual_tokens", None)))
+
+
+def count_of(model: torch.nn.Module) -> int:
+    """Give how many virtual tokens stand before each text, on both sides together."""
+    tokens = of(model)
+    return tokens.before_text + tokens.before_answer if tokens else 0

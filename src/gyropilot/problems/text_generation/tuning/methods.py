@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from gyropilot.problems.text_generation.tuning.full import Full
 from gyropilot.problems.text_generation.tuning.lora import Lora
 from gyropilot.problems.text_generation.tuning.method import Method
+from gyropilot.problems.text_generation.tuning.prompt_tuning import PromptTuning
 from gyropilot.problems.text_generation.tuning.specification import TuningSpec, TuningType
 
-_METHODS: Mapping[TuningType, Callable[[TuningSpec], Method]] = {
-    "LORA": lambda spec: Lora(),
-    "FULL": lambda spec: Full(),
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """What a method takes from a job besides its specification."""
+
+    tasks: int
+    source: Path | None
+
+
+_METHODS: Mapping[TuningType, Callable[[TuningSpec, _Job], Method]] = {
+    "LORA": lambda spec, job: Lora(),
+    "FULL": lambda spec, job: Full(),
+    "PROMPT_TUNING": lambda spec, job: PromptTuning(
+        num_virtual_tokens=spec.num_virtual_tokens,
+        init_method=spec.prompt_tuning_init_method,
+        init_text=spec.prompt_tuning_init_text,
+        output_model_types=spec.output_model_types,
+    ),
 }
 
 
-def method_of(spec: TuningSpec) -> Method:
-    """Give the method of a specification."""
-    return _METHODS[spec.tuning_type](spec)
+def method_of(spec: TuningSpec, *, tasks: int = 1, source: Path | None = None) -> Method:
+    """Give the method of a specification.
+
+    Args:
+        spec: what was asked for.
+        tasks: how many tasks the rows have; only multitask prompt tuning knows more than one.
+        source: folder of the source prompt that rows begin with; only multitask prompt tuning takes one.
+    """
+    return _METHODS[spec.tuning_type](spec, _Job(tasks=tasks, source=source))
