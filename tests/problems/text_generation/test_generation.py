@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import prompted_models
 import tiny_models
 from gyropilot.problems.text_generation import models
 from gyropilot.problems.text_generation.generation import first_logits, generate
@@ -78,3 +79,33 @@ def test_the_first_logits_choose_the_first_token(tiny, tmp_path):
     prompt = prompts(tiny, start=4)[0]
     (answer,) = generate(model, [prompt], stop_ids=(), max_new_tokens=1)
     assert int(first_logits(model, prompt).argmax()) == answer.token_ids[0]
+
+
+KINDS = [kind for kind in tiny_models.CONFIGS if "t5" not in kind]
+BEHIND = [(kind, {name: 7}) for kind in KINDS for name in ("before_text", "prefix")]
+BEHIND += [
+    (kind, dict.fromkeys(names, 7))
+    for kind in ("t5", "flan-t5")
+    for names in (["before_text"], ["before_answer"], ["before_text", "before_answer"])
+]
+
+
+@pytest.mark.parametrize("start", [0, 6])
+@pytest.mark.parametrize(("kind", "rows"), BEHIND, ids=lambda one: one if isinstance(one, str) else "+".join(one))
+def test_virtual_tokens_stand_before_every_text_of_a_batch(tiny, tmp_path, kind, rows, start):
+    base = models.load(tiny_models.make(kind, tmp_path / "base"), dtype="float32", attention="sdpa").model
+    model = prompted_models.prompted(base, **rows, tasks=2)
+    given, tasks = prompts(tiny, start=start), [0, 1, 1, 0, 1]
+    answers = generate(model, given, stop_ids=(), max_new_tokens=8, tasks=tasks)
+    found = [list(one.token_ids) for one in answers]
+    wanted = [prompted_models.full_forwards(model, one, 8, task=task) for one, task in zip(given, tasks, strict=True)]
+    assert found == wanted
+
+
+def test_first_logits_are_those_behind_the_virtual_tokens_of_the_task(tiny, model):
+    tuned = prompted_models.prompted(model, before_text=5, tasks=2)
+    prompt = prompts(tiny, start=0)[1]
+    for task in (0, 1):
+        wanted = prompted_models.next_logits(tuned, prompt, [], task=task)
+        torch.testing.assert_close(first_logits(tuned, prompt, task=task), wanted, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(first_logits(tuned, prompt), first_logits(tuned, prompt, task=1), atol=0.1)

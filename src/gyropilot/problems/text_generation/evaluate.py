@@ -267,6 +267,7 @@ class Evaluator:
                 [one.prompt_ids.tolist() for one in group],
                 stop_ids=self._encoder.template.stop_ids,
                 max_new_tokens=self.max_new_tokens,
+                tasks=[one.task for one in group],
             )
             answers |= {one.row: answer for one, answer in zip(group, found, strict=True)}
         return [self._sample_of(one.row, answers[one.row]) for one in examples]
