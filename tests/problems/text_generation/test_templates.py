@@ -5,7 +5,7 @@ import json
 import pytest
 
 import services
-from gyropilot.errors import InvalidData, TrainingFailed
+from gyropilot.errors import InvalidRequest, TrainingFailed
 from gyropilot.problems.text_generation.templates import FILE, Encoder, read_template
 
 
@@ -70,10 +70,10 @@ def test_a_tokenizer_that_gives_other_tokens_is_refused(encoder, own):
 def test_the_answer_ends_with_eos_once_and_the_prompt_has_one_start(own):
     change(own, chat_template="{{ bos_token }}{% for m in messages %}[{{ m.content }}]{% endfor %}")
     encoder = Encoder.of_base_model(own, style="chat")
-    row = encoder.rows(["a"], ["b"], side_limit=50, model_limit=100)[0]
+    (prompt,), (answer,) = encoder.prompts(["a"]), encoder.answers(["b"])
     bos = encoder.prompts([""])[0][0]
-    assert row.prompt_ids.count(bos) == 1
-    assert row.answer_ids.count(encoder.template.eos_id) == 1
+    assert prompt.count(bos) == 1
+    assert answer.count(encoder.template.eos_id) == 1
 
 
 def test_control_texts_of_a_row_stay_text(encoder):
@@ -85,52 +85,6 @@ def test_control_texts_of_a_row_stay_text(encoder):
     (usual,) = encoder.prompts(["end now"])
     assert prompt.count(eos_id) == usual.count(eos_id)
     assert encoder.text(answer) == text
-
-
-def test_a_row_that_fits_is_not_cut(encoder):
-    (row,) = encoder.rows(["one two three"], ["four"], side_limit=100, model_limit=256)
-    assert not row.is_input_cut
-    assert not row.is_output_cut
-
-
-def test_a_long_input_loses_its_beginning_and_keeps_the_template(encoder):
-    text = " ".join(str(number) for number in range(500))
-    (row,) = encoder.rows([text], ["yes"], side_limit=20, model_limit=256)
-    (short,) = encoder.rows(["x"], ["yes"], side_limit=20, model_limit=256)
-    assert row.is_input_cut
-    assert not row.is_output_cut
-    assert row.answer_ids == short.answer_ids
-    shown = encoder.text(row.prompt_ids)
-    assert "499" in shown
-    assert " 1 2 3 " not in shown
-    assert row.prompt_ids[0] == short.prompt_ids[0]
-    assert row.prompt_ids[-1] == short.prompt_ids[-1]
-
-
-def test_a_long_output_loses_its_end_and_keeps_eos(encoder):
-    (row,) = encoder.rows(["x"], ["word " * 500], side_limit=20, model_limit=256)
-    assert row.is_output_cut
-    assert len(row.answer_ids) == 20
-    assert row.answer_ids[-1] == encoder.template.eos_id
-
-
-def test_the_prompt_is_cut_before_the_answer(encoder):
-    (row,) = encoder.rows(["in " * 100], ["out " * 10], side_limit=400, model_limit=120)
-    assert len(row.prompt_ids) + len(row.answer_ids) <= 120
-    assert row.is_input_cut
-    assert not row.is_output_cut
-
-
-def test_an_answer_longer_than_the_model_is_cut_last(encoder):
-    (row,) = encoder.rows(["in " * 100], ["out " * 300], side_limit=1000, model_limit=60)
-    assert len(row.prompt_ids) + len(row.answer_ids) <= 60
-    assert row.answer_ids[-1] == encoder.template.eos_id
-    assert row.is_output_cut
-
-
-def test_a_template_longer_than_the_model_is_refused(encoder):
-    with pytest.raises(InvalidData, match="no room for an answer"):
-        encoder.rows(["in"], ["out"], side_limit=10, model_limit=3)
 
 
 def test_a_template_that_drops_the_message_is_refused(own):
@@ -167,5 +121,65 @@ def test_an_encoder_reads_the_input_as_it_stands_with_its_end_token(folder, own)
     assert bare.prompts([""]) == [[bare.template.eos_id]]
     bare.save(own)
     assert Encoder.of_tuned_model(own).check() == bare.check()
-    (cut,) = bare.rows(["What is 3 and 4?" * 40], ["It is 7."], side_limit=20, model_limit=40)
-    assert (len(cut.prompt_ids), cut.prompt_ids[-1], cut.is_input_cut) == (21, bare.template.eos_id, True)
+
+
+@pytest.mark.parametrize("style", ["chat", "plain", "bare"])
+def test_a_verbalizer_is_the_whole_prompt_but_for_start_and_end_token(folder, style):
+    from transformers import AutoTokenizer
+
+    encoder = Encoder.of_base_model(folder, style=style, verbalizer="Complaint: {{input}} Label:")
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    wanted = tokenizer("Complaint: it's {{input}} \\1 Label:", add_special_tokens=False)["input_ids"]
+    end = [encoder.template.eos_id] if style == "bare" else []
+    assert encoder.prompts([r"it's {{input}} \1"]) == [[*wanted, *end]]
+    assert encoder.template.has_encoder == (style == "bare")
+
+
+def test_a_verbalizer_has_the_start_token_that_the_tokenizer_puts(own):
+    change(own, add_bos_token=True)
+    template = read_template(own, style="plain")
+    assert template.bos_id is not None
+    for source in ("{{input}}", "<s>{{input}}"):
+        (prompt,) = Encoder.of_base_model(own, style="chat", verbalizer=source).prompts(["a <s> b"])
+        assert prompt[0] == template.bos_id
+        assert prompt.count(template.bos_id) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("<{{input}}>", "/s"),
+        ("{{input}}s>", "</"),
+        ("say {{input}}", "a</s>b"),
+        ("</{{input}}</s>", "s>"),
+        ("</s>{{input}}", ""),
+    ],
+)
+def test_only_a_verbalizers_own_text_becomes_control_tokens(folder, source, text):
+    encoder = Encoder.of_base_model(folder, style="plain", verbalizer=source)
+    eos_id = encoder.template.eos_id
+    (prompt,) = encoder.prompts([text])
+    assert prompt.count(eos_id) == source.count("</s>")
+    (usual,) = encoder.prompts(["x"])
+    assert usual.count(eos_id) == source.count("</s>")
+
+
+def test_a_saved_verbalizer_renders_alike(folder, own):
+    encoder = Encoder.of_base_model(folder, style="chat", verbalizer="{{topic}}: {{input}}")
+    encoder.save(own)
+    again = Encoder.of_tuned_model(own)
+    row = {"topic": "cats", "input": "{{topic}} </s>"}
+    assert again.template == encoder.template
+    assert again.prompts([row]) == encoder.prompts([row])
+    assert (
+        encoder.template.digest != Encoder.of_base_model(folder, style="chat", verbalizer="{{input}}").template.digest
+    )
+    with pytest.raises(InvalidRequest, match=r"topic.*give the field topic"):
+        again.prompts(["a text alone"])
+
+
+def test_a_template_is_saved_in_the_form_that_older_models_have(encoder, own):
+    encoder.save(own)
+    saved = json.loads((own / FILE).read_text())
+    assert set(saved["template"]) == {"kind", "source", "special_tokens", "bos_id", "eos_id", "stop_ids"}
+    assert saved["template"]["kind"] == "chat"

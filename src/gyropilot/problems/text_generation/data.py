@@ -4,7 +4,7 @@
                                                           prepared/profile.json (what was found; written last)
 
 Rules. A row whose output is blank has nothing to learn from: it is dropped and counted. A blank input is kept and
-counted. Rows that are too long are cut as templates.Encoder.rows says; more than 60 % of them is an error. Duplicates
+counted. Rows that are too long are cut as fitting says; more than 60 % of them is an error. Duplicates
 and rows standing in both splits are counted, never removed; our own split keeps copies on one side. All counts become
 findings: events, and part of the result. Memory does not grow with the rows, but for some hundred bytes a row.
 
@@ -34,10 +34,11 @@ from gyropilot.problems.text_generation import findings
 from gyropilot.problems.text_generation.base_model import BaseModelFacts, read_base_model
 from gyropilot.problems.text_generation.batches import Example, TokenCache
 from gyropilot.problems.text_generation.findings import Findings
+from gyropilot.problems.text_generation.fitting import Encoded, Limits, encode_rows
 from gyropilot.problems.text_generation.hardware import prepare_process
 from gyropilot.problems.text_generation.request import TextGenerationSpec, read_spec
 from gyropilot.problems.text_generation.row_keys import RowKeys
-from gyropilot.problems.text_generation.templates import Encoded, Encoder
+from gyropilot.problems.text_generation.templates import Encoder
 
 COLUMNS = ("input", "output")
 MAX_TRUNCATED_SHARE = 0.6
@@ -80,7 +81,7 @@ def profile(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json
     base = read_base_model(task.base_models, spec.loaded_model, requested=spec.base_model)
     if base.stands_in_for:
         reporter.event("stand_in", STAND_IN.format(loaded=base.name, requested=base.stands_in_for))
-    encoder = Encoder.of_base_model(base.folder, style=base.template_style)
+    encoder = Encoder.of_base_model(base.folder, style=base.template_style, verbalizer=spec.method.verbalizer)
     task.prepared.mkdir(parents=True, exist_ok=True)
     files = _files(task)
     key = _key(task, spec, base, encoder, files)
@@ -202,12 +203,8 @@ class _Reading:
             yield chunk
 
     def _encoded(self, rows: Sequence[PreparedRow]) -> list[Encoded]:
-        return self._encoder.rows(
-            [row.input for row in rows],
-            [row.output for row in rows],
-            side_limit=self._base.context_tokens,
-            model_limit=self._base.model_tokens,
-        )
+        limits = Limits(side=self._base.context_tokens, model=self._base.model_tokens)
+        return encode_rows(self._encoder, [row.input for row in rows], [row.output for row in rows], limits)
 
     def _usable_rows(self) -> Iterator[PreparedRow]:
         for channel in self._task.channels:

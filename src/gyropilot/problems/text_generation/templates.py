@@ -4,13 +4,16 @@
     plain   for base models: the text PLAIN with the input in its place; the answer and the end token follow it
     bare    for encoder-decoder models: the input itself and the end token, to the encoder; the answer and the end token
             are the decoder's
+    verbalizer, bare verbalizer
+            the caller's own text with {{field}}s in the place of plain's and of bare's
 
 Prompt and answer are encoded apart and joined as token spans: no marker is ever searched for, no label is found by
 token identity, the template's text carries the only start token. A chat template that adds a system message of its
 own when none is given (SmolLM2's does) adds it here too: that is what the model was made with, and what any other
 program gets that renders the same user message with the template beside the model.
 
-Text of a row never becomes a control token: a row that holds one, as `<|im_end|>`, has it encoded as plain text.
+Text of a row never becomes a control token: a row that holds one, as `<|im_end|>`, has it encoded as plain text. What
+a template says itself may: a verbalizer that writes `<|im_end|>` means the token.
 """
 
 from __future__ import annotations
@@ -18,15 +21,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from tokenizers import Tokenizer
 
-from gyropilot.errors import InvalidData, TrainingFailed
+from gyropilot.errors import TrainingFailed
 from gyropilot.problems.contract import Json
+from gyropilot.problems.text_generation import verbalizer as verbalizers
 from gyropilot.problems.text_generation.rendering import ChatTemplate, InvalidTemplate
 
 PLAIN = "### Instruction:\n{input}\n\n### Response:\n"
@@ -36,6 +40,10 @@ BARE = "{input}"
 """What an encoder-decoder model reads, its end token after it."""
 
 Style = Literal["chat", "plain", "bare"]
+"""What a base model was made to read."""
+Kind = Literal["chat", "plain", "bare", "verbalizer", "bare verbalizer"]
+Values = str | Mapping[str, str]
+"""What a prompt is made of: the input, or the fields of a row, the input among them."""
 
 FILE = "gyropilot-template.json"
 """Lies beside the saved model."""
@@ -49,12 +57,12 @@ _CHECK = ("What is 2 + 2?\nShow it: «é» ✓", "4, since 2 + 2 = 4.")
 class PromptTemplate:
     """A model's template; saved with every model tuned by it."""
 
-    kind: Style
+    kind: Kind
     source: str
     special_tokens: Mapping[str, str]
     """Texts that a chat template may name: bos_token, eos_token..."""
     bos_id: int | None
-    """Start token put before a plain prompt; a chat template writes its own."""
+    """Start token put before a prompt; a chat template writes its own."""
     eos_id: int
     """Ends every answer."""
     stop_ids: tuple[int, ...]
@@ -65,19 +73,19 @@ class PromptTemplate:
         return {**asdict(self), "stop_ids": list(self.stop_ids)}
 
     @property
+    def has_encoder(self) -> bool:
+        """Whether the prompt goes to an encoder, its end token after it."""
+        return self.kind in {"bare", "bare verbalizer"}
+
+    @property
+    def is_verbalizer(self) -> bool:
+        """Whether the source is a caller's text with {{field}}s."""
+        return self.kind in {"verbalizer", "bare verbalizer"}
+
+    @property
     def digest(self) -> str:
         """The sha256 of the template's JSON form."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Encoded:
-    """One row as tokens; the answer includes the end token."""
-
-    prompt_ids: list[int]
-    answer_ids: list[int]
-    is_input_cut: bool
-    is_output_cut: bool
 
 
 class Encoder:
@@ -91,16 +99,25 @@ class Encoder:
         added = self._marked.get_added_tokens_decoder().values()
         self._control_texts = tuple(one.content for one in added if one.special)
         self._chat = ChatTemplate(template.source) if template.kind == "chat" else None
-        self._around = self._text_around()
+        self._around = ("", "") if template.is_verbalizer else self._text_around()
 
     @classmethod
-    def of_base_model(cls, folder: Path, *, style: Style) -> Encoder:
+    def of_base_model(cls, folder: Path, *, style: Style, verbalizer: str | None = None) -> Encoder:
         """Open a base model's encoder; `chat` falls back to plain where the folder has no chat template.
+
+        Args:
+            folder: of the model.
+            style: what the model was made to read.
+            verbalizer: a checked template that stands in the place of the model's own.
 
         Raises:
             TrainingFailed: the folder's tokenizer or template cannot be used.
         """
-        return cls._opened(folder, read_template(folder, style=style))
+        if verbalizer is None:
+            return cls._opened(folder, read_template(folder, style=style))
+        template = read_template(folder, style="bare" if style == "bare" else "plain")
+        kind: Kind = "bare verbalizer" if template.has_encoder else "verbalizer"
+        return cls._opened(folder, replace(template, kind=kind, source=verbalizer))
 
     @classmethod
     def of_tuned_model(cls, folder: Path) -> Encoder:
@@ -131,33 +148,41 @@ class Encoder:
     def check(self) -> dict[str, Json]:
         """Give the tokens of one fixed row."""
         text, answer = _CHECK
+        names = verbalizers.fields(self.template.source) if self.template.is_verbalizer else (verbalizers.INPUT,)
         return {
             "input": text,
             "output": answer,
-            "prompt_ids": self.prompts([text])[0],
+            "prompt_ids": self.prompts([dict.fromkeys(names, text)])[0],
             "answer_ids": self.answers([answer])[0],
         }
 
-    def prompt_text(self, text: str) -> str:
-        """Give the prompt for one input as text.
+    def prompt_text(self, values: Values) -> str:
+        """Give the prompt for one input, or for the fields of one row, as text.
 
         Raises:
             InvalidTemplate: the chat template cannot render it.
+            InvalidRequest: the verbalizer names a field that has no value.
         """
+        if self.template.is_verbalizer:
+            return verbalizers.render(self.template.source, _fields(values))
+        text = _fields(values)[verbalizers.INPUT]
         if self._chat is None:
             return self.template.source.replace("{input}", text)
         return self._chat.render([{"role": "user", "content": text}], self.template.special_tokens)
 
-    def prompts(self, inputs: Sequence[str]) -> list[list[int]]:
-        """Give the prompt tokens of each input, up to where the answer begins."""
-        start = [] if self.template.bos_id is None else [self.template.bos_id]
-        held = [self.holds_control_text(text) for text in inputs]
-        texts = ["" if is_held else self.prompt_text(text) for text, is_held in zip(inputs, held, strict=True)]
-        encoded = self._marked.encode_batch(texts, add_special_tokens=False)
-        end = [self.template.eos_id] if self.template.kind == "bare" else []
+    def prompts(self, inputs: Sequence[Values]) -> list[list[int]]:
+        """Give the prompt tokens of each input, up to where the answer begins.
+
+        Raises:
+            InvalidTemplate: the chat template cannot render an input.
+            InvalidRequest: the verbalizer names a field that has no value.
+        """
+        wholes = [self._whole(values) for values in inputs]
+        encoded = self._marked.encode_batch([whole or "" for whole in wholes], add_special_tokens=False)
+        end = [self.template.eos_id] if self.template.has_encoder else []
         return [
-            start + (self._literal_prompt(text) if is_held else list(one.ids)) + end
-            for text, is_held, one in zip(inputs, held, encoded, strict=True)
+            self._started(self.joined(self._parts(values)) if whole is None else list(one.ids)) + end
+            for values, whole, one in zip(inputs, wholes, encoded, strict=True)
         ]
 
     def answers(self, outputs: Sequence[str]) -> list[list[int]]:
@@ -191,64 +216,54 @@ class Encoder:
         encoders = {"template": self._marked, "literal": self._literal}
         return [token for text, by in parts for token in encoders[by].encode(text, add_special_tokens=False).ids]
 
-    @cached_property
-    def most_characters(self) -> int:
-        """The most characters that one token of the vocabulary stands for."""
-        return max(map(len, self._literal.get_vocab()))
-
-    def rows(
-        self, inputs: Sequence[str], outputs: Sequence[str], *, side_limit: int, model_limit: int
-    ) -> list[Encoded]:
-        """Give rows as tokens, cut to the limits: an input loses its beginning, an output its end.
-
-        The end token is kept always. Where prompt and answer together are too long for the model, the input is cut
-        before the output.
-
-        Args:
-            inputs: one text a row; outputs: as many.
-            outputs: see inputs.
-            side_limit: tokens that an input may have, and that an output may have with its end token.
-            model_limit: tokens that prompt, template and answer may have together.
-        """
-        pairs = zip(inputs, self.prompts(inputs), self.answers(outputs), strict=True)
-        return [self._fitted(text, prompt, answer, side_limit, model_limit) for text, prompt, answer in pairs]
-
-    def _fitted(self, text: str, prompt: list[int], answer: list[int], side_limit: int, model_limit: int) -> Encoded:
-        is_output_cut = len(answer) > side_limit
-        if is_output_cut:
-            answer = [*answer[: side_limit - 1], self.template.eos_id]
-        kept = text
-        if len(prompt) > side_limit:
-            kept = self._last_tokens(text, side_limit)
-            prompt = prompt if kept == text else self.prompts([kept])[0]
-        while kept and (excess := len(prompt) + len(answer) - model_limit) > 0:
-            kept = self._last_tokens(kept, self._length(kept) - excess)
-            prompt = self.prompts([kept])[0]
-        room = model_limit - len(prompt)
-        if room < 2:
-            raise InvalidData(
-                where="base model",
-                found=f"{len(prompt)} tokens in its template alone",
-                problem=f"leaves no room for an answer within the model's {model_limit} tokens",
-                fix="choose a base model with a longer context",
-            )
-        if len(answer) > room:
-            is_output_cut, answer = True, [*answer[: room - 1], self.template.eos_id]
-        return Encoded(prompt_ids=prompt, answer_ids=answer, is_input_cut=kept != text, is_output_cut=is_output_cut)
-
-    def _length(self, text: str) -> int:
+    def length(self, text: str) -> int:
+        """Give how many tokens a text has by itself."""
         return len(self._literal.encode(text, add_special_tokens=False).ids)
 
-    def _last_tokens(self, text: str, count: int) -> str:
+    def last_tokens(self, text: str, count: int) -> str:
         """Give the end of `text` that has at most `count` tokens, cut at a character."""
         offsets = self._literal.encode(text, add_special_tokens=False).offsets
         if len(offsets) <= count:
             return text
         return text[offsets[-count][0] :] if count > 0 else ""
 
-    def _literal_prompt(self, text: str) -> list[int]:
+    @cached_property
+    def most_characters(self) -> int:
+        """The most characters that one token of the vocabulary stands for."""
+        return max(map(len, self._literal.get_vocab()))
+
+    def _whole(self, values: Values) -> str | None:
+        """Give the prompt as text where it can be encoded as one; None where its text must stay literal."""
+        if not self.template.is_verbalizer:
+            return None if self.holds_control_text(_fields(values)[verbalizers.INPUT]) else self.prompt_text(values)
+        text = self.prompt_text(values)
+        # Counted in the whole: a template and a row may make a control token of their halves, as `[{{input}}]` of INST.
+        return text if self._control_texts_in(text) == self._own_control_texts else None
+
+    def _parts(self, values: Values) -> list[tuple[str, Literal["template", "literal"]]]:
+        named = _fields(values)
+        if self.template.is_verbalizer:
+            pieces = verbalizers.pieces(self.template.source, named)
+            return [(named[one], "literal") if is_field else (one, "template") for one, is_field in pieces]
         before, after = self._around
-        return self.joined([(before, "template"), (text, "literal"), (after, "template")])
+        return [(before, "template"), (named[verbalizers.INPUT], "literal"), (after, "template")]
+
+    def _started(self, tokens: list[int]) -> list[int]:
+        bos_id = self.template.bos_id
+        return tokens if bos_id is None or self._starts_itself(tokens) else [bos_id, *tokens]
+
+    def _starts_itself(self, tokens: list[int]) -> bool:
+        return self.template.is_verbalizer and tokens[:1] == [self.template.bos_id]
+
+    @cached_property
+    def _own_control_texts(self) -> int:
+        """How many texts of control tokens a verbalizer says itself."""
+        source = self.template.source
+        pieces = verbalizers.pieces(source, dict.fromkeys(verbalizers.fields(source), ""))
+        return sum(self._control_texts_in(one) for one, is_field in pieces if not is_field)
+
+    def _control_texts_in(self, text: str) -> int:
+        return sum(text.count(one) for one in self._control_texts)
 
     def _text_around(self) -> tuple[str, str]:
         before, place, after = self.prompt_text(_PLACE).partition(_PLACE)
@@ -273,7 +288,7 @@ def read_template(folder: Path, *, style: Style) -> PromptTemplate:
     if eos_id is None:
         raise TrainingFailed(f"base model {folder.name} names no end token in its tokenizer or generation config")
     source = _chat_source(folder, config) if style == "chat" else None
-    kind: Style = "bare" if style == "bare" else "plain" if source is None else "chat"
+    kind: Literal["chat", "plain", "bare"] = "bare" if style == "bare" else "plain" if source is None else "chat"
     return PromptTemplate(
         kind=kind,
         source=source or {"bare": BARE, "plain": PLAIN}[kind],
@@ -282,6 +297,10 @@ def read_template(folder: Path, *, style: Style) -> PromptTemplate:
         eos_id=eos_id,
         stop_ids=tuple(dict.fromkeys((eos_id, *stop_ids))),
     )
+
+
+def _fields(values: Values) -> Mapping[str, str]:
+    return {verbalizers.INPUT: values} if isinstance(values, str) else values
 
 
 def _tokenizer(file: Path) -> Tokenizer:

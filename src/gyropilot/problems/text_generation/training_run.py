@@ -50,7 +50,9 @@ class TrainingRun:
         self._deadline = clock.monotonic() + self._seconds
         proposed = {name: value for name, value in task.candidate.items() if name != "name"}
         self._spec = replace(read_spec(task.spec), **proposed)
-        self._encoder = Encoder.of_base_model(self._base.folder, style=self._base.template_style)
+        self._encoder = Encoder.of_base_model(
+            self._base.folder, style=self._base.template_style, verbalizer=self._spec.method.verbalizer
+        )
         self._training, self._validation = self._cache("training"), self._cache("validation")
         self._method = method_of(self._spec.method)
         self._hardware = plan_hardware(

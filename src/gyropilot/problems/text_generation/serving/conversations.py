@@ -5,6 +5,8 @@
             to end; a system message stands before the first turn's text
     bare    an encoder-decoder model answers one text: one user's turn, a system message before its text
 
+A verbalizer stands in the place of the template of a row.
+
 Text of a message never becomes a control token, as no row's does.
 """
 
@@ -37,7 +39,7 @@ def prompt_of(encoder: Encoder, messages: Sequence[Message]) -> list[int]:
     if encoder.template.kind == "chat":
         return encoder.joined(_chat_parts(encoder, messages))
     turns = _turns(messages)
-    if encoder.template.kind == "bare" and len(turns) > 1:
+    if encoder.template.has_encoder and len(turns) > 1:
         raise InvalidRequest(
             where=_WHERE,
             found=f"{len(messages)} messages",

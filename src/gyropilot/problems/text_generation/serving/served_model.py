@@ -143,7 +143,7 @@ class ServedModel:
             )
         if length is None:
             return min(self.environment.max_new_tokens, room)
-        counted = prompt_tokens if length.counts_prompt and self.encoder.template.kind != "bare" else 0
+        counted = prompt_tokens if length.counts_prompt and not self.encoder.template.has_encoder else 0
         asked = length.tokens - counted
         if asked < 1:
             problem = f"counts the prompt in, and {where} has {prompt_tokens} tokens already"
