@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,11 +11,12 @@ from gyropilot.problems import tasks
 from gyropilot.problems.contract import HandBack
 from gyropilot.problems.tabular import artifacts, models, scoring, tables
 from gyropilot.problems.tabular.columns import read_schema
-from gyropilot.problems.tabular.hpo import fit
+from gyropilot.problems.tabular.hpo import fit, fold_models, spaces
 from gyropilot.problems.tabular.hpo.containers import Algorithm, FeatureTransform, load_labels
+from gyropilot.problems.tabular.hpo.pipelines import pipeline_named
 from gyropilot.problems.tabular.hpo.reproducing import Quiet
 from gyropilot.problems.tabular.models import labels_of
-from mixed_tables import KINDS, features_of, target_of
+from mixed_tables import KINDS, features_of, frame_of, schema_of, target_of
 
 
 def test_a_candidate_beats_the_best_constant_on_rows_it_never_saw(trained):
@@ -41,7 +43,8 @@ def test_a_candidate_says_what_it_is_and_how_good(trained):
     assert result.chosen["pipeline"] == "dpp0"
     assert result.chosen["max_depth"] == 6
     assert result.chosen["models"] == 5
-    assert result.chosen["score_at_5"] == result.chosen["fold_score"]
+    assert result.chosen["score_at_4"] == result.chosen["fold_score"]
+    assert "score_at_5" not in result.chosen  # the fold that is measured has no part in the search
     assert all(isinstance(one, (str, int, float, bool)) for one in result.chosen.values())
     assert tasks.train_result(json.loads(json.dumps(tasks.to_json(result)))) == result
 
@@ -142,7 +145,7 @@ class Asking(Quiet):
 def test_a_stopped_candidate_keeps_the_models_it_has(job):
     result = fit.fit(job.train_task(job.search().ask(), "stopped"), Asking("stop"))
     assert result.ended_by == "stop"
-    assert result.chosen["models"] == 1
+    assert result.chosen["models"] == 2  # the first fold's, and the one that is measured
 
 
 def test_a_candidate_hands_back_when_the_service_goes_down(job):
@@ -154,7 +157,7 @@ def test_a_candidate_without_time_still_gives_a_usable_model(job):
     task = job.train_task(job.search().ask(), "hurried", seconds_left=0.01)
     result = fit.fit(task, Quiet())
     assert result.ended_by == "time limit"
-    assert result.chosen["models"] == 1
+    assert result.chosen["models"] == 2
     assert 0 <= result.score <= 1
 
 
@@ -164,7 +167,7 @@ def test_a_candidate_that_falls_behind_the_others_stops_early(job):
     history = [[{"algorithm": "xgboost", "pipeline": "dpp0", **better}, 2.0]] * 4
     result = fit.fit(job.train_task({**search.ask(), "history": history}, "weak"), Quiet())
     assert result.chosen["stopped_early"] is True
-    assert result.chosen["models"] == 1
+    assert result.chosen["models"] == 2
     assert result.ended_by == "finished"
 
 
@@ -173,3 +176,52 @@ def test_the_same_proposal_gives_the_same_candidate(job, searched):
     second = fit.fit(job.train_task(candidate, "again"), Quiet())
     assert first.chosen == second.chosen
     assert first.score == second.score
+
+
+def plan_of(pipeline, schema, **changes):
+    settings = dict(spaces.defaults_of(pipeline_named(pipeline).algorithm, schema, "AUC")[0])
+    given = {"history": (), "seed": 1, "size_bytes": 1, "is_held_out": True}
+    return fit.Plan(
+        **{**given, **changes}, schema=schema, objective="AUC", pipeline=pipeline_named(pipeline), settings=settings
+    )
+
+
+@pytest.mark.parametrize("pipeline", ["dpp3", "dpp6"])
+def test_no_target_of_a_validation_row_is_in_the_codes_of_categories(pipeline):
+    training, validation = (frame_of("BinaryClassification", rows, seed=rows) for rows in (240, 60))
+    turned = dataclasses.replace(validation, target=1 - validation.target)
+    plan = plan_of(pipeline, schema_of("BinaryClassification"))
+    matrices = [
+        fit.fit_rows(plan, training, rows, Quiet()).transform.transform(validation.features)
+        for rows in (validation, turned)
+    ]
+    assert np.array_equal(*matrices, equal_nan=True)
+
+
+@pytest.mark.parametrize("pipeline", ["dpp0", "dpp1", "dpp2"])
+def test_the_model_that_is_measured_trains_on_training_rows_as_long_as_the_others_needed(pipeline):
+    training, validation = (frame_of("BinaryClassification", rows, seed=rows) for rows in (240, 60))
+    plan = plan_of(pipeline, schema_of("BinaryClassification"))
+    fitted = fit.fit_rows(plan, training, validation, Quiet())
+    *others, _ = fitted.run.models
+    transform, matrix = FeatureTransform.fitted(
+        plan.schema, plan.pipeline, training.features, training.target, seed=plan.seed
+    )
+    learning = fold_models.Learning(classes=2, objective="AUC", seed=plan.seed + 5, threads=1, is_over=lambda: False)
+    again = fold_models.learn(
+        plan.pipeline.algorithm,
+        fold_models.Rows(matrix=matrix, target=training.target),
+        fold_models.middle([one.course for one in others]),
+        plan.settings,
+        learning,
+    )
+    assert np.array_equal(again.predict(transform.transform(validation.features)), fitted.known)
+
+
+def test_the_scores_of_validation_rows_do_not_steer_the_search():
+    """Candidates are told apart, while they train, by folds of training rows alone."""
+    training, validation = (frame_of("BinaryClassification", rows, seed=rows) for rows in (240, 60))
+    fitted = fit.fit_rows(plan_of("dpp0", schema_of("BinaryClassification")), training, validation, Quiet())
+    places = np.concatenate([stage.check for stage, _ in fitted.run.checked])
+    assert sorted(places) == list(range(240))
+    assert len(fitted.run.scores) == 4

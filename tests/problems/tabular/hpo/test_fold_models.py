@@ -71,6 +71,21 @@ def test_learning_ends_when_it_is_over_and_gives_a_model(algorithm):
 
 
 @pytest.mark.parametrize("algorithm", SETTINGS)
+def test_a_model_trains_along_the_course_of_another_without_rows_that_tell(algorithm):
+    first = learned(algorithm, 2)
+    second = fold_models.learn(algorithm, rows_of(2), first.course, SETTINGS[algorithm], learning_of(2, "AUC"))
+    unseen = rows_of(2, 300, 2)
+    assert second.course == first.course
+    assert np.allclose(second.predict(unseen.matrix), first.predict(unseen.matrix), atol=1e-6)
+
+
+def test_of_several_courses_the_middle_one_is_taken():
+    courses = [fold_models.Course(steps=steps) for steps in (9, 1, 5, 3)]
+    assert fold_models.middle(courses).steps == 5
+    assert fold_models.middle(courses[:1]).steps == 9
+
+
+@pytest.mark.parametrize("algorithm", SETTINGS)
 def test_a_rare_class_is_found_more_often_where_classes_count_alike(algorithm):
     rng = np.random.default_rng(0)
     matrix = rng.normal(size=(600, 2)).astype(np.float32)

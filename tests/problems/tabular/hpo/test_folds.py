@@ -17,12 +17,12 @@ def test_of_few_rows_each_is_checked_once_and_never_by_a_model_that_learned_it()
         assert not one.replaces
 
 
-def test_validation_rows_that_were_held_out_are_the_first_fold_and_the_other_models_learn_from_them():
+def test_validation_rows_that_were_held_out_are_the_last_fold_and_the_other_models_learn_from_them():
     target = np.random.default_rng(0).integers(0, 2, 1000)
-    first, *others = folds.stages(target, classes=2, size_bytes=1, validation_rows=200)
-    assert np.array_equal(first.check, np.arange(800, 1000))
-    assert np.array_equal(first.train, np.arange(800))
-    assert len(others) == 4
+    *others, last = folds.stages(target, classes=2, size_bytes=1, validation_rows=200)
+    assert np.array_equal(last.check, np.arange(800, 1000))
+    assert np.array_equal(last.train, np.arange(800))
+    assert [one.is_measured for one in (*others, last)] == [False] * 4 + [True]
     assert sorted(np.concatenate([one.check for one in others])) == list(range(800))
     for one in others:
         assert set(range(800, 1000)) <= set(one.train)

@@ -1,4 +1,4 @@
-"""xgboost: boosted trees; rounds are added until the fold's check rows stop gaining."""
+"""xgboost: boosted trees; rounds are added until the fold's check rows stop gaining, or to a number that is given."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import xgboost
 
 from gyropilot.problems.contract import Json
-from gyropilot.problems.tabular.hpo.fold_models import Floats, Learning, Matrix, Rows, row_weights
+from gyropilot.problems.tabular.hpo.fold_models import Course, Floats, Learning, Matrix, Rows, row_weights
 from gyropilot.problems.tabular.hpo.target_scales import TargetScale, scale_of
 
 _BOOSTER, _NOTE = "booster.ubj", "fold.json"
@@ -27,6 +27,11 @@ class BoostedTrees:
         self._booster = booster
         self._classes = classes
         self._scale = scale
+
+    @property
+    def course(self) -> Course:
+        """Give the number of rounds."""
+        return Course(steps=self._booster.num_boosted_rounds())
 
     def predict(self, matrix: Matrix) -> Floats:
         """Give estimates or probabilities; see FoldModel."""
@@ -44,18 +49,19 @@ class BoostedTrees:
         (folder / _NOTE).write_text(json.dumps(note), encoding="utf-8")
 
 
-def learn(train: Rows, check: Rows, settings: Mapping[str, Json], learning: Learning) -> BoostedTrees:
+def learn(train: Rows, until: Rows | Course, settings: Mapping[str, Json], learning: Learning) -> BoostedTrees:
     """Train a booster; see fold_models.learn."""
     scale = (
         None if learning.classes else scale_of(train.target.astype(np.float64), settings.get("target_scale", "plain"))
     )
+    length: dict[str, Any] = {"num_boost_round": _MOST_ROUNDS, "callbacks": [_until(learning)]}
+    if isinstance(until, Course):
+        length["num_boost_round"] = until.steps
+    else:
+        length["evals"] = [(_rows(until, scale, settings, learning), "check")]
+        length["callbacks"].insert(0, xgboost.callback.EarlyStopping(rounds=_PATIENCE_ROUNDS, save_best=True))
     booster = xgboost.train(
-        _parameters(settings, learning),
-        _rows(train, scale, settings, learning),
-        num_boost_round=_MOST_ROUNDS,
-        evals=[(_rows(check, scale, settings, learning), "check")],
-        verbose_eval=False,
-        callbacks=[xgboost.callback.EarlyStopping(rounds=_PATIENCE_ROUNDS, save_best=True), _until(learning)],
+        _parameters(settings, learning), _rows(train, scale, settings, learning), verbose_eval=False, **length
     )
     return BoostedTrees(booster, learning.classes, scale)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scipy.sparse
 
 from gyropilot import clock
 from gyropilot.errors import TrainingFailed
@@ -65,8 +66,11 @@ class Fitted:
     transform: FeatureTransform
     algorithm: Algorithm
     run: FoldRun
-    known: Floats | None
-    """[row] or [row, class], of the validation rows by the model that did not see them; None: no model did."""
+
+    @property
+    def known(self) -> Floats | None:
+        """Give [row] or [row, class], of the validation rows by the model that did not see them; None: no model did."""
+        return self.run.measured
 
 
 def fit(task: TrainTask, reporter: Reporter) -> TrainResult:
@@ -106,18 +110,21 @@ def fit_rows(plan: Plan, training: Frame, validation: Frame, reporter: Reporter)
         HandBack: the service goes down.
     """
     is_pooled = plan.is_held_out and folds.is_folded(len(training.target))
-    rows = together(training, validation) if is_pooled else training
-    transform, matrix = FeatureTransform.fitted(plan.schema, plan.pipeline, rows.features, rows.target, seed=plan.seed)
-    held_out = len(validation.target) if is_pooled else 0
+    # Of training rows alone: codes of categories would carry targets of validation rows to the model that is measured.
+    transform, matrix = FeatureTransform.fitted(
+        plan.schema, plan.pipeline, training.features, training.target, seed=plan.seed
+    )
+    rows, held_out = training, 0
+    if is_pooled:
+        rows, held_out = together(training, validation), len(validation.target)
+        matrix = _stacked(matrix, transform.transform(validation.features))
     done = fold_run.run(_given(plan, rows, matrix, held_out), reporter)
     if not done.models:
         raise TrainingFailed(f"{plan.pipeline.title}: no model came out of training")
-    # The first fold is the validation rows: its model alone did not see them.
-    known = done.checked[0][1] if is_pooled else None
     # By training rows alone, not by those that rank candidates.
-    threshold = _threshold(plan, rows, done.checked[1:] if is_pooled else done.checked)
+    threshold = _threshold(plan, rows, done.checked)
     algorithm = Algorithm(plan.schema, threshold, plan.pipeline.algorithm, done.models)
-    return Fitted(transform=transform, algorithm=algorithm, run=done, known=known)
+    return Fitted(transform=transform, algorithm=algorithm, run=done)
 
 
 def measure(
@@ -203,6 +210,12 @@ def together(first: Frame, second: Frame) -> Frame:
         target=np.concatenate([first.target, second.target]),
         weights=None,
     )
+
+
+def _stacked(first: Matrix, second: Matrix) -> Matrix:
+    if isinstance(first, np.ndarray):
+        return np.concatenate([first, second])
+    return scipy.sparse.vstack([first, second], format="csr")
 
 
 def _given(plan: Plan, rows: Frame, matrix: Matrix, held_out: int) -> Given:

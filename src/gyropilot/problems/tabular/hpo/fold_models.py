@@ -5,7 +5,7 @@ Each algorithm is a file of its own with `learn` and `load`; it imports its libr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -47,8 +47,22 @@ class Learning:
     """Asked between steps of some milliseconds to seconds; once it is True, learning ends with what it has."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How long a model trained until it gained no more: another one can be trained alike, without rows that tell."""
+
+    steps: int
+    """Rounds or epochs up to the best one; 0: the algorithm knows none."""
+    rates: tuple[float, ...] = ()
+    """The learning rate of each step, where it changes on the way."""
+
+
 class FoldModel(Protocol):
     """One algorithm, trained on the rows of one fold; may be called from several threads."""
+
+    @property
+    def course(self) -> Course:
+        """How its training went; of a model that was loaded, nothing is known of rates."""
 
     def predict(self, matrix: Matrix) -> Floats:
         """Give [row] estimates of a regression, else [row, class] probabilities."""
@@ -57,14 +71,28 @@ class FoldModel(Protocol):
         """Write the model into a folder that is there and empty."""
 
 
-def learn(algorithm: str, train: Rows, check: Rows, settings: Mapping[str, Json], learning: Learning) -> FoldModel:
-    """Train an algorithm on `train`; how long, `check` decides.
+def learn(
+    algorithm: str, train: Rows, until: Rows | Course, settings: Mapping[str, Json], learning: Learning
+) -> FoldModel:
+    """Train an algorithm on `train`.
+
+    Args:
+        algorithm: its name.
+        train: what it learns from.
+        until: rows that decide how long, or how long it is.
+        settings: of the algorithm.
+        learning: what every algorithm is told.
 
     Raises:
         TrainingFailed: no algorithm of that name.
     """
-    model: FoldModel = _module(algorithm).learn(train, check, settings, learning)
+    model: FoldModel = _module(algorithm).learn(train, until, settings, learning)
     return model
+
+
+def middle(courses: Sequence[Course]) -> Course:
+    """Give the one of middle length; of an even number the longer of two."""
+    return sorted(courses, key=lambda one: one.steps)[len(courses) // 2]
 
 
 def load(algorithm: str, folder: Path) -> FoldModel:

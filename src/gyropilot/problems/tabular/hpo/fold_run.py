@@ -1,9 +1,14 @@
-"""Trains a candidate's models stage by stage, as long as it is worth it and there is time; fit.py calls it."""
+"""Trains a candidate's models stage by stage, as long as it is worth it and there is time; fit.py calls it.
+
+Last comes the model by which the candidate is measured, where the rows for that were held out of those it may learn
+from: it trains as long as the others turned out to need, so that its rows choose nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -14,7 +19,7 @@ from gyropilot.problems.contract import HandBack, Json, Reporter
 from gyropilot.problems.tabular import request, scoring
 from gyropilot.problems.tabular.columns import Schema
 from gyropilot.problems.tabular.hpo import fold_models, study
-from gyropilot.problems.tabular.hpo.fold_models import Floats, FoldModel, Learning, Matrix, Rows
+from gyropilot.problems.tabular.hpo.fold_models import Course, Floats, FoldModel, Learning, Matrix, Rows
 from gyropilot.problems.tabular.hpo.folds import Stage
 from gyropilot.problems.tabular.hpo.history import FOLD_SCORE, Tried, stage_key
 from gyropilot.problems.tabular.hpo.spaces import Settings
@@ -22,6 +27,8 @@ from gyropilot.problems.tabular.hpo.spaces import Settings
 Ending = Literal["finished", "time limit", "stop"]
 _KEPT_OF_FOLDS, _KEPT_OF_STAGES = 0.5, 1 / 3
 """Share of the candidates that go on after a fold, and after training on a part of the rows."""
+_STOP_SECONDS = 4.0
+"""What the model by which a candidate is measured may take once a stop was asked for; a child has ten in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +56,9 @@ class FoldRun:
     scores: list[float] = field(default_factory=list)
     """The mean score after each stage that has one."""
     checked: list[tuple[Stage, Floats]] = field(default_factory=list)
-    """What was predicted of the check rows of the models that count."""
+    """What was predicted of the check rows of the models that count, but for the one that is measured."""
+    measured: Floats | None = None
+    """[row] or [row, class]: what the model said that measures, of its check rows; None: there is none."""
     ended_by: Ending = "finished"
     is_weak: bool = False
 
@@ -66,33 +75,44 @@ def run(given: Given, reporter: Reporter) -> FoldRun:
     Raises:
         HandBack: the service goes down.
     """
-    watch = _Watch(given.deadline, reporter)
-    done, each = FoldRun(), list[float]()
-    for number, stage in enumerate(given.stages, start=1):
-        reporter.progress("training", done=number - 1, total=len(given.stages), unit="models")
-        started = clock.monotonic()
-        model = _learned(given, stage, number, watch.is_over)
-        if watch.is_over() and done.models:
-            break  # what was cut short stands back behind what was not
-        predicted = model.predict(given.matrix[stage.check])
-        if stage.replaces:
-            done.models, done.checked = [], []
+    watch, done = _Watch(given.deadline, reporter), FoldRun()
+    last = next((one for one in given.stages if one.is_measured), None)
+    _search(given, done, watch, reporter, is_followed=last is not None)
+    if last is not None:
+        reporter.progress("training", done=len(given.stages) - 1, total=len(given.stages), unit="models")
+        course = fold_models.middle([one.course for one in done.models])
+        model = _learned(given, last, len(given.stages), course, watch.is_over_for_last)
         done.models.append(model)
-        done.checked.append((stage, predicted))
-        score = _score(given, stage, predicted)
+        done.measured = model.predict(given.matrix[last.check])
+    done.ended_by = watch.ended_by
+    return done
+
+
+def _search(given: Given, done: FoldRun, watch: _Watch, reporter: Reporter, *, is_followed: bool) -> None:
+    """Train the stages that are not measured; where another one follows, leave the time that one of these took."""
+    stages = [one for one in given.stages if not one.is_measured]
+    each, longest, began = list[float](), 0.0, clock.monotonic()
+    for number, stage in enumerate(stages, start=1):
+        started, deadline = clock.monotonic(), given.deadline
+        if is_followed:
+            deadline = deadline - longest if done.models else began + (deadline - began) / 2
+        if done.models and started + longest > deadline:
+            watch.ended_by = "time limit"
+            return
+        reporter.progress("training", done=number - 1, total=len(given.stages), unit="models")
+        model = _learned(given, stage, number, _check_rows(given, stage), partial(watch.is_over, deadline))
+        if watch.is_over(deadline) and done.models:
+            return  # what was cut short stands back behind what was not
+        longest = max(longest, clock.monotonic() - started)
+        score = _keep(given, done, stage, model)
         if score is not None:
             each.append(score)
             done.scores.append(score if stage.replaces else float(np.mean(each)))
-        if number == len(given.stages) or watch.is_over():
-            break
-        if score is not None and _is_weak(given, number, stage, done.scores[-1]):
+        if watch.is_over(deadline):
+            return
+        if score is not None and number < len(stages) and _is_weak(given, number, stage, done.scores[-1]):
             done.is_weak = True
-            break
-        if clock.monotonic() + (clock.monotonic() - started) > given.deadline:
-            watch.ended_by = "time limit"
-            break
-    done.ended_by = watch.ended_by
-    return done
+            return
 
 
 class _Watch:
@@ -102,19 +122,31 @@ class _Watch:
         self._deadline, self._reporter = deadline, reporter
         self.ended_by: Ending = "finished"
 
-    def is_over(self) -> bool:
-        """Say so; once over, it stays over."""
-        if self._reporter.hand_back_requested():
-            raise HandBack
-        if self.ended_by == "finished":
-            if self._reporter.stop_requested():
-                self.ended_by = "stop"
-            elif clock.monotonic() > self._deadline:
-                self.ended_by = "time limit"
+    def is_over(self, deadline: float) -> bool:
+        """Say so, of models that may take until `deadline`; once over, it stays over."""
+        self._look()
+        if self.ended_by == "finished" and clock.monotonic() > deadline:
+            self.ended_by = "time limit"
         return self.ended_by != "finished"
 
+    def is_over_for_last(self) -> bool:
+        """Say so, of the model by which the candidate is measured: it may go on for seconds after a stop."""
+        self._look()
+        if clock.monotonic() <= self._deadline:
+            return False
+        if self.ended_by == "finished":
+            self.ended_by = "time limit"
+        return True
 
-def _learned(given: Given, stage: Stage, number: int, is_over: Callable[[], bool]) -> FoldModel:
+    def _look(self) -> None:
+        if self._reporter.hand_back_requested():
+            raise HandBack
+        if self.ended_by != "stop" and self._reporter.stop_requested():
+            self.ended_by = "stop"
+            self._deadline = min(self._deadline, clock.monotonic() + _STOP_SECONDS)
+
+
+def _learned(given: Given, stage: Stage, number: int, until: Rows | Course, is_over: Callable[[], bool]) -> FoldModel:
     learning = Learning(
         classes=len(given.schema.labels),
         objective=given.objective,
@@ -122,10 +154,22 @@ def _learned(given: Given, stage: Stage, number: int, is_over: Callable[[], bool
         threads=1,
         is_over=is_over,
     )
-    train, check = (
-        Rows(matrix=given.matrix[places], target=given.target[places]) for places in (stage.train, stage.check)
-    )
-    return fold_models.learn(given.algorithm, train, check, given.settings, learning)
+    train = Rows(matrix=given.matrix[stage.train], target=given.target[stage.train])
+    return fold_models.learn(given.algorithm, train, until, given.settings, learning)
+
+
+def _check_rows(given: Given, stage: Stage) -> Rows:
+    return Rows(matrix=given.matrix[stage.check], target=given.target[stage.check])
+
+
+def _keep(given: Given, done: FoldRun, stage: Stage, model: FoldModel) -> float | None:
+    """Put a model beside those before or in their place, and give its score."""
+    predicted = model.predict(given.matrix[stage.check])
+    if stage.replaces:
+        done.models, done.checked = [], []
+    done.models.append(model)
+    done.checked.append((stage, predicted))
+    return _score(given, stage, predicted)
 
 
 def _score(given: Given, stage: Stage, predicted: Floats) -> float | None:

@@ -1,7 +1,8 @@
 """Which rows each model of a candidate learns from, and on which it is checked; the same for all candidates.
 
 up to 50,000 rows    5 folds: each row checks one model, and the models answer together. Where validation rows were
-                     held out by us they are the first fold, so that one model did not see them: all are scored by it
+                     held out by us they are the last fold: one model did not see them, and candidates are measured by
+                     it; nothing of it goes by these rows, nor does anything of the search
 more                 one model, checked on a tenth of the training rows
 more than 100 MB     the same in stages: a ninth of the rows, a third, all; the weak are stopped in between
 """
@@ -35,6 +36,8 @@ class Stage:
     """Numbers of the rows it is checked on, none of the former."""
     replaces: bool
     """Whether its model takes the place of the stage's before, rather than to stand beside it."""
+    is_measured: bool = False
+    """Whether candidates are measured on its check rows: then nothing of its model may be chosen by them."""
 
 
 def stages(target: Target, *, classes: int, size_bytes: int, validation_rows: int = 0) -> list[Stage]:
@@ -44,7 +47,7 @@ def stages(target: Target, *, classes: int, size_bytes: int, validation_rows: in
         target: [row], class numbers, or numbers.
         classes: their number, each of which is dealt evenly; 0: a regression.
         size_bytes: of the job's data as it came.
-        validation_rows: how many of the rows, the last ones, were held out for validation: they are the first fold, and
+        validation_rows: how many of the rows, the last ones, were held out for validation: they are the last fold, and
             the models of the others learn from them. There are none where candidates have no folds.
     """
     rows = len(target)
@@ -72,10 +75,14 @@ def _folds(target: Target, classes: int, validation_rows: int) -> list[Stage]:
     count = max(2, min(FOLDS - bool(validation_rows), training // 2))
     part = np.full(rows, count)
     part[_dealt(target[:training], classes)] = np.arange(training) % count
-    numbers = [*([count] if validation_rows else []), *range(count)]
     return [
-        Stage(train=np.flatnonzero(part != number), check=np.flatnonzero(part == number), replaces=False)
-        for number in numbers
+        Stage(
+            train=np.flatnonzero(part != number),
+            check=np.flatnonzero(part == number),
+            replaces=False,
+            is_measured=number == count,
+        )
+        for number in range(count + 1)
         if (part == number).any() and (part != number).any()
     ]
 

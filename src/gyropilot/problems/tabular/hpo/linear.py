@@ -14,7 +14,7 @@ from scipy.optimize import OptimizeResult, minimize
 from scipy.special import log_softmax, softmax
 
 from gyropilot.problems.contract import Json
-from gyropilot.problems.tabular.hpo.fold_models import Floats, Learning, Matrix, Rows, row_weights
+from gyropilot.problems.tabular.hpo.fold_models import Course, Floats, Learning, Matrix, Rows, row_weights
 from gyropilot.problems.tabular.hpo.target_scales import TargetScale, scale_of
 
 _WEIGHTS, _NOTE = "linear.npz", "fold.json"
@@ -32,6 +32,11 @@ class LinearModel:
         self._intercepts = intercepts
         self._scale = scale
 
+    @property
+    def course(self) -> Course:
+        """Give none: training goes on until the weights stand still."""
+        return Course(steps=0)
+
     def predict(self, matrix: Matrix) -> Floats:
         """Give estimates or probabilities; see FoldModel."""
         outputs = np.asarray(matrix @ self._weights + self._intercepts, dtype=np.float64)
@@ -46,8 +51,8 @@ class LinearModel:
         (folder / _NOTE).write_text(json.dumps({"scale": note}), encoding="utf-8")
 
 
-def learn(train: Rows, check: Rows, settings: Mapping[str, Json], learning: Learning) -> LinearModel:
-    """Find the weights; `check` is not needed, for the penalty holds them. See fold_models.learn."""
+def learn(train: Rows, until: Rows | Course, settings: Mapping[str, Json], learning: Learning) -> LinearModel:
+    """Find the weights; `until` is not needed, for the penalty holds them. See fold_models.learn."""
     scale = (
         None if learning.classes else scale_of(train.target.astype(np.float64), settings.get("target_scale", "plain"))
     )

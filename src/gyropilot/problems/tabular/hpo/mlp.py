@@ -1,4 +1,4 @@
-"""mlp: a neural network of a few layers; it trains until the fold's check rows stop gaining."""
+"""mlp: a neural network of a few layers; it trains until the fold's check rows stop gaining, or as long as is given."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from gyropilot.problems.contract import Json
-from gyropilot.problems.tabular.hpo.fold_models import Floats, Learning, Matrix, Rows, row_weights
+from gyropilot.problems.tabular.hpo.fold_models import Course, Floats, Learning, Matrix, Rows, row_weights
 from gyropilot.problems.tabular.hpo.target_scales import TargetScale, scale_of
 
 _WEIGHTS, _NOTE = "network.safetensors", "fold.json"
@@ -24,10 +24,18 @@ _ROWS_AT_ONCE = 8192
 class Network:
     """A network and what turns its outputs into estimates."""
 
-    def __init__(self, layers: nn.Sequential, shape: dict[str, Json], scale: TargetScale | None) -> None:
+    def __init__(
+        self, layers: nn.Sequential, shape: dict[str, Json], scale: TargetScale | None, course: Course
+    ) -> None:
         self._layers = layers.eval()
         self._shape = shape
         self._scale = scale
+        self._course = course
+
+    @property
+    def course(self) -> Course:
+        """Give the epochs up to the best one, each with its learning rate."""
+        return self._course
 
     def predict(self, matrix: Matrix) -> Floats:
         """Give estimates or probabilities; see FoldModel."""
@@ -43,7 +51,7 @@ class Network:
         (folder / _NOTE).write_text(json.dumps({"shape": self._shape, "scale": scale}), encoding="utf-8")
 
 
-def learn(train: Rows, check: Rows, settings: Mapping[str, Json], learning: Learning) -> Network:
+def learn(train: Rows, until: Rows | Course, settings: Mapping[str, Json], learning: Learning) -> Network:
     """Train a network; see fold_models.learn."""
     torch.manual_seed(learning.seed)
     torch.set_num_threads(learning.threads)
@@ -60,8 +68,9 @@ def learn(train: Rows, check: Rows, settings: Mapping[str, Json], learning: Lear
     layers = _network(shape)
     weights = row_weights(train.target, learning.classes, settings.get("class_weight"))
     row_weight = None if weights is None else torch.from_numpy(weights.astype(np.float32))
-    _train(layers, train, check, settings, learning, scale, row_weight)
-    return Network(layers, shape, scale)
+    fit = _Fit(layers, train, settings, learning, scale, row_weight)
+    course = fit.along(until) if isinstance(until, Course) else fit.until_no_gain(until)
+    return Network(layers, shape, scale, course)
 
 
 def load(folder: Path) -> Network:
@@ -69,7 +78,8 @@ def load(folder: Path) -> Network:
     note = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
     layers = _network(note["shape"])
     layers.load_state_dict(load_file(str(folder / _WEIGHTS)))
-    return Network(layers, note["shape"], None if note["scale"] is None else TargetScale(**note["scale"]))
+    scale = None if note["scale"] is None else TargetScale(**note["scale"])
+    return Network(layers, note["shape"], scale, Course(steps=0))
 
 
 def _network(shape: Mapping[str, Json]) -> nn.Sequential:
@@ -82,41 +92,66 @@ def _network(shape: Mapping[str, Json]) -> nn.Sequential:
     return nn.Sequential(*parts, nn.Linear(inputs, int(shape["outputs"])))
 
 
-def _train(
-    layers: nn.Sequential,
-    train: Rows,
-    check: Rows,
-    settings: Mapping[str, Json],
-    learning: Learning,
-    scale: TargetScale | None,
-    row_weight: torch.Tensor | None,
-) -> None:
-    """Train in place and leave the weights of the epoch that did best on `check`; halve the rate where none gains."""
-    wanted, wanted_check = _wanted(train, scale), _wanted(check, scale)
-    optimizer = torch.optim.AdamW(
-        layers.parameters(), lr=float(settings["learning_rate"]), weight_decay=float(settings["weight_decay"])
-    )
-    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=_PATIENCE_EPOCHS // 3)
-    order = torch.Generator().manual_seed(learning.seed)
-    batch = min(int(settings["batch_size"]), max(8, len(wanted) // 4))
-    best, best_weights, waited = float("inf"), _copied(layers), 0
-    for _ in range(_MOST_EPOCHS):
-        for rows in torch.split(torch.randperm(len(wanted), generator=order), batch):
-            optimizer.zero_grad()
-            part = None if row_weight is None else row_weight[rows]
-            torch.autograd.backward(_loss(layers(_batch(train.matrix, rows)), wanted[rows], learning, part))
-            optimizer.step()
-            if learning.is_over():
+class _Fit:
+    """Trains a network in place, epoch by epoch."""
+
+    def __init__(
+        self,
+        layers: nn.Sequential,
+        train: Rows,
+        settings: Mapping[str, Json],
+        learning: Learning,
+        scale: TargetScale | None,
+        row_weight: torch.Tensor | None,
+    ) -> None:
+        self._layers, self._train, self._learning = layers, train, learning
+        self._scale, self._row_weight = scale, row_weight
+        self._wanted = _wanted(train, scale)
+        self._batch = min(int(settings["batch_size"]), max(8, len(self._wanted) // 4))
+        self._order = torch.Generator().manual_seed(learning.seed)
+        self._optimizer = torch.optim.AdamW(
+            layers.parameters(), lr=float(settings["learning_rate"]), weight_decay=float(settings["weight_decay"])
+        )
+
+    def until_no_gain(self, check: Rows) -> Course:
+        """Leave the weights of the epoch that did best on `check`; halve the rate where none gains."""
+        wanted = _wanted(check, self._scale)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self._optimizer, factor=0.5, patience=_PATIENCE_EPOCHS // 3
+        )
+        best, best_weights, steps = float("inf"), _copied(self._layers), 0
+        rates: list[float] = []
+        while len(rates) < _MOST_EPOCHS and len(rates) - steps < _PATIENCE_EPOCHS:
+            rates.append(float(self._optimizer.param_groups[0]["lr"]))
+            self._epoch()
+            reached = float(_loss(_outputs(self._layers.eval(), check.matrix), wanted, self._learning, None))
+            self._layers.train()
+            schedule.step(reached)
+            if reached < best:
+                best, best_weights, steps = reached, _copied(self._layers), len(rates)
+            if self._learning.is_over():
                 break
-        reached = float(_loss(_outputs(layers.eval(), check.matrix), wanted_check, learning, None))
-        layers.train()
-        schedule.step(reached)
-        waited = 0 if reached < best else waited + 1
-        if reached < best:
-            best, best_weights = reached, _copied(layers)
-        if waited >= _PATIENCE_EPOCHS or learning.is_over():
-            break
-    layers.load_state_dict(best_weights)
+        self._layers.load_state_dict(best_weights)
+        return Course(steps=steps, rates=tuple(rates[:steps]))
+
+    def along(self, course: Course) -> Course:
+        """Train as long as the course says, by its rates."""
+        for place, rate in enumerate(course.rates, start=1):
+            self._optimizer.param_groups[0]["lr"] = rate
+            self._epoch()
+            if self._learning.is_over():
+                return Course(steps=place, rates=course.rates[:place])
+        return course
+
+    def _epoch(self) -> None:
+        for rows in torch.split(torch.randperm(len(self._wanted), generator=self._order), self._batch):
+            self._optimizer.zero_grad()
+            part = None if self._row_weight is None else self._row_weight[rows]
+            outputs = self._layers(_batch(self._train.matrix, rows))
+            torch.autograd.backward(_loss(outputs, self._wanted[rows], self._learning, part))
+            self._optimizer.step()
+            if self._learning.is_over():
+                break
 
 
 def _loss(
