@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from peft import PromptLearningConfig
 from safetensors.torch import save_file
 
 from gyropilot.problems.text_generation import models
+from gyropilot.problems.text_generation.models import DtypeName
 from gyropilot.problems.text_generation.tuning.specification import OutputModelType
 from gyropilot.problems.text_generation.virtual_tokens import VirtualTokens
 
 PROMPT_FILE = "prompt.safetensors"
 """Beside PEFT's files: the effective rows as they are served, `encoder` and `decoder` [n, width] in float32."""
-_FORMAT = {"format": "1"}
+PREFIX_FILE = "prefix.safetensors"
+"""The same of attention prefixes: `keys` and `values`, each [blocks, key heads, n, head width] in float32."""
 
 
 class Prompted(torch.nn.Module):
@@ -37,6 +40,28 @@ class Prompted(torch.nn.Module):
     def get_base_model(self) -> torch.nn.Module:
         """Give the base, as PEFT's wrappers do."""
         return self.base
+
+
+class Unmerged:
+    """What all methods of virtual tokens say alike: the base is only read, and stays as it is in what is served."""
+
+    @property
+    def saves_adapter(self) -> bool:
+        """Give true."""
+        return True
+
+    @property
+    def merges(self) -> bool:
+        """Give false: what stands before a text is no change of weights."""
+        return False
+
+    def base_dtype(self, fastest: DtypeName) -> DtypeName:
+        """Give `fastest`: the base is only read."""
+        return fastest
+
+    def merge(self, tuned: torch.nn.Module, *, dtype: DtypeName) -> torch.nn.Module:
+        """Raise: see `merges`."""
+        raise NotImplementedError("virtual tokens cannot be merged into weights")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,24 +112,32 @@ def rows_on(
     )
 
 
-def task_type(base: torch.nn.Module) -> str:
-    """Give PEFT's name of what the model does."""
-    return "SEQ_2_SEQ_LM" if models.architecture_of(base).is_encoder_decoder else "CAUSAL_LM"
-
-
-def width_of(base: torch.nn.Module) -> int:
-    """Give the width of the input embedding: that of a row."""
-    return int(models.embedding_of(base).shape[1])
+def config_fields(base: torch.nn.Module, *, count: int, sides: Sequence[OutputModelType]) -> dict[str, Any]:
+    """Give what PEFT's configs of all these methods have in common; it guesses none of it right for every family."""
+    config = cast(Any, base).config
+    return {
+        "task_type": "SEQ_2_SEQ_LM" if models.architecture_of(base).is_encoder_decoder else "CAUSAL_LM",
+        "num_virtual_tokens": count,
+        "token_dim": int(models.embedding_of(base).shape[1]),
+        "num_transformer_submodules": len(sides),
+        "num_attention_heads": int(config.num_attention_heads),
+        "num_layers": int(config.num_hidden_layers),
+    }
 
 
 @torch.no_grad()
 def effective(tuned: torch.nn.Module, task: int) -> dict[str, torch.Tensor]:
     """Give the rows that stand before texts of `task`, as served and exported: float32, detached, on the CPU.
 
-    Keys are `encoder` and `decoder`, each [n, width], those that there are; a causal model's rows are `decoder`.
+    Names are `encoder` and `decoder`, each [n, width], those that there are; a causal model's rows are `decoder`.
+    Attention prefixes: `keys` and `values`, each [blocks, key heads, n, head width].
     """
     assert isinstance(tuned, Prompted)
     tokens = tuned.virtual_tokens
+    prefixes = tokens.key_values(task)
+    if prefixes is not None:
+        keys, values = zip(*prefixes, strict=True)
+        return {"keys": _kept(torch.stack(keys)), "values": _kept(torch.stack(values))}
     is_causal = not models.architecture_of(tuned).is_encoder_decoder
     rows = {"decoder" if is_causal else "encoder": tokens.text_rows(task)}
     if not is_causal:
@@ -112,21 +145,26 @@ def effective(tuned: torch.nn.Module, task: int) -> dict[str, torch.Tensor]:
     return {side: _kept(one) for side, one in rows.items() if one is not None}
 
 
-def save_prompt(tuned: Prompted, folder: Path, config: PromptLearningConfig, tensors: dict[str, torch.Tensor]) -> None:
-    """Write a folder that PEFT loads, and what is served: the rows of the first task, of others as `<side>.<task>`."""
-    save_adapter(folder, config, tensors)
-    served = effective(tuned, 0)
-    for task in range(1, tuned.virtual_tokens.tasks):
-        served |= {f"{side}.{task}": one for side, one in effective(tuned, task).items()}
-    save_file(served, folder / PROMPT_FILE, metadata=_FORMAT)
+def save(tuned: Prompted, folder: Path, config: PromptLearningConfig, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write a folder that PEFT loads, and beside it what is served: PROMPT_FILE, or PREFIX_FILE.
 
+    Of several tasks the first has the plain names, others `<name>.<task>`.
 
-def save_adapter(folder: Path, config: PromptLearningConfig, tensors: dict[str, torch.Tensor]) -> None:
-    """Write a folder that PEFT loads."""
+    Args:
+        tuned: trained.
+        folder: may be there or not.
+        config: of PEFT, without a place to begin from: else loading would open that again.
+        tensors: with the names that PEFT saves them under.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     config.inference_mode = True
     config.save_pretrained(str(folder))
     save_file({name: _kept(one) for name, one in tensors.items()}, folder / "adapter_model.safetensors")
+    served = effective(tuned, 0)
+    file = PREFIX_FILE if "keys" in served else PROMPT_FILE
+    for task in range(1, tuned.virtual_tokens.tasks):
+        served |= {f"{name}.{task}": one for name, one in effective(tuned, task).items()}
+    save_file(served, folder / file, metadata={"format": "1"})
 
 
 def _kept(one: torch.Tensor) -> torch.Tensor:
