@@ -1,0 +1,61 @@
+"""IA3: a trained factor for each result of a block's linear layers, or each input of its last one; built by PEFT.
+
+Liu et al. 2022, "Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning": it scales
+keys, values and what comes out of the MLP's activation. Here every linear layer of the blocks has factors unless
+targets are named, which are still few: 0.1 % of the weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import IA3Config
+
+from gyropilot.problems.text_generation.models import DtypeName, LoadedModel
+from gyropilot.problems.text_generation.tuning import wrapping
+
+_AFTER_ACTIVATION = ("down_proj", "dense_4h_to_h", "wo")
+"""Last names of the layers that read what the MLP's activation gives: their inputs are scaled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ia3:
+    """IA3's settings; the factors begin at 1."""
+
+    targets: tuple[str, ...] = ()
+    """Last names of the layers to scale; empty: every linear layer of the blocks."""
+    name: str = "IA3"
+
+    @property
+    def saves_adapter(self) -> bool:
+        """Give true."""
+        return True
+
+    @property
+    def merges(self) -> bool:
+        """Give true: a factor of a result is one of its weight's row."""
+        return True
+
+    def base_dtype(self, fastest: DtypeName) -> DtypeName:
+        """Give `fastest`: the base is only read."""
+        return fastest
+
+    def attach(self, loaded: LoadedModel, *, seed: int) -> torch.nn.Module:
+        """Give the base with factors; nothing is drawn."""
+        targets = wrapping.linear_targets(loaded, self.targets)
+        config = IA3Config(
+            target_modules=targets,
+            feedforward_modules=[one for one in targets if one in _AFTER_ACTIVATION],
+            task_type=wrapping.task_type(loaded),
+        )
+        return wrapping.wrap(loaded, config, seed=seed)
+
+    def save(self, tuned: torch.nn.Module, folder: Path) -> None:
+        """Write a PEFT adapter folder."""
+        wrapping.save(tuned, folder)
+
+    def merge(self, tuned: torch.nn.Module, *, dtype: DtypeName) -> torch.nn.Module:
+        """Multiply the factors into the weights in float32, rounded once."""
+        return wrapping.fold(tuned, dtype=dtype)
