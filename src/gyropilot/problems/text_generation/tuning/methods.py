@@ -9,6 +9,9 @@ from pathlib import Path
 from gyropilot.problems.text_generation.tuning.full import Full
 from gyropilot.problems.text_generation.tuning.lora import Lora
 from gyropilot.problems.text_generation.tuning.method import Method
+from gyropilot.problems.text_generation.tuning.multitask_prompt_tuning import MultitaskPromptTuning
+from gyropilot.problems.text_generation.tuning.p_tuning import PTuning
+from gyropilot.problems.text_generation.tuning.prefix_tuning import PrefixTuning
 from gyropilot.problems.text_generation.tuning.prompt_tuning import PromptTuning
 from gyropilot.problems.text_generation.tuning.specification import TuningSpec, TuningType
 
@@ -29,6 +32,22 @@ _METHODS: Mapping[TuningType, Callable[[TuningSpec, _Job], Method]] = {
         init_method=spec.prompt_tuning_init_method,
         init_text=spec.prompt_tuning_init_text,
         output_model_types=spec.output_model_types,
+    ),
+    "MULTITASK_PROMPT_TUNING": lambda spec, job: MultitaskPromptTuning(
+        num_virtual_tokens=spec.num_virtual_tokens,
+        init_method=spec.prompt_tuning_init_method,
+        init_text=spec.prompt_tuning_init_text,
+        output_model_types=spec.output_model_types,
+        ranks=spec.prompt_ranks,
+        tasks=job.tasks,
+        source=job.source,
+    ),
+    "P_TUNING": lambda spec, job: PTuning(
+        num_virtual_tokens=spec.num_virtual_tokens, output_model_types=spec.output_model_types
+    ),
+    "PREFIX_TUNING": lambda spec, job: PrefixTuning(
+        num_virtual_tokens=spec.num_virtual_tokens,
+        init_text=spec.prompt_tuning_init_text if spec.prompt_tuning_init_method == "TEXT" else None,
     ),
 }
 
