@@ -90,12 +90,6 @@ def head_of(model: torch.nn.Module) -> torch.nn.Linear:
     return cast(torch.nn.Linear, head)
 
 
-def embedding_of(model: torch.nn.Module) -> torch.Tensor:
-    """Give [vocabulary, width]: the embedding of the tokens that a model reads."""
-    embedding = unwrapped(model).get_input_embeddings()  # type: ignore[operator]
-    return cast(torch.Tensor, embedding.weight)
-
-
 def head_scale(model: torch.nn.Module) -> float:
     """Give what hidden states are multiplied by before the head: 1, but for the first T5."""
     config = _config(model)

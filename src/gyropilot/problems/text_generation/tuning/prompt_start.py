@@ -14,7 +14,7 @@ import torch
 from tokenizers import Tokenizer
 
 from gyropilot.errors import TrainingFailed
-from gyropilot.problems.text_generation import models
+from gyropilot.problems.text_generation.embeddings import embedding_of
 from gyropilot.problems.text_generation.tuning.specification import InitMethod
 
 _SAMPLED_ROWS = 4096
@@ -27,7 +27,7 @@ def first_rows(base: torch.nn.Module, *, count: int, method: InitMethod, text: s
     Raises:
         TrainingFailed: the text is empty, or the base's folder has no tokenizer.
     """
-    embedding = models.embedding_of(base)
+    embedding = embedding_of(base).weight
     if method in ("TEXT", "SAMPLE_VOCAB"):
         ids = first_tokens(base, count=count, text=text if method == "TEXT" else None)
         return embedding[ids.to(embedding.device)].float()
@@ -39,7 +39,7 @@ def first_rows(base: torch.nn.Module, *, count: int, method: InitMethod, text: s
 def first_tokens(base: torch.nn.Module, *, count: int, text: str | None) -> torch.Tensor:
     """Give [count] tokens: of a text with its special tokens, cut or repeated; without a text drawn at random."""
     if text is None:
-        return torch.randint(0, len(models.embedding_of(base)), (count,))
+        return torch.randint(0, embedding_of(base).num_embeddings, (count,))
     ids = _tokenizer(base).encode(text).ids if text else []
     if not ids:
         raise TrainingFailed("prompt_tuning_init_text has no tokens; give a text, or another prompt_tuning_init_method")

@@ -12,6 +12,7 @@ from peft import PromptLearningConfig
 from safetensors.torch import save_file
 
 from gyropilot.problems.text_generation import models
+from gyropilot.problems.text_generation.embeddings import embedding_of
 from gyropilot.problems.text_generation.models import DtypeName
 from gyropilot.problems.text_generation.tuning.specification import OutputModelType
 from gyropilot.problems.text_generation.virtual_tokens import VirtualTokens
@@ -118,7 +119,7 @@ def config_fields(base: torch.nn.Module, *, count: int, sides: Sequence[OutputMo
     return {
         "task_type": "SEQ_2_SEQ_LM" if models.architecture_of(base).is_encoder_decoder else "CAUSAL_LM",
         "num_virtual_tokens": count,
-        "token_dim": int(models.embedding_of(base).shape[1]),
+        "token_dim": embedding_of(base).embedding_dim,
         "num_transformer_submodules": len(sides),
         "num_attention_heads": int(config.num_attention_heads),
         "num_layers": int(config.num_hidden_layers),
