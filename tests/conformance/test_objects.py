@@ -82,6 +82,8 @@ def test_a_file_goes_in_and_comes_out_whole(objects, tmp_path, size_bytes):
     blocks = list(objects.stream("bucket", "dir/file", etag=info.etag))
     assert b"".join(blocks) == sent.read_bytes()
     assert max(map(len, blocks), default=0) <= 16 << 20
+    for start in (1, size_bytes // 2, size_bytes):
+        assert b"".join(objects.stream("bucket", "dir/file", etag=info.etag, start=start)) == sent.read_bytes()[start:]
 
 
 def test_an_object_that_changed_is_not_fetched(objects, tmp_path):

@@ -16,9 +16,11 @@ from gyropilot.control.house import House
 from gyropilot.control.places import Places, open_places, store_fault, uri_faults
 from gyropilot.data import channels, headers
 from gyropilot.data.frames import CSV
-from gyropilot.errors import Fault, GyropilotError, InvalidData, InvalidRequest, MissingExtra, NotAllowed
+from gyropilot.errors import Fault, GyropilotError, InvalidData, InvalidRequest, MissingExtra, NotAllowed, NotFound
+from gyropilot.names import split_s3_uri
 from gyropilot.problems import catalog
 from gyropilot.problems.contract import Problem, RequestContext, Spec
+from gyropilot.store.object_info import ObjectInfo
 from gyropilot.store.principals import Principal
 
 Json = Any
@@ -31,13 +33,14 @@ def admit(house: House, principal: Principal, request: Mapping[str, Json], *, re
         InvalidRequest: with every fault found in the request.
         MissingExtra: the problem's optional dependencies are not installed.
     """
+    first_objects: dict[int, ObjectInfo] = {}
     faults = [
         *_refused_fields(request),
         *tags.faults_of(request.get("Tags", [])),
-        *_location_faults(house, principal, request),
+        *_location_faults(house, principal, request, first_objects),
         *deployments.faults_of(house, principal, region, request),
     ]
-    problem, spec = _read(house, principal, request, faults)
+    problem, spec = _read(house, principal, request, first_objects, faults)
     if faults or problem is None or spec is None:
         raise InvalidRequest.of(faults)
     return problem, spec
@@ -57,7 +60,11 @@ def channel_path(number: int) -> str:
 
 
 def _read(
-    house: House, principal: Principal, request: Mapping[str, Json], faults: list[Fault]
+    house: House,
+    principal: Principal,
+    request: Mapping[str, Json],
+    first_objects: Mapping[int, ObjectInfo],
+    faults: list[Fault],
 ) -> tuple[Problem | None, Spec | None]:
     try:
         problem = catalog.find(request, house.problems)
@@ -67,7 +74,7 @@ def _read(
     _check_installed(problem)
     context = RequestContext(
         base_models=house.base_models,
-        columns=partial(_columns, house, principal, request),
+        columns=partial(_columns, house, principal, request, first_objects, faults),
         source_prompts=house.settings.source_prompts,
     )
     try:
@@ -77,22 +84,33 @@ def _read(
         return problem, None
 
 
-def _columns(house: House, principal: Principal, request: Mapping[str, Json], number: int) -> tuple[str, ...] | None:
-    """Give the column names of a channel's first object, as far as they can be read."""
+def _columns(
+    house: House,
+    principal: Principal,
+    request: Mapping[str, Json],
+    first_objects: Mapping[int, ObjectInfo],
+    faults: list[Fault],
+    number: int,
+) -> tuple[str, ...] | None:
+    """Give the column names of a channel's first object, as far as they can be read; one that no job reads is told."""
     channel = request["AutoMLJobInputDataConfig"][number]
     places, _ = open_places(house, principal, "RoleArn", request["RoleArn"])
-    if places is None or "DataSource" not in channel:
-        return None
+    if places is None or number not in first_objects:
+        return None  # told as a fault of the place
     try:
-        first = channels.resolve(places.objects, source_of(channel))[0]
         return headers.read_columns(
             places.objects,
-            first,
+            first_objects[number],
             content_type=channel.get("ContentType") or CSV,
             compression=channel.get("CompressionType") or "None",
         )
+    except InvalidData as error:
+        faults += [
+            replace(one, where=channel_path(number), problem=f"{one.where}: {one.problem}") for one in error.faults
+        ]
     except (GyropilotError, OSError):
-        return None  # told as a fault of the place
+        pass  # the job tells it
+    return None
 
 
 def _check_installed(problem: Problem) -> None:
@@ -122,12 +140,18 @@ def _refused_fields(request: Mapping[str, Json]) -> Iterator[Fault]:
         )
 
 
-def _location_faults(house: House, principal: Principal, request: Mapping[str, Json]) -> Iterator[Fault]:
+def _location_faults(
+    house: House, principal: Principal, request: Mapping[str, Json], first_objects: dict[int, ObjectInfo]
+) -> Iterator[Fault]:
+    """Give the faults of what lies in buckets; `first_objects` gets the first object of each channel that has one."""
     places, faults = open_places(house, principal, "RoleArn", request["RoleArn"])
     yield from faults
     for number, channel in enumerate(request["AutoMLJobInputDataConfig"]):
         if "DataSource" in channel:
-            yield from _channel_faults(places, channel_path(number), source_of(channel))
+            found: list[ObjectInfo] = []
+            yield from _channel_faults(places, channel_path(number), source_of(channel), found)
+            if found:
+                first_objects[number] = found[0]
         else:  # the service model lets it be absent
             where = f"AutoMLJobInputDataConfig[{number}].DataSource"
             yield Fault(where=where, problem="is missing", fix="name the channel's objects by its S3DataSource")
@@ -135,7 +159,7 @@ def _location_faults(house: House, principal: Principal, request: Mapping[str, J
         specification = (config or {}).get("FeatureSpecificationS3Uri")
         if specification is not None:
             where = f"AutoMLProblemTypeConfig.{name}.FeatureSpecificationS3Uri"
-            yield from _channel_faults(places, where, S3Source(s3_data_type="S3Prefix", s3_uri=specification))
+            yield from _object_faults(places, where, specification)
     output = request["OutputDataConfig"]["S3OutputPath"]
     yield from uri_faults(places, "OutputDataConfig.S3OutputPath", output, "write")
 
@@ -146,19 +170,34 @@ def source_of(channel: Mapping[str, Json]) -> S3Source:
     return S3Source(s3_data_type=source["S3DataType"], s3_uri=source["S3Uri"])
 
 
-def _channel_faults(places: Places | None, where: str, source: S3Source) -> Iterator[Fault]:
+def _channel_faults(places: Places | None, where: str, source: S3Source, found: list[ObjectInfo]) -> Iterator[Fault]:
+    """Give the faults of a channel's place; `found` gets its objects."""
     faults = list(uri_faults(places, where, source.s3_uri, "read"))
     yield from faults
     # Whether a kind may be is the problem type's rule.
     if faults or places is None or source.s3_data_type not in {"S3Prefix", "ManifestFile"}:
         return
     try:
-        channels.resolve(places.objects, source)
+        found += channels.resolve(places.objects, source)
     except InvalidData as error:
         for fault in error.faults:
             yield replace(fault, where=where, found=fault.found or source.s3_uri)
     except (NotAllowed, OSError) as error:
         yield store_fault(where, source.s3_uri, error)
+
+
+def _object_faults(places: Places | None, where: str, uri: str) -> Iterator[Fault]:
+    """Give the faults of the place of one object."""
+    faults = list(uri_faults(places, where, uri, "read"))
+    yield from faults
+    if faults or places is None:
+        return
+    try:
+        if places.objects.head(*split_s3_uri(uri)) is None:
+            fix = "name the file itself, in full; keys are compared letter by letter"
+            yield Fault(where=where, found=uri, problem="there is no such object", fix=fix)
+    except (InvalidData, NotFound, NotAllowed, OSError) as error:
+        yield store_fault(where, uri, error)
 
 
 def _value_at(request: Mapping[str, Json], path: str) -> Json:

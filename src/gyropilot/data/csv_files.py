@@ -220,7 +220,7 @@ def start_of(path: Path, uri: str, *, is_gzip: bool = False) -> bytes:
 def check_kind(start: bytes, uri: str) -> None:
     """Raise InvalidData where a file that begins so is empty, or a binary file of a known kind."""
     if not start:
-        raise InvalidData(where=uri, problem="is empty", fix="upload the data, or remove the file")
+        raise kinds.empty(uri)
     kind = kinds.binary_kind(start)
     if kind is None:
         return

@@ -24,18 +24,20 @@ def open_gzip(path: Path, uri: str) -> BinaryIO:
         InvalidData: the file is empty, or not gzip.
     """
     with path.open("rb") as file:
-        start = file.read(kinds.TEXT_START_BYTES)
-    if not start:
-        raise InvalidData(where=uri, problem="is empty", fix="upload the data, or remove the file")
-    if not start.startswith(_MAGIC):
-        kind = kinds.binary_kind(start) or kinds.text_kind(start) or "something else, perhaps plain text"
-        raise InvalidData(
-            where=uri,
-            found=start[: kinds.MAGIC_BYTES],
-            problem=f"is not gzip-compressed, as the channel's CompressionType says, but {kind}",
-            fix="leave CompressionType out, or compress the file",
-        )
+        check_start(file.read(kinds.TEXT_START_BYTES), uri)
     return cast(BinaryIO, io.BufferedReader(_Unpacked(path, uri), buffer_size=1 << 20))
+
+
+def check_start(start: bytes, uri: str) -> None:
+    """Raise InvalidData where a file that begins so is empty, or not gzip."""
+    kinds.check_start(
+        start,
+        uri,
+        magic=_MAGIC,
+        wanted="gzip-compressed, as the channel's CompressionType says,",
+        otherwise="plain text",
+        fix="leave CompressionType out, or compress the file",
+    )
 
 
 class _Unpacked(io.RawIOBase):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gyropilot.errors import InvalidData
+
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"PAR1", "a Parquet file"),
     (b"PARE", "an encrypted Parquet file"),
@@ -67,3 +69,26 @@ def text_kind(start: bytes) -> str | None:
         if lowered.startswith(beginning):
             return words
     return None
+
+
+def check_start(start: bytes, uri: str, *, magic: bytes, wanted: str, otherwise: str, fix: str) -> None:
+    """Raise InvalidData where a file that begins so is empty, or does not bear the magic number `magic`.
+
+    Args:
+        start: the first TEXT_START_BYTES of the file, or all.
+        uri: what errors call it.
+        magic: what it must begin with.
+        wanted: what it then is, in words that follow `is not`.
+        otherwise: what it may be where its kind is not known.
+        fix: the mend.
+    """
+    if not start:
+        raise empty(uri)
+    if not start.startswith(magic):
+        kind = binary_kind(start) or text_kind(start) or f"something else, perhaps {otherwise}"
+        raise InvalidData(where=uri, found=start[:MAGIC_BYTES], problem=f"is not {wanted} but {kind}", fix=fix)
+
+
+def empty(uri: str) -> InvalidData:
+    """Give the error of a file without a byte."""
+    return InvalidData(where=uri, problem="is empty", fix="upload the data, or remove the file")

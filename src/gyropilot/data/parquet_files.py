@@ -32,6 +32,8 @@ Arrow = Any
 _BATCH_ROWS = 256
 _BATCH_BYTES = 8 * 2**20
 """Most that the values of a batch may take: of a dictionary each row may name the longest entry."""
+END_BYTES = 8
+"""What follows the footer: its length, and the magic number."""
 _MAGIC = b"PAR1"
 _SCHEMA_KEY = b"ARROW:schema"
 _HIDDEN_KEY = b"HIDDEN:schem"
@@ -44,51 +46,66 @@ def parquet_records(path: Path, uri: str, *, wanted: Sequence[str]) -> Iterator[
     Raises:
         InvalidData: the file is no Parquet file with exactly these columns as text, is cut, or its footer lies.
     """
-    import pyarrow
-    from pyarrow import parquet
-
     metadata = read_metadata(path, uri)
     _check_columns(metadata, wanted, uri)
-    size = path.stat().st_size
-    check_counts(metadata, size, uri)
+    check_counts(metadata, path.stat().st_size, uri)
     largest = largest_unpacked(metadata, wanted, path, uri)
-    most_text = max(MAX_UNPACKED_BYTES, MAX_RATIO * size)
-    row = text = 0
-    try:
-        with parquet.ParquetFile(
+    with Reading(path, uri, metadata) as reading:
+        rows_at_once = max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, largest)))
+        for batch in reading.file.iter_batches(batch_size=rows_at_once, columns=list(wanted), use_threads=False):
+            for values in _rows_of(batch, wanted, uri, reading.rows):
+                reading.count(rows=1, text=sum(len(value) for value in values if value))
+                yield reading.rows, values
+
+
+class Reading:
+    """Opens a file's data within `with`, and counts what is read of it.
+
+    Raises InvalidData at once where it becomes too large or Arrow finds it damaged, and at the end where it has other
+    rows than its footer counts.
+    """
+
+    def __init__(self, path: Path, uri: str, metadata: Arrow) -> None:
+        from pyarrow import parquet
+
+        self._uri, self._metadata, self._size = uri, metadata, path.stat().st_size
+        self.rows = self._text = 0
+        self.file = parquet.ParquetFile(
             path, metadata=metadata, pre_buffer=False, buffer_size=2**20, page_checksum_verification=True
-        ) as file:
-            rows_at_once = max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, largest)))
-            for batch in file.iter_batches(batch_size=rows_at_once, columns=list(wanted), use_threads=False):
-                for values in _rows_of(batch, wanted, uri, row):
-                    row += 1
-                    text += sum(len(value) for value in values if value)
-                    if text > most_text:
-                        raise bomb(uri, row, text, size)
-                    yield row, values
-    except (pyarrow.ArrowException, OSError, MemoryError) as error:
-        raise InvalidData(
-            where=f"{uri}: after row {row}",
-            problem=f"Parquet data is damaged: {first_line(error)}",
-            fix="upload the file again, or write it anew",
-        ) from error
-    if row != metadata.num_rows:
-        raise InvalidData(
-            where=uri,
-            found=row,
-            problem=f"holds another number of rows than the {metadata.num_rows} its footer counts",
-            fix="write the file anew",
         )
 
+    def __enter__(self) -> Reading:
+        return self
 
-def bomb(uri: str, row: int, text: int, size: int) -> InvalidData:
-    """Give the error of a file that becomes too large: so many characters by this row."""
-    return InvalidData(
-        where=f"{uri}: row {row}",
-        found=f"{text} characters by this row, of {size} bytes",
-        problem=f"unpacks to more than {MAX_RATIO} times its size",
-        fix="write the rows that are meant",
-    )
+    def count(self, *, rows: int, text: int) -> None:
+        """Note that so many rows more were read, of so many characters."""
+        self.rows += rows
+        self._text += text
+        if self._text > max(MAX_UNPACKED_BYTES, MAX_RATIO * self._size):
+            raise InvalidData(
+                where=f"{self._uri}: row {self.rows}",
+                found=f"{self._text} characters by this row, of {self._size} bytes",
+                problem=f"unpacks to more than {MAX_RATIO} times its size",
+                fix="write the rows that are meant",
+            )
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        import pyarrow
+
+        self.file.close()
+        if isinstance(error, (pyarrow.ArrowException, OSError, MemoryError)):
+            raise InvalidData(
+                where=f"{self._uri}: after row {self.rows}",
+                problem=f"Parquet data is damaged: {first_line(error)}",
+                fix="upload the file again, or write it anew",
+            ) from error
+        if error is None and self.rows != self._metadata.num_rows:
+            raise InvalidData(
+                where=self._uri,
+                found=self.rows,
+                problem=f"holds another number of rows than the {self._metadata.num_rows} its footer counts",
+                fix="write the file anew",
+            )
 
 
 def read_metadata(path: Path, uri: str) -> Arrow:
@@ -132,23 +149,9 @@ def _footer(path: Path, uri: str) -> bytes:
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(kinds.TEXT_START_BYTES)
-        if not start:
-            raise InvalidData(where=uri, problem="is empty", fix="upload the data, or remove the file")
-        if not start.startswith(_MAGIC):
-            kind = kinds.binary_kind(start) or kinds.text_kind(start) or "something else, perhaps CSV"
-            raise InvalidData(
-                where=uri,
-                found=start[: kinds.MAGIC_BYTES],
-                problem=f"is not Parquet but {kind}",
-                fix="set the channel's ContentType to text/csv;header=present if it is CSV, or convert the file",
-            )
-        if size < 12:
-            raise _truncated(uri, size)
-        file.seek(size - 8)
-        end = file.read(8)
-        length = int.from_bytes(end[:4], "little")
-        if end[4:] != _MAGIC or not 0 < length <= size - 12:
-            raise _truncated(uri, size)
+        check_start(start, uri)
+        file.seek(max(0, size - END_BYTES))
+        length = footer_length(file.read(END_BYTES), size, uri)
         if length > MAX_FOOTER_BYTES:
             raise InvalidData(
                 where=f"{uri}: footer",
@@ -156,12 +159,32 @@ def _footer(path: Path, uri: str) -> bytes:
                 problem=f"is longer than {MAX_FOOTER_BYTES} bytes",
                 fix="write fewer row groups",
             )
-        file.seek(size - 8 - length)
+        file.seek(size - END_BYTES - length)
         return file.read(length)
 
 
-def _truncated(uri: str, size: int) -> InvalidData:
-    return InvalidData(
+def check_start(start: bytes, uri: str) -> None:
+    """Raise InvalidData where a file that begins so is empty, or not Parquet."""
+    kinds.check_start(
+        start,
+        uri,
+        magic=_MAGIC,
+        wanted="Parquet",
+        otherwise="CSV",
+        fix="set the channel's ContentType to text/csv;header=present if it is CSV, or convert the file",
+    )
+
+
+def footer_length(end: bytes, size: int, uri: str) -> int:
+    """Give how long the footer is of a file of `size` bytes whose last END_BYTES are `end`; it lies before these.
+
+    Raises:
+        InvalidData: the file is cut.
+    """
+    length = int.from_bytes(end[:4], "little")
+    if end[4:] == _MAGIC and 0 < length <= size - END_BYTES - len(_MAGIC):
+        return length
+    raise InvalidData(
         where=uri,
         found=f"{size} bytes",
         problem="Parquet file is cut: it does not end with a footer",

@@ -43,41 +43,16 @@ def text_batches(path: Path, uri: str) -> Iterator[list[Arrow]]:
     Raises:
         InvalidData: the file is cut or damaged, its footer lies, or text in it is not UTF-8.
     """
-    import pyarrow
-    from pyarrow import parquet
-
     metadata = parquet_files.read_metadata(path, uri)
-    size = path.stat().st_size
-    parquet_files.check_counts(metadata, size, uri)
+    parquet_files.check_counts(metadata, path.stat().st_size, uri)
     names = [metadata.schema.column(index).name for index in range(metadata.num_columns)]
     largest = parquet_files.largest_unpacked(metadata, names, path, uri)
-    most_text = max(parquet_files.MAX_UNPACKED_BYTES, parquet_files.MAX_RATIO * size)
-    row = text = 0
-    try:
-        with parquet.ParquetFile(
-            path, metadata=metadata, pre_buffer=False, buffer_size=2**20, page_checksum_verification=True
-        ) as file:
-            rows_at_once = max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, largest)))
-            for batch in file.iter_batches(batch_size=rows_at_once, use_threads=False):
-                columns = [_text_of(batch.column(at), name, uri, row) for at, name in enumerate(names)]
-                row += batch.num_rows
-                text += sum(one.nbytes for one in columns)
-                if text > most_text:
-                    raise parquet_files.bomb(uri, row, text, size)
-                yield columns
-    except (pyarrow.ArrowException, OSError, MemoryError) as error:
-        raise InvalidData(
-            where=f"{uri}: after row {row}",
-            problem=f"Parquet data is damaged: {parquet_files.first_line(error)}",
-            fix="upload the file again, or write it anew",
-        ) from error
-    if row != metadata.num_rows:
-        raise InvalidData(
-            where=uri,
-            found=row,
-            problem=f"holds another number of rows than the {metadata.num_rows} its footer counts",
-            fix="write the file anew",
-        )
+    with parquet_files.Reading(path, uri, metadata) as reading:
+        rows_at_once = max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, largest)))
+        for batch in reading.file.iter_batches(batch_size=rows_at_once, use_threads=False):
+            columns = [_text_of(batch.column(at), name, uri, reading.rows) for at, name in enumerate(names)]
+            reading.count(rows=batch.num_rows, text=sum(one.nbytes for one in columns))
+            yield columns
 
 
 def _unreadable(column: Arrow) -> tuple[str, str] | None:

@@ -6,7 +6,6 @@ Parquet files have them again. Names lose the spaces around them; a column witho
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,17 +13,13 @@ from typing import Any
 from gyropilot.data import csv_files, parquet_tables
 from gyropilot.data.columns import column_faults
 from gyropilot.data.frames import CSV, PARQUET, Channel, SourceFile
-from gyropilot.errors import Fault, InvalidData
+from gyropilot.data.header_names import header_columns, named
+from gyropilot.errors import InvalidData
 
 Arrow = Any
 """A value of pyarrow's, which ships no types."""
-MAX_COLUMNS = 20_000
-MAX_NAME_CHARACTERS = 1024
 _BATCH_ROWS = 2048
 _BATCH_FIELDS = 200_000
-_SEPARATORS = (";", "\t", "|")
-_MOST_NAMED = 10
-_CONTROL = {chr(code) for code in (*range(32), 127)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,71 +70,6 @@ def open_table(channel: Channel) -> TextTable:
     raise InvalidData(
         where="ContentType", found=channel.content_type, problem="is not read here", fix=f"use {CSV} or {PARQUET}"
     )
-
-
-def header_columns(fields: Sequence[str], uri: str) -> tuple[str, ...]:
-    """Give the names of the columns that a header's fields stand for.
-
-    Raises:
-        InvalidData: they can be no names of a table's columns; with every fault.
-    """
-    where = f"{uri}: header"
-    names = tuple(field.strip() or f"Unnamed: {at}" for at, field in enumerate(fields))
-    if len(names) == 1:
-        marks = [one for one in _SEPARATORS if one in names[0]]
-        if marks:
-            raise InvalidData.of([csv_files.separator_fault(fields, marks[0], where)])
-        raise InvalidData(
-            where=where,
-            found=csv_files.shown(fields),
-            problem="has one column: a target alone, and nothing to predict it from",
-            fix="give a table with the target and at least one other column, separated by commas",
-        )
-    if len(names) > MAX_COLUMNS:
-        raise InvalidData(
-            where=where,
-            found=len(names),
-            problem=f"has more than {MAX_COLUMNS} columns",
-            fix="leave out columns, or give the table's rows as rows",
-        )
-    faults = [*_repeated_faults(names, where), *_name_faults(names, where)]
-    if faults:
-        raise InvalidData.of(faults)
-    return names
-
-
-def _repeated_faults(names: Sequence[str], where: str) -> list[Fault]:
-    repeated = [name for name, count in Counter(names).items() if count > 1][:_MOST_NAMED]
-    return [
-        Fault(
-            where=where,
-            found=csv_files.shown([name])[0],
-            problem=f"columns {_listed([at for at, one in enumerate(names, start=1) if one == name])} bear one name",
-            fix="rename them, or keep one",
-        )
-        for name in repeated
-    ]
-
-
-def _name_faults(names: Sequence[str], where: str) -> list[Fault]:
-    bad = [
-        (at, name)
-        for at, name in enumerate(names, start=1)
-        if len(name) > MAX_NAME_CHARACTERS or _CONTROL.intersection(name)
-    ]
-    return [
-        Fault(
-            where=where,
-            found=csv_files.shown([name])[0],
-            problem=f"the name of column {at} holds a control character, or more than {MAX_NAME_CHARACTERS} characters",
-            fix="rename it",
-        )
-        for at, name in bad[:_MOST_NAMED]
-    ]
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return f"{', '.join(map(str, numbers[:5]))}{', ...' if len(numbers) > 5 else ''}"
 
 
 def _csv_table(files: Sequence[SourceFile], *, is_gzip: bool) -> TextTable:
@@ -202,12 +132,11 @@ def _csv_batches(
 def _own_columns(opened: _OpenCsv, columns: Sequence[str], uri: str) -> tuple[str, ...] | None:
     """Give the columns of a later file in its order; None where it goes on without a header."""
     assert opened.first is not None
-    fields = tuple(field.strip() or f"Unnamed: {at}" for at, field in enumerate(opened.first))
+    fields = named(opened.first)
     known = set(columns)
     if len(fields) == len(columns) and set(fields) == known:
         return fields
-    named = sum(field in known for field in fields)
-    if named < max(2, len(columns) / 2):
+    if sum(field in known for field in fields) < max(2, len(columns) / 2):
         # Of another length it is a ragged row, which the reader names.
         return None
     raise InvalidData.of(column_faults(fields, columns, where=f"{uri}: header"))

@@ -42,12 +42,42 @@ def numbers_of(data: bytes) -> tuple[dict[int, int], int]:
     return found, walk.at
 
 
+def structs_of(data: bytes, *, field: int, at_most: int) -> list[tuple[dict[int, int], dict[int, bytes]]]:
+    """Give whole numbers and texts, by field id, of each struct in the list that a field of the first struct is.
+
+    What follows the list need not be there.
+
+    Raises:
+        NotThrift: it is none, has no such list, or ends within it.
+        TooMany: the list has more than `at_most` structs.
+    """
+    return _Walk(data, at_most).listed(field)
+
+
 class _Walk:
     def __init__(self, data: bytes, at_most: int) -> None:
         self._data, self._at_most = data, at_most
         self.at = self.structs = 0
 
-    def struct(self, numbers: dict[int, int], depth: int) -> None:
+    def listed(self, wanted: int) -> list[tuple[dict[int, int], dict[int, bytes]]]:
+        field = 0
+        while head := self._byte():
+            delta, kind = head >> 4, head & 15
+            field = field + delta if delta else self._zigzag()
+            if field == wanted and kind == _LIST:
+                count, kind = self._list_head()
+                if kind != _STRUCT:
+                    break
+                if count > self._at_most:
+                    raise TooMany(f"more than {self._at_most} structs")
+                found: list[tuple[dict[int, int], dict[int, bytes]]] = [({}, {}) for _ in range(count)]
+                for numbers, texts in found:
+                    self.struct(numbers, 1, texts)
+                return found
+            self._skip(kind, 0)
+        raise NotThrift(f"field {wanted} is no list of structs")
+
+    def struct(self, numbers: dict[int, int], depth: int, texts: dict[int, bytes] | None = None) -> None:
         self.structs += 1
         if self.structs > self._at_most:
             raise TooMany(f"more than {self._at_most} structs")
@@ -59,6 +89,10 @@ class _Walk:
             field = field + delta if delta else self._zigzag()
             if kind in (_I16, _I32, _I64):
                 numbers[field] = self._zigzag()
+            elif kind == _BINARY and texts is not None:
+                length = self._varint()
+                texts[field] = self._data[self.at : self.at + length]
+                self.at += length
             else:
                 self._skip(kind, depth)
         if self.at > len(self._data):
@@ -84,11 +118,7 @@ class _Walk:
             raise NotThrift(f"a field of kind {kind}")
 
     def _skip_list(self, depth: int) -> None:
-        head = self._byte()
-        count, kind = head >> 4, head & 15
-        count = self._varint() if count == 15 else count
-        if count > len(self._data) - self.at:
-            raise NotThrift("a list longer than its bytes")
+        count, kind = self._list_head()
         if depth > _MOST_NESTED:
             raise NotThrift("nested too deeply")
         if kind in (_TRUE, _FALSE, _BYTE):
@@ -96,6 +126,14 @@ class _Walk:
             return
         for _ in range(count):
             self._skip(kind, depth + 1)
+
+    def _list_head(self) -> tuple[int, int]:
+        head = self._byte()
+        count, kind = head >> 4, head & 15
+        count = self._varint() if count == 15 else count
+        if count > len(self._data) - self.at:
+            raise NotThrift("a list longer than its bytes")
+        return count, kind
 
     def _byte(self) -> int:
         if self.at >= len(self._data):

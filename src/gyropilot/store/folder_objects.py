@@ -180,8 +180,8 @@ class FolderObjects:
         """Copy the object that bears `etag` into the file `to`."""
         write_new(to, self.stream(bucket, key, etag=etag))
 
-    def stream(self, bucket: str, key: str, *, etag: str) -> Iterator[bytes]:
-        """Give the bytes of the object that bears `etag`, block by block."""
+    def stream(self, bucket: str, key: str, *, etag: str, start: int = 0) -> Iterator[bytes]:
+        """Give the bytes of the object that bears `etag` from `start` on, block by block."""
         opened = self.open(bucket, key)
         if opened is None:
             raise _changed(bucket, key, "is gone: it was deleted while the job ran")
@@ -189,6 +189,7 @@ class FolderObjects:
         with file:
             if record.info.etag != etag:
                 raise _changed(bucket, key, f"changed while the job ran: its ETag was {etag}, is {record.info.etag}")
+            file.seek(start)
             while block := file.read(BLOCK_BYTES):
                 yield block
 

@@ -48,8 +48,8 @@ class Objects(Protocol):
             InvalidData: the object is gone or bears another etag: it changed while the job ran.
         """
 
-    def stream(self, bucket: str, key: str, *, etag: str) -> Iterator[bytes]:
-        """Give the bytes of the object that bears `etag`, block by block, in bounded memory.
+    def stream(self, bucket: str, key: str, *, etag: str, start: int = 0) -> Iterator[bytes]:
+        """Give the bytes of the object that bears `etag`, from byte `start` on, block by block, in bounded memory.
 
         Raises:
             InvalidData: the object is gone or bears another etag, before or between the blocks.

@@ -101,16 +101,16 @@ class RemoteObjects:
         """Copy the object that bears `etag` into the file `to`."""
         write_new(to, self.stream(bucket, key, etag=etag))
 
-    def stream(self, bucket: str, key: str, *, etag: str) -> Iterator[bytes]:
-        """Give the bytes of the object that bears `etag`, part by part, each asked for by that ETag."""
+    def stream(self, bucket: str, key: str, *, etag: str, start: int = 0) -> Iterator[bytes]:
+        """Give the bytes of the object that bears `etag` from `start` on, part by part, each asked for by that ETag."""
         uri = f"s3://{bucket}/{key}"
         info = self.head(bucket, key)
         if info is None:
             raise _changed(uri, "is gone: it was deleted while the job ran")
         if info.etag != etag:
             raise _changed(uri, f"changed while the job ran: its ETag was {etag}, is {info.etag}")
-        for start in range(0, info.size_bytes, _PART_BYTES):
-            span = f"bytes={start}-{min(start + _PART_BYTES, info.size_bytes) - 1}"
+        for at in range(start, info.size_bytes, _PART_BYTES):
+            span = f"bytes={at}-{min(at + _PART_BYTES, info.size_bytes) - 1}"
             try:
                 part = self._bytes(bucket, key, Range=span, IfMatch=f'"{etag}"')
             except (_Precondition, NotFound) as error:

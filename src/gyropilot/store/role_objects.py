@@ -55,11 +55,11 @@ class RoleObjects:
         self._check_visible(bucket)
         self._inner.fetch(bucket, key, to, etag=etag)
 
-    def stream(self, bucket: str, key: str, *, etag: str) -> Iterator[bytes]:
-        """Give the bytes of the object that bears `etag`, block by block."""
+    def stream(self, bucket: str, key: str, *, etag: str, start: int = 0) -> Iterator[bytes]:
+        """Give the bytes of the object that bears `etag` from `start` on, block by block."""
         self._check(bucket, key, "read", self._role.read_prefixes)
         self._check_visible(bucket)
-        return self._inner.stream(bucket, key, etag=etag)
+        return self._inner.stream(bucket, key, etag=etag, start=start)
 
     def read(self, bucket: str, key: str) -> bytes:
         """Give a small object's bytes."""

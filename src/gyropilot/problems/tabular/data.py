@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gyropilot.data import csv_files
+from gyropilot.data import csv_files, header_names
 from gyropilot.data.columns import column_faults
 from gyropilot.data.tables import TextBatch, open_table
 from gyropilot.errors import Fault, InvalidData
@@ -144,23 +144,8 @@ def _check_columns(task: ProfileTask, spools: Mapping[str, Spool], spec: Tabular
 
 
 def _absent(column: str, what: str, where: str, columns: tuple[str, ...]) -> Fault:
-    shown = ", ".join(map(repr, columns[:20])) + (f" and {len(columns) - 20} more" if len(columns) > 20 else "")
-    is_data = all(_is_number(name) for name in columns)
-    fix = f"begin the file with a line of column names; its first line is {shown}" if is_data else ""
-    return Fault(
-        where=where,
-        found=column,
-        problem=f"no column bears the name given as {what}",
-        fix=fix or f"name one of {shown}; letter case counts",
-    )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return text.startswith("Unnamed: ")
-    return True
+    problem = f"no column bears the name given as {what}"
+    return Fault(where=where, found=column, problem=problem, fix=header_names.mend_of(column, columns))
 
 
 def _said(task: ProfileTask, spec: TabularSpec, training: Spool, mode: TrainingMode) -> FeatureSpecification:

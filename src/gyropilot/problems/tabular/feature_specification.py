@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gyropilot.data import header_names
 from gyropilot.errors import Fault, InvalidData
 from gyropilot.problems.contract import Json
 from gyropilot.problems.tabular.columns import COLUMN_KINDS, ColumnKind
@@ -92,10 +92,8 @@ def _column_faults(name: str, where: str, columns: Sequence[str], reserved: Mapp
         return [Fault(where=where, found=name, problem=f"is {reserved[name]}, which is no feature", fix="take it out")]
     if name in columns:
         return []
-    near = difflib.get_close_matches(name, columns, n=1, cutoff=0.6)
-    shown = ", ".join(map(repr, columns[:20])) + (", ..." if len(columns) > 20 else "")
-    fix = f"did you mean {near[0]!r}? " if near else ""
-    return [Fault(where=where, found=name, problem="is no column of the table", fix=f"{fix}its columns are {shown}")]
+    fix = header_names.mend_of(name, columns)
+    return [Fault(where=where, found=name, problem="is no column of the table", fix=fix)]
 
 
 def _kinds_faults(

@@ -6,11 +6,11 @@ Rules: which channels, modes, algorithms, objectives and columns this problem ty
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
+from gyropilot.data import header_names
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.metrics.standard_metrics import OBJECTIVES, STANDARD_METRICS
 from gyropilot.problems.contract import Direction, Json, Limits, RequestContext, Spec
@@ -209,7 +209,7 @@ def _check_columns(
                     where=f"{_CONFIG}.SampleWeightAttributeName",
                     found=weight,
                     problem=f"is no column of {place}",
-                    fix=_near(weight, names),
+                    fix=header_names.mend_of(weight, names),
                 )
             )
     if weight is not None and weight == target:
@@ -226,14 +226,14 @@ def _check_columns(
 
 
 def _target_fault(target: str, place: str, names: tuple[str, ...]) -> Fault:
-    problem = f"is no column of {place}"
+    problem, fix = f"is no column of {place}", header_names.mend_of(target, names)
     return Fault(
         where=f"{_CONFIG}.TargetAttributeName",
         found=target,
         problem=problem,
-        fix=_near(target, names),
+        fix=fix,
         # Clients match on this sentence; it must come first.
-        wording=f"Target attribute name {target} does not exist in header. It {problem}; {_near(target, names)}",
+        wording=f"Target attribute name {target} does not exist in header. It {problem}; {fix}",
     )
 
 
@@ -249,13 +249,6 @@ def _unlike_fault(headers: Mapping[str, tuple[str, ...]]) -> Fault:
         problem=f"both channels must have the same columns: {'; '.join(told)}",
         fix="give the files of both the same header",
     )
-
-
-def _near(name: str, names: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name.lower(), {one.lower(): one for one in names}, n=1, cutoff=0.6)
-    hint = f"did you mean {next(one for one in names if one.lower() == near[0])!r}? " if near else ""
-    more = f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
-    return f"{hint}its columns are {', '.join(map(repr, names[:_SHOWN_COLUMNS]))}{more}"
 
 
 def _read_algorithms(config: Mapping[str, Json], mode: Mode, faults: list[Fault]) -> tuple[str, ...]:
