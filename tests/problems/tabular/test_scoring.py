@@ -191,3 +191,20 @@ def test_a_metric_that_is_no_finite_number_is_left_out_and_named():
     assert "are too large for it" in scored.undefined["MSE"]
     with pytest.raises(TrainingFailed, match="objective MSE cannot be measured on the validation rows: it is inf"):
         measured(model, "MSE", validation=huge, training=None)
+
+
+def test_what_is_known_of_validation_rows_is_measured_in_place_of_the_whole_model():
+    model, rows = fitted("BinaryClassification"), rows_of("BinaryClassification", 200, 2)
+    known = np.random.default_rng(0).dirichlet((1, 1), 200)
+    scored, plain = measured(model, "AUC", known=known), measured(model, "AUC")
+    assert scored.score == scoring.score("AUC", model.schema, rows.target, known)
+    assert scored.score < 0.7 < plain.score
+    assert values(scored, "Train") == values(plain, "Train")
+
+
+def test_what_is_known_of_other_rows_or_no_number_is_refused():
+    model = fitted("BinaryClassification")
+    with pytest.raises(ValueError, match="199 known predictions of 200 validation rows"):
+        measured(model, "AUC", known=np.full((199, 2), 0.5))
+    with pytest.raises(TrainingFailed, match="no number for 200 of 200 rows"):
+        measured(model, "AUC", known=np.full((200, 2), np.nan))

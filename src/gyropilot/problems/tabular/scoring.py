@@ -51,23 +51,31 @@ def measure(
     objective: str,
     validation: Frame,
     training: Frame | None,
+    known: Floats | None = None,
     seconds_left: float | None = None,
 ) -> Scored:
     """Measure a loaded model on validation and training rows.
 
     Args:
-        model: as it will be served: what is measured is what answers.
+        model: as it will be served. It is asked for all that is measured, unless parts of it learned from the
+            validation rows: then `known` stands for its answers to these, and only the latency and the training rows
+            are of the whole model.
         objective: the StandardMetricName that ranks candidates.
         validation: every row counts.
+        known: [row] or [row, class], of the validation rows in their order, by those parts of the model that did not
+            learn from them; None: no part did, so the model is asked.
         training: at most MOST_TRAINING_ROWS of them are used; None: it is measured on validation rows alone.
         seconds_left: training rows are left out where they would take longer than what is left; None: no bound.
 
     Raises:
         TrainingFailed: the model gives no number for a row, or the validation rows do not define the objective.
+        ValueError: `known` is of other rows.
     """
     schema = model.schema
+    if known is not None and len(known) != len(validation.target):
+        raise ValueError(f"{len(known)} known predictions of {len(validation.target)} validation rows")
     deadline = None if seconds_left is None else clock.monotonic() + seconds_left
-    predicted = predict(model, validation)
+    predicted = predict(model, validation) if known is None else _finite(known)
     values, undefined = _values(schema, model.threshold, validation.target, predicted, validation.weights)
     if objective in undefined:
         raise _undefined_objective(objective, undefined[objective])
@@ -99,14 +107,7 @@ def predict(model: Model, frame: Frame) -> Floats:
     """
     rows, ask = len(frame.features), _ask(model)
     starts = range(0, max(rows, 1), _ROWS_AT_ONCE)
-    predicted = np.concatenate([ask(frame.features.iloc[start : start + _ROWS_AT_ONCE]) for start in starts])
-    finite = np.isfinite(predicted) if predicted.ndim == 1 else np.isfinite(predicted).all(axis=1)
-    if not finite.all():
-        raise TrainingFailed(
-            f"The model gives no number for {int((~finite).sum())} of {rows} rows, so it cannot be used; numbers of"
-            " very different sizes in one column may be the cause."
-        )
-    return predicted
+    return _finite(np.concatenate([ask(frame.features.iloc[start : start + _ROWS_AT_ONCE]) for start in starts]))
 
 
 def score(
@@ -170,6 +171,16 @@ def latency(model: Model, frame: Frame) -> float:
         ask(row)
         taken.append(clock.monotonic() - start)
     return statistics.median(taken)
+
+
+def _finite(predicted: Floats) -> Floats:
+    finite = np.isfinite(predicted) if predicted.ndim == 1 else np.isfinite(predicted).all(axis=1)
+    if not finite.all():
+        raise TrainingFailed(
+            f"The model gives no number for {int((~finite).sum())} of {len(predicted)} rows, so it cannot be used;"
+            " numbers of very different sizes in one column may be the cause."
+        )
+    return predicted
 
 
 def _ask(model: Model) -> Callable[..., Floats]:

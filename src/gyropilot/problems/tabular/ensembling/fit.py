@@ -27,7 +27,6 @@ from gyropilot.problems.tabular.columns import Schema, read_schema
 from gyropilot.problems.tabular.ensembling import model, training
 from gyropilot.problems.tabular.ensembling.plan import LEAST_SECONDS, SECONDS_LEFT
 from gyropilot.problems.tabular.ensembling.training import Floats, Plan, Trained
-from gyropilot.problems.tabular.ensembling.unseen import Unseen
 from gyropilot.problems.tabular.request import ALGORITHMS, TabularSpec, direction_of, read_spec
 from gyropilot.problems.tabular.scoring import Scored
 from gyropilot.problems.tabular.tables import Frame
@@ -143,27 +142,33 @@ class _Trial:
         self._reporter.progress("measuring", done=0, total=1, unit="parts")
         left = self._seconds_left()
         loaded = model.load(folder)
-        validation = self._validation
-        measured: model.EnsemblingModel | Unseen = loaded
-        if self._is_pooled:
-            measured = Unseen(loaded, self._validation_predictions(trained))
-            validation = measured.marked(validation)
-            known = scoring.predict(measured, validation)
+        known = self._validation_predictions(trained, loaded) if self._is_pooled else None
+        if known is not None:
             np.save(place / artifacts.VALIDATION_PREDICTIONS, known, allow_pickle=False)
         return scoring.measure(
-            measured,
+            loaded,
             objective=self._objective,
-            validation=validation,
+            validation=self._validation,
             training=self._training,
+            known=known,
             seconds_left=None if left is None else left - _END_SECONDS,
         )
 
-    def _validation_predictions(self, trained: Trained) -> Floats:
-        """Give what the folds that left a validation row out say of it, in the order of these rows."""
+    def _validation_predictions(self, trained: Trained, loaded: model.EnsemblingModel) -> Floats:
+        """Give what the folds that left a validation row out say of it, in the order of these rows.
+
+        Every row that was trained on was left out by a fold. Of those that the library did not train on, as of a class
+        too rare for it, the whole model is asked: it did not see them either.
+        """
         first = len(self._training.target)
         known = np.full((len(self._validation.target), *trained.predicted.shape[1:]), np.nan)
         is_validation = trained.unseen >= first
         known[trained.unseen[is_validation] - first] = trained.predicted[is_validation]
+        untrained = np.setdiff1d(np.arange(len(known)), trained.unseen[is_validation] - first)
+        if len(untrained):
+            features = self._validation.features.iloc[untrained]
+            ask = loaded.predict_numbers if self._schema.is_regression else loaded.predict_probabilities
+            known[untrained] = ask(features)
         return known
 
     def _tell_failures(self, trained: Trained) -> None:

@@ -22,7 +22,6 @@ from gyropilot.problems.archives import write_archive
 from gyropilot.problems.contract import Container, Json, Reporter, TrainResult, TrainTask
 from gyropilot.problems.tabular import artifacts, request, scoring, tables
 from gyropilot.problems.tabular.columns import Schema, read_schema
-from gyropilot.problems.tabular.ensembling.unseen import Unseen
 from gyropilot.problems.tabular.hpo import fold_run, folds, history, model, spaces, step_names, study
 from gyropilot.problems.tabular.hpo.containers import Algorithm, FeatureTransform
 from gyropilot.problems.tabular.hpo.fold_models import Floats, Matrix
@@ -137,12 +136,13 @@ def measure(
     seconds_left: float | None = None,
 ) -> Scored:
     """Measure a candidate; where its models saw the validation rows, by what is `known` from the one that did not."""
-    measured: TunedModel | Unseen = loaded
-    if known is not None:
-        measured = Unseen(loaded, known)
-        validation = measured.marked(validation)
     return scoring.measure(
-        measured, objective=plan.objective, validation=validation, training=training, seconds_left=seconds_left
+        loaded,
+        objective=plan.objective,
+        validation=validation,
+        training=training,
+        known=known,
+        seconds_left=seconds_left,
     )
 
 
