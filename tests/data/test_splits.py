@@ -1,6 +1,6 @@
 import pytest
 
-from gyropilot.data.splits import split
+from gyropilot.data.splits import split, split_by_group
 from gyropilot.errors import InvalidData
 
 
@@ -49,3 +49,26 @@ def test_where_no_set_fits_the_smallest_is_held_out():
 def test_copies_of_one_row_cannot_be_split():
     with pytest.raises(InvalidData, match=r"nothing to hold out .*10 usable rows, all of them alike"):
         split(10, 0.2, seed=1, alike=[list(range(10))])
+
+
+def test_every_group_has_its_share_of_validation_rows():
+    groups = [row % 3 for row in range(60)] + [3] * 2 + [4]
+    training, validation = split_by_group(groups, 0.2, seed=3)
+    assert sorted(training + validation) == list(range(63))
+    assert validation == sorted(validation)
+    counts = [sum(groups[row] == group for row in validation) for group in range(5)]
+    assert counts == [4, 4, 4, 1, 0]
+    assert split_by_group(groups, 0.2, seed=3) == (training, validation)
+
+
+def test_rows_that_are_alike_stay_together_within_their_group():
+    groups = [0, 1] * 10
+    alike = [[0, 2, 4], [1, 19]]
+    for seed in range(20):
+        training, validation = split_by_group(groups, 0.3, seed=seed, alike=alike)
+        assert all(set(rows) <= set(training) or set(rows) <= set(validation) for rows in alike)
+
+
+def test_groups_of_which_none_can_be_split_are_refused():
+    with pytest.raises(InvalidData, match="3 usable rows in 3 groups"):
+        split_by_group([0, 1, 2], 0.2, seed=1)

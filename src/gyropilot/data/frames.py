@@ -85,6 +85,20 @@ def read_rows(channel: Channel, columns: Sequence[str]) -> Iterator[Row]:
         )
 
 
+def column_names(channel: Channel) -> tuple[str, ...]:
+    """Give the names in the first line of a channel's first file, or in its schema; none where it cannot be read."""
+    if channel.compression != "None" or not channel.files:
+        return ()
+    file = channel.files[0]
+    try:
+        if channel.content_type.partition(";")[0].strip().lower() != PARQUET:
+            return tuple(field.strip() for field in next(csv_files.Reader(file.path, file.uri).records(), []))
+        schema = parquet_files.read_metadata(file.path, file.uri).schema
+        return tuple(schema.column(index).path.partition(".")[0] for index in range(len(schema)))
+    except InvalidData:
+        return ()
+
+
 def _parquet_rows(files: Sequence[SourceFile], columns: Sequence[str]) -> Iterator[Row]:
     for file in files:
         for row, values in parquet_files.parquet_records(file.path, file.uri, wanted=columns):

@@ -48,6 +48,47 @@ def split(
     return [row for row in range(row_count) if row not in validation], sorted(validation)
 
 
+def split_by_group(
+    groups: Sequence[int], fraction: float, seed: int, *, alike: Sequence[Sequence[int]] = ()
+) -> tuple[list[int], list[int]]:
+    """Give the indices of training and of validation rows as `split` does, the share held out of each group by itself.
+
+    A group too small to be split stays in training whole.
+
+    Args:
+        groups: [n], the group of each row.
+        fraction: share of validation rows of each group, in (0, 1); their number is rounded up.
+        seed: what the choice depends on, and nothing else.
+        alike: disjoint sets of rows, each of one group, that must stay on one side together.
+
+    Raises:
+        InvalidData: no group can be split.
+    """
+    rows_by_group: dict[int, list[int]] = defaultdict(list)
+    for row, group in enumerate(groups):
+        rows_by_group[group].append(row)
+    place = {row: at for rows in rows_by_group.values() for at, row in enumerate(rows)}
+    alike_by_group: dict[int, list[list[int]]] = defaultdict(list)
+    for rows in alike:
+        alike_by_group[groups[rows[0]]].append([place[row] for row in rows])
+    validation: list[int] = []
+    for group, rows in rows_by_group.items():
+        try:
+            _, held_out = split(len(rows), fraction, seed, alike=alike_by_group[group])
+        except InvalidData:
+            continue
+        validation += [rows[at] for at in held_out]
+    if not validation:
+        raise InvalidData(
+            where="training channel",
+            found=f"{len(groups)} usable rows in {len(rows_by_group)} groups",
+            problem=f"no group has rows enough to hold out {fraction:g} of them",
+            fix="give more rows, a lower ValidationFraction, or a validation channel",
+        )
+    held = set(validation)
+    return [row for row in range(len(groups)) if row not in held], sorted(validation)
+
+
 def _held_out(order: Sequence[int], wanted: int, alike: Sequence[Sequence[int]]) -> set[int]:
     """Take rows in this order, each with those alike, where they still fit; the smallest set where none fits."""
     members: dict[int, Sequence[int]] = {row: rows for rows in alike for row in rows}

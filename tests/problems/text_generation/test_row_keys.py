@@ -20,6 +20,14 @@ def test_a_row_is_not_its_neighbour_joined():
     assert keys_of(("ab", "c"), ("a", "bc"), ("a", "b c")).alike() == []
 
 
+def test_another_task_makes_another_row():
+    keys = RowKeys()
+    for task in ("cats", "dogs", " cats "):
+        keys.add("a", "b", task)
+    assert keys.alike() == [[0, 2]]
+    assert row_keys.repeated(keys.inputs) == 1
+
+
 def test_no_rows_are_not_alike():
     assert keys_of().alike() == []
 

@@ -29,9 +29,17 @@ KINDS: dict[str, tuple[Severity, str]] = {
         "dropped",
         "{count} [row has|rows have] a blank output and [was|were] left out: there is nothing to learn",
     ),
+    "blank_task": (
+        "dropped",
+        "{count} [row names|rows name] no task and [was|were] left out: nothing says which prompt learns from it",
+    ),
     "blank_input": ("warning", "{count} [row has|rows have] a blank input: the model learns to answer to nothing"),
     "cut_row": ("warning", "{count} [row is|rows are] longer than the base model takes and [was|were] cut"),
     "cut_input": ("note", "{count} [input lost its|inputs lost their] beginning"),
+    "cut_prompt": (
+        "warning",
+        "{count} [prompt lost its|prompts lost their] end, with what the template says there; raise max_source_length",
+    ),
     "cut_output": (
         "warning",
         "{count} [output lost its|outputs lost their] end: the model learns to stop in the middle",
@@ -63,6 +71,10 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "input_in_both_splits": (
         "note",
         "{count} validation [row shares|rows share] the input, not the output, with a training row",
+    ),
+    "unmeasured_task": (
+        "note",
+        "{count} [task has|tasks have] no validation row: how well [it is|they are] learned is not measured",
     ),
     "zero_learning_rate": ("warning", "learningRate is 0: nothing will be learned, the tuned model equals its base"),
     "few_rows": ("note", f"{{count}} training [row|rows]; {RECOMMENDED_ROWS} or more are recommended"),
@@ -182,7 +194,7 @@ def note_size(found: Findings, training_rows: int) -> None:
         found.add("few_rows", count=training_rows)
 
 
-def note_learning_rate(found: Findings, rate: float) -> None:
-    """Warn of a rate that is allowed and changes no weight."""
+def note_learning_rate(found: Findings, rate: float | None) -> None:
+    """Warn of a rate that is allowed and changes no weight; None is one that a probe will find."""
     if rate == 0:
         found.add("zero_learning_rate")

@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gyropilot.errors import InvalidData
+from gyropilot.problems.text_generation.base_model import BaseModelFacts
 from gyropilot.problems.text_generation.templates import Encoder, Values
+from gyropilot.problems.text_generation.tuning.specification import TuningSpec
 from gyropilot.problems.text_generation.verbalizer import INPUT
 
 
@@ -40,6 +42,17 @@ class Encoded:
     answer_ids: list[int]
     is_input_cut: bool
     is_output_cut: bool
+
+
+def limits_of(method: TuningSpec, base: BaseModelFacts) -> Limits:
+    """Give what is kept of a row; virtual tokens stand at positions that its tokens cannot have."""
+    virtual = method.num_virtual_tokens * max(1, len(method.output_model_types))
+    return Limits(
+        side=base.context_tokens,
+        model=base.model_tokens - virtual,
+        source=method.max_source_length,
+        target=method.max_target_length,
+    )
 
 
 def encode_rows(encoder: Encoder, inputs: Sequence[Values], outputs: Sequence[str], limits: Limits) -> list[Encoded]:

@@ -23,11 +23,11 @@ class RowKeys:
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def add(self, text: str, answer: str) -> None:
-        """Take the next row."""
-        text, answer = _normal(text), _normal(answer)
-        self._inputs.append(_digest(text))
-        self._pairs.append(_digest(text, answer))
+    def add(self, text: str, answer: str, *others: str) -> None:
+        """Take the next row; what it says besides, as its task, makes it another row, and its input another input."""
+        asked = [_normal(one) for one in (text, *others)]
+        self._inputs.append(_digest(*asked))
+        self._pairs.append(_digest(*asked, _normal(answer)))
 
     @property
     def pairs(self) -> _Keys:

@@ -49,6 +49,11 @@ def fields(template: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_PLACE.findall(template)))
 
 
+def place_count(template: str) -> int:
+    """Give how many places a template has; a field may stand at several."""
+    return len(_PLACE.findall(template))
+
+
 def render(template: str, values: Mapping[str, str]) -> str:
     """Give the template with the values of its fields in their places.
 
