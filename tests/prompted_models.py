@@ -38,7 +38,7 @@ class Drawn:
         folder.mkdir(parents=True, exist_ok=True)
         metadata = {"format": "1"}
         if self.is_prefix:
-            keys, values = (one.contiguous() for one in self._prefix[:, task].transpose(2, 3))
+            keys, values = (one.contiguous() for one in self._prefix[:, task])
             save_file({"keys": keys, "values": values}, folder / "prefix.safetensors", metadata)
             return folder
         sides = {"decoder" if self.is_causal else "encoder": self.text_rows(task)}

@@ -9,8 +9,9 @@ import pytest
 import torch
 from peft import PeftModel
 
+import prompted_models
 import tiny_models
-from gyropilot.problems.text_generation import models
+from gyropilot.problems.text_generation import generation, models
 from gyropilot.problems.text_generation.decoding.sampling import Sampling
 from gyropilot.problems.text_generation.decoding.scheduler import Scheduler
 from gyropilot.problems.text_generation.generation import generate
@@ -19,15 +20,26 @@ from gyropilot.problems.text_generation.tuning.lora import Lora
 LENGTHS = (3, 130, 9, 1, 24, 40)
 COUNTS = (20, 4, 12, 16, 2, 9)
 ADAPTERS = ("first", "second")
+CAUSAL_ROWS = {"prompt": {"before_text": 20}, "longer prompt": {"before_text": 70}, "prefix": {"prefix": 20}}
+SIDED_ROWS = {
+    "encoder": {"before_text": 20},
+    "decoder": {"before_answer": 5},
+    "both": {"before_text": 12, "before_answer": 12},
+}
+"""Virtual tokens of causal models, and of those with an encoder."""
 
 
 class Family:
-    """One tiny model, two adapters for it, and the scheduler over both."""
+    """One tiny model, two adapters and virtual tokens for it, and the scheduler over all of them."""
 
     def __init__(self, kind, root):
         self.folder = tiny_models.make(kind, root / "base")
         self.vocabulary = models.head_of(self.loaded().model).weight.shape[0]
         self.adapters = {name: self._make_adapter(root / name, seed) for seed, name in enumerate(ADAPTERS)}
+        is_causal = models.layout(self.loaded().model) != "encoder-decoder"
+        self.rows = CAUSAL_ROWS if is_causal else SIDED_ROWS
+        for name in self.rows:
+            self.adapters[name] = self.with_adapter(name).virtual_tokens.save(root / name)
         self.answers = {}
         self.scheduler = Scheduler(self.folder, dtype="float32", cores=1)
         for name, folder in {"base": None, **self.adapters}.items():
@@ -38,6 +50,8 @@ class Family:
 
     def with_adapter(self, name):
         model = self.loaded().model
+        if name in self.rows:
+            return prompted_models.prompted(model, **self.rows[name], seed=len(name))
         return model if name == "base" else PeftModel.from_pretrained(model, str(self.adapters[name])).eval()
 
     def wanted(self, name):
@@ -135,6 +149,48 @@ def test_rows_of_one_step_answer_each_by_its_own_adapter(family, kind):
     by_name = {name: one.wanted(name) for name in names}
     assert found == [by_name[name][place] for place, name in enumerate(asked)]
     assert len({str(answers) for answers in by_name.values()}) == 3
+
+
+@pytest.mark.parametrize("kind", tiny_models.CONFIGS)
+def test_rows_behind_virtual_tokens_answer_as_scored_alone_and_beside_all_others(family, kind):
+    one = family(kind)
+    prompts, sampling = one.prompts(), [Sampling(max_new_tokens=count) for count in COUNTS]
+    names = (*one.rows, "base", *ADAPTERS)
+    for name in one.rows:
+        alone = [ended(one.scheduler.submit(name, *asked)) for asked in zip(prompts, sampling, strict=True)]
+        assert alone == one.wanted(name)
+    cases = [(name, place) for place in range(len(prompts)) for name in names]
+    running = [one.scheduler.submit(name, prompts[place], sampling[place]) for name, place in cases]
+    assert list(map(ended, running)) == [one.wanted(name)[place] for name, place in cases]
+
+
+@pytest.mark.parametrize("kind", tiny_models.CONFIGS)
+def test_chances_behind_virtual_tokens_are_those_of_the_scored_model(family, kind):
+    one = family(kind)
+    prompt, names = one.prompts()[4], (*one.rows, "base", *ADAPTERS)
+    running = [one.scheduler.submit(name, prompt, Sampling(max_new_tokens=1, logprobs=20)) for name in names]
+    bare = generation.first_logits(one.loaded().model, prompt)
+    for name, tokens in zip(names, map(list, running), strict=True):
+        logits = generation.first_logits(one.with_adapter(name), prompt)
+        wanted = torch.log_softmax(logits, dim=-1)
+        assert dict(tokens[0].top) == pytest.approx({at: float(wanted[at]) for at, _ in tokens[0].top}, abs=2e-4)
+        assert name == "base" or not torch.allclose(logits, bare, atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", tiny_models.CONFIGS)
+def test_virtual_tokens_are_counted_neither_as_prompt_nor_by_a_repetition_penalty(family, kind):
+    one = family(kind)
+    (name, *_), prompt = one.rows, one.prompts()[2]
+    (first, *_) = one.wanted(name)[2][0]
+    strong = Sampling(max_new_tokens=1, repetition_penalty=50.0)
+    (token,) = one.scheduler.submit(name, prompt, strong)
+    logits = generation.first_logits(one.with_adapter(name), prompt)
+    read = prompt if one.rows is CAUSAL_ROWS else [models.answer_start(one.loaded().model)]
+    seen = torch.zeros(len(logits), dtype=torch.bool)
+    seen[read] = True
+    lowered = torch.where(seen, torch.where(logits < 0, logits * 50, logits / 50), logits)
+    assert token.id == int(lowered.argmax())
+    assert first == int(logits.argmax())
 
 
 @pytest.mark.parametrize("kind", tiny_models.CONFIGS)

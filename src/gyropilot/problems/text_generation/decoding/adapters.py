@@ -1,4 +1,7 @@
-"""Reads a PEFT LoRA folder without peft: which linear layers it changes, and by what; called by the decoders."""
+"""Reads an adapter folder without peft: which linear layers a LoRA changes, and by what; called by the decoders.
+
+A folder of virtual tokens changes none (virtual_tokens.py).
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from gyropilot.errors import TrainingFailed
+from gyropilot.problems.text_generation.decoding import virtual_tokens
+from gyropilot.problems.text_generation.decoding.virtual_tokens import NOTHING, Place, TokensBefore
 
 _PREFIX = "base_model.model."
 _SETTINGS: Mapping[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),
     "bias": ("none",),
     "use_dora": (False, None),
+    "init_lora_weights": (True, False, None, "gaussian", "orthogonal"),
     "fan_in_fan_out": (False, None),
     "rank_pattern": ({}, None),
     "alpha_pattern": ({}, None),
@@ -43,31 +49,45 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class Adapter:
-    """A LoRA in memory."""
+    """A LoRA, or virtual tokens, in memory."""
 
     changes: Mapping[str, Change]
     """By the linear layer's name in the model, as model.layers.0.self_attn.q_proj."""
+    before: TokensBefore = NOTHING
 
     @property
     def size_bytes(self) -> int:
         """Give the memory its tensors take."""
-        return sum(one.nbytes for change in self.changes.values() for one in (change.down, change.up))
+        changes = (one.nbytes for change in self.changes.values() for one in (change.down, change.up))
+        return sum(changes) + self.before.size_bytes
 
 
-def read_adapter(folder: Path, *, dtype: torch.dtype, device: torch.device) -> Adapter:
-    """Read adapter_config.json and adapter_model.safetensors.
+def why_not(folder: Path) -> str:
+    """Say what keeps an adapter folder from being served beside its base; empty: nothing that its settings tell."""
+    if virtual_tokens.are_in(folder):
+        return ""
+    try:
+        return _odd(json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return ""
+
+
+def read_adapter(folder: Path, place: Place, *, dtype: torch.dtype, device: torch.device) -> Adapter:
+    """Read virtual tokens where there are some, else adapter_config.json and adapter_model.safetensors of a LoRA.
 
     Raises:
-        TrainingFailed: the folder is not whole, or holds another kind of adapter.
+        TrainingFailed: the folder is not whole, or holds another kind of adapter, or virtual tokens of another model.
     """
+    if virtual_tokens.are_in(folder):
+        return Adapter(changes={}, before=virtual_tokens.read(folder, place, dtype=dtype, device=device))
     try:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         tensors = load_file(str(folder / "adapter_model.safetensors"), device=str(device))
     except (OSError, ValueError, SafetensorError) as error:
         raise TrainingFailed(f"the adapter in {folder.name} cannot be read: {error}") from error
-    odd = [f"{key} is {config[key]!r}" for key, good in _SETTINGS.items() if key in config and config[key] not in good]
+    odd = _odd(config)
     if odd:
-        raise TrainingFailed(f"the adapter in {folder.name} is of a kind that is not served here: {'; '.join(odd)}")
+        raise TrainingFailed(f"the adapter in {folder.name} is of a kind that is not served here: {odd}")
     rank = int(config["r"])
     scale = float(config["lora_alpha"]) / (math.sqrt(rank) if config.get("use_rslora") else rank)
     return Adapter(changes=_changes(tensors, scale, dtype, folder.name))
@@ -82,6 +102,12 @@ def check_fits(adapter: Adapter, shapes: Mapping[str, tuple[int, ...]]) -> None:
             faults.append(f"{name} is {shapes.get(name, 'not in the model')} and the adapter's {found}")
     if faults:
         raise TrainingFailed(f"the adapter is of another base model: {'; '.join(faults[:3])}")
+
+
+def _odd(config: Mapping[str, Any]) -> str:
+    return "; ".join(
+        f"{key} is {config[key]!r}" for key, good in _SETTINGS.items() if key in config and config[key] not in good
+    )
 
 
 def _changes(tensors: Mapping[str, torch.Tensor], scale: float, dtype: torch.dtype, where: str) -> dict[str, Change]:

@@ -9,6 +9,8 @@ from typing import Protocol
 
 import torch
 
+from gyropilot.problems.text_generation.decoding.virtual_tokens import TokensBefore
+
 
 class LoadedAdapter(Protocol):
     """An adapter in memory, as a decoder uses it."""
@@ -16,6 +18,10 @@ class LoadedAdapter(Protocol):
     @property
     def size_bytes(self) -> int:
         """Give the memory its tensors take."""
+
+    @property
+    def before(self) -> TokensBefore:
+        """Give the virtual tokens that stand before its texts."""
 
 
 class Row(Protocol):
@@ -47,7 +53,7 @@ class Decoder(Protocol):
     """Whether a prompt may be read part by part; else it comes whole."""
 
     def read_adapter(self, folder: Path) -> LoadedAdapter:
-        """Load a PEFT folder; raises TrainingFailed where it does not fit the model."""
+        """Load an adapter folder; raises TrainingFailed where it does not fit the model."""
 
     def tokens_kept(self, lengths: Sequence[int]) -> int:
         """Give the tokens that memory must hold when texts of these lengths are computed together."""
@@ -56,7 +62,10 @@ class Decoder(Protocol):
         """Give the tokens that an answer continues, which a repetition penalty counts: prompt or start token."""
 
     def begin(self, prompt: Sequence[int], adapter: LoadedAdapter | None) -> Row:
-        """Give the row of a new text; nothing is computed."""
+        """Give the row of a new text, which has a token for each row that the adapter has before it; computes nothing.
+
+        Which tokens those are means nothing.
+        """
 
     def compute(self, reads: Sequence[Read]) -> torch.Tensor:
         """Read tokens and give [reads, vocabulary] float32 on the CPU: what each row would say next.

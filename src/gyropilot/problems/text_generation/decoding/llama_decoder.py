@@ -15,7 +15,7 @@ its own rows alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -27,6 +27,7 @@ from gyropilot.problems.text_generation.decoding.decoder import LoadedAdapter, R
 from gyropilot.problems.text_generation.decoding.key_values import GROWTH, KeptRow, KeyValues, Shelf, places_for
 from gyropilot.problems.text_generation.decoding.llama_weights import Weights, linear_names, paired, shape_of
 from gyropilot.problems.text_generation.decoding.products import Product, kind_of_products
+from gyropilot.problems.text_generation.decoding.virtual_tokens import NOTHING, Place, TokensBefore
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +42,12 @@ class _Added:
 
 @dataclass(frozen=True, eq=False)
 class _Adapter:
-    """An adapter, block by block: what it adds to qkv, o, gate and up, down."""
+    """An adapter, block by block: what it adds to qkv, o, gate and up, down; no blocks where it changes none."""
 
     blocks: tuple[tuple[_Added | None, ...], ...]
     size_bytes: int
+    before: TokensBefore
+    """Keys of a prefix as this decoder keeps keys (llama_weights.paired)."""
 
 
 @dataclass(eq=False)
@@ -154,14 +157,23 @@ class LlamaDecoder:
         return self._product(weight, None if bias is None else bias.to(self._dtype))
 
     def read_adapter(self, folder: Path) -> LoadedAdapter:
-        """Load a PEFT folder; raises TrainingFailed where it does not fit the model."""
-        adapter = read_adapter(folder, dtype=self._dtype, device=torch.device("cpu"))
+        """Load an adapter folder; raises TrainingFailed where it does not fit the model."""
+        shape = self._shape
+        place = Place(
+            is_causal=True,
+            width=shape.hidden,
+            cache=(shape.layers, shape.key_heads, shape.width),
+            model_tokens=shape.model_tokens,
+        )
+        adapter = read_adapter(folder, place, dtype=self._dtype, device=torch.device("cpu"))
+        if not adapter.changes:
+            return _Adapter(blocks=(), size_bytes=adapter.size_bytes, before=_paired_keys(adapter.before))
         check_fits(adapter, self._sizes)
         blocks = [
             tuple(self._added(adapter.changes, group) for group in (names[:3], names[3:4], names[4:6], names[6:]))
             for names in self._names
         ]
-        return _Adapter(blocks=tuple(blocks), size_bytes=adapter.size_bytes)
+        return _Adapter(blocks=tuple(blocks), size_bytes=adapter.size_bytes, before=NOTHING)
 
     def _added(self, changes: Mapping[str, Change], names: Sequence[str]) -> _Added | None:
         downs: list[torch.Tensor] = []
@@ -189,7 +201,8 @@ class LlamaDecoder:
 
     def begin(self, prompt: Sequence[int], adapter: LoadedAdapter | None) -> Row:
         """Give the row of a new text; nothing is computed."""
-        return _Row(prompt_length=len(prompt), adapter=cast(_Adapter | None, adapter))
+        mine = cast(_Adapter | None, adapter)
+        return _Row(prompt_length=len(prompt) + (mine.before.known if mine else 0), adapter=mine)
 
     @torch.inference_mode()
     def end(self, row: Row) -> None:
@@ -205,6 +218,8 @@ class LlamaDecoder:
         """Read tokens and give [reads, vocabulary] float32 on the CPU: what each row would say next."""
         tokens_by_row = {cast(_Row, one.row): one.tokens for one in reads}
         for row, tokens in tokens_by_row.items():
+            if not row.length and row.adapter is not None:
+                self._begin_with(row, row.adapter.before)
             self._keys.make_room(row, len(tokens))
         shared = self._keys.shared
         rows = [cast(_Row, row) for shelf in shared for row in shelf.rows]
@@ -212,12 +227,36 @@ class LlamaDecoder:
         ids = torch.tensor([token for row in rows for token in tokens_by_row[row]])
         counts = [len(tokens_by_row[row]) for row in rows]
         positions = torch.cat([torch.arange(row.length, row.length + n) for row, n in zip(rows, counts, strict=True)])
-        hidden = self._pass(ids, positions, self._seen(shared, rows, counts), _groups(rows, counts))
+        embedded = self._embedded(ids, rows, counts)
+        hidden = self._pass(embedded, positions, self._seen(shared, rows, counts), _groups(rows, counts))
         for row, count in zip(rows, counts, strict=True):
             row.length += count
         place_by_row = dict(zip(rows, (torch.tensor(counts).cumsum(0) - 1).tolist(), strict=True))
         last = torch.tensor([place_by_row[row] for row in tokens_by_row])
         return self._head.of(self._normed(hidden[last], self._last_norm)).float()
+
+    def _begin_with(self, row: _Row, before: TokensBefore) -> None:
+        """Put what a row knows before it reads among its keys and values."""
+        if before.prefix is None:
+            return
+        self._keys.make_room(row, before.known)
+        assert row.shelf is not None
+        for layer, *both in zip(row.shelf.data, *before.prefix, strict=True):
+            for place, part in enumerate(both):
+                layer[row.number, place, :, : before.known] = part
+        row.length = before.known
+
+    def _embedded(self, ids: torch.Tensor, rows: Sequence[_Row], counts: Sequence[int]) -> torch.Tensor:
+        """Give [tokens, hidden]: the rows of virtual tokens where such are read, embeddings elsewhere."""
+        x = functional.embedding(ids, self._embedding).to(self._dtype)
+        start = 0
+        for row, count in zip(rows, counts, strict=True):
+            if row.adapter is not None and row.length < row.adapter.before.read:
+                assert row.adapter.before.text_rows is not None
+                part = row.adapter.before.text_rows[row.length : row.length + count]
+                x[start : start + len(part)] = part
+            start += count
+        return x
 
     def _seen(self, shared: Sequence[Shelf], rows: Sequence[_Row], counts: Sequence[int]) -> list[_Seen]:
         found, start = [], 0
@@ -273,14 +312,13 @@ class LlamaDecoder:
         return ((rows[:, None] * len(heads) + heads[None, :]) * shelf.places + places[:, None]).flatten()
 
     def _pass(
-        self, ids: torch.Tensor, positions: torch.Tensor, seen: Sequence[_Seen], groups: Sequence[_Group]
+        self, x: torch.Tensor, positions: torch.Tensor, seen: Sequence[_Seen], groups: Sequence[_Group]
     ) -> torch.Tensor:
-        """Give [tokens, hidden]: the last block's result."""
+        """Give [tokens, hidden]: the last block's result, from what the first reads."""
         shape = self._shape
         turns = torch.outer(positions.float(), shape.frequencies)
         turned = torch.polar(torch.ones_like(turns), turns)[:, None, :]
         queries = shape.heads * shape.width
-        x = functional.embedding(ids, self._embedding).to(self._dtype)
         for number, block in enumerate(self._blocks):
             normed = self._normed(x, block.first_norm)
             qkv = block.qkv.of(normed)
@@ -345,11 +383,20 @@ class LlamaDecoder:
                     result[:, columns].index_add_(0, group.tokens, inner[:, ranks] @ up)
 
 
+def _paired_keys(before: TokensBefore) -> TokensBefore:
+    """Give a prefix with the two numbers of a key side by side that positions rotate together, as all keys here."""
+    if before.prefix is None:
+        return before
+    keys, values = before.prefix
+    halves = keys.view(*keys.shape[:3], 2, -1)
+    return replace(before, prefix=(halves.transpose(3, 4).flatten(3).contiguous(), values))
+
+
 def _groups(rows: Sequence[_Row], counts: Sequence[int]) -> list[_Group]:
     places_by_adapter: dict[_Adapter, list[int]] = {}
     start = 0
     for row, count in zip(rows, counts, strict=True):
-        if row.adapter is not None:
+        if row.adapter is not None and row.adapter.blocks:
             places_by_adapter.setdefault(row.adapter, []).extend(range(start, start + count))
         start += count
     return [

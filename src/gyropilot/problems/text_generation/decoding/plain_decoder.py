@@ -6,8 +6,10 @@
              [. . . . c c]
 
 Prompts are read in cohorts of their own and join the others at their first step. An encoder-decoder model's cohort
-also has the encoded prompts' keys, padded on the right. Adapters add to the linear layers' results, row by row, by
-hooks: no wrapper stands round the model, and rows with different adapters are computed together.
+also has the encoded prompts' keys, padded on the right. Virtual tokens are read as rows in the place of embeddings; a
+text behind an attention prefix begins in a cohort of its own, since padding may not lie between the two. Adapters add
+to the linear layers' results, row by row, by hooks: no wrapper stands round the model, and rows with different
+adapters are computed together.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ import torch
 from torch.nn import functional
 from transformers import DynamicCache, EncoderDecoderCache
 
-from gyropilot.problems.text_generation import models
+from gyropilot.problems.text_generation import embeddings, models
 from gyropilot.problems.text_generation.decoding.adapters import Adapter, check_fits, read_adapter
 from gyropilot.problems.text_generation.decoding.decoder import LoadedAdapter, Read, Row
+from gyropilot.problems.text_generation.decoding.virtual_tokens import NOTHING, Place, TokensBefore
 from gyropilot.problems.text_generation.models import DTYPES, DtypeName
 from gyropilot.problems.text_generation.plain import side_by_side
 
@@ -38,6 +41,7 @@ class _Row:
 
     prompt_length: int
     adapter: Adapter | None
+    before: TokensBefore
     cohort: _Cohort | None = None
     length: int = 0
     """Tokens read."""
@@ -80,12 +84,19 @@ class PlainDecoder:
         self._head, self._scale = models.head_of(self._model), models.head_scale(self._model)
         self._dtype = DTYPES[dtype]
         self._is_causal = models.layout(self._model) != "encoder-decoder"
+        self._embedding = embeddings.embedding_of(self._model)
         config: Any = cast(Any, self._model).config
         self.vocabulary = int(self._head.weight.shape[0])
         self.model_tokens: int | None = _found(config, "max_position_embeddings", "max_seq_len", "n_positions")
         self.weight_bytes = sum(one.nbytes for one in self._model.parameters())
         self.token_bytes = _token_bytes(config) * self._dtype.itemsize
         self.reads_in_parts = self._is_causal
+        self._place = Place(
+            is_causal=self._is_causal,
+            width=self._embedding.embedding_dim,
+            cache=self._cache_shape() if self._is_causal else (0, 0, 0),
+            model_tokens=self.model_tokens,
+        )
         self._linears = {
             name: module for name, module in self._model.named_modules() if isinstance(module, torch.nn.Linear)
         }
@@ -93,8 +104,8 @@ class PlainDecoder:
         self._assigned: list[_Row] = []
 
     def read_adapter(self, folder: Path) -> LoadedAdapter:
-        """Load a PEFT folder; raises TrainingFailed where it does not fit the model."""
-        adapter = read_adapter(folder, dtype=self._dtype, device=self._device)
+        """Load an adapter folder; raises TrainingFailed where it does not fit the model."""
+        adapter = read_adapter(folder, self._place, dtype=self._dtype, device=self._device)
         check_fits(adapter, {name: tuple(module.weight.shape) for name, module in self._linears.items()})
         return adapter
 
@@ -111,7 +122,8 @@ class PlainDecoder:
         mine = cast(Adapter | None, adapter)
         if mine is not None:
             self._hook(mine.changes)
-        return _Row(prompt_length=len(prompt), adapter=mine)
+        before = NOTHING if mine is None else mine.before
+        return _Row(prompt_length=len(prompt) + before.known, adapter=mine, before=before)
 
     @torch.inference_mode()
     def compute(self, reads: Sequence[Read]) -> torch.Tensor:
@@ -137,6 +149,7 @@ class PlainDecoder:
     def _cohorts(self, tokens_by_row: dict[_Row, Sequence[int]]) -> list[_Cohort]:
         """Give the cohorts that together hold each row once, all rows of one with as many tokens to read."""
         new = [row for row in tokens_by_row if row.cohort is None]
+        # one behind a prefix is never whole here: it has its cache to itself until it answers
         whole = [row for row in new if len(tokens_by_row[row]) == row.prompt_length]
         parts = [[row] for row in new if row not in whole]
         fresh = [self._new_cohort(rows) for rows in ([whole] if whole else []) + parts]
@@ -152,6 +165,11 @@ class PlainDecoder:
         cohort = _Cohort(rows=rows, cache=DynamicCache(), mask=torch.zeros(len(rows), 0, dtype=torch.long))
         for row in rows:
             row.cohort = cohort
+        known = rows[0].before.known
+        if known:
+            for number, (keys, values) in enumerate(zip(*(rows[0].before.prefix or ()), strict=True)):
+                cohort.cache.update(keys[None], values[None], number)
+            cohort.mask, rows[0].length = torch.ones(1, known, dtype=torch.long), known
         return cohort
 
     def _drop_ended(self, cohort: _Cohort) -> None:
@@ -191,7 +209,7 @@ class PlainDecoder:
         cohort.mask = torch.cat([cohort.mask, mask], 1)
         body = cast(Any, models.body_of(self._model))
         return body(
-            input_ids=ids.to(self._device),
+            inputs_embeds=embeddings.with_rows(self._embedding, ids, _rows_among(cohort, tokens, width)),
             attention_mask=cohort.mask.to(self._device),
             position_ids=((mask.cumsum(1) - 1).clamp(min=0) + read_before).to(self._device),
             past_key_values=cohort.cache,
@@ -200,26 +218,51 @@ class PlainDecoder:
 
     def _answered(self, cohort: _Cohort, tokens: list[Sequence[int]]) -> Any:  # noqa: ANN401 - of transformers
         encoder, decoder = (cast(Any, part) for part in models.encoder_and_decoder_of(self._model))
+        rows: list[tuple[int, int, torch.Tensor]] = []
         if cohort.prompt_mask is None:
             ids, mask = side_by_side([np.array(read) for read in tokens])
             cohort.prompt_mask, cohort.crossed = torch.from_numpy(mask), DynamicCache()
+            befores = [row.before for row in cohort.rows]
+            rows = [(row, 0, one.text_rows) for row, one in enumerate(befores) if one.text_rows is not None]
             encoded = encoder(
-                input_ids=torch.from_numpy(ids).to(self._device), attention_mask=cohort.prompt_mask.to(self._device)
+                inputs_embeds=embeddings.with_rows(self._embedding, torch.from_numpy(ids), rows),
+                attention_mask=cohort.prompt_mask.to(self._device),
             ).last_hidden_state
-            tokens = [[models.answer_start(self._model)] for _ in tokens]
+            tokens, cohort.mask, rows = self._answer_starts([one.answer_rows for one in befores])
         else:
             # their keys are in the cache; only the shape is looked at
             shape = (*cohort.prompt_mask.shape, int(encoder.config.d_model))
             encoded = torch.zeros((), dtype=self._dtype, device=self._device).expand(shape)
         cohort.mask = torch.cat([cohort.mask, cohort.mask.new_ones(len(tokens), 1)], 1)
         return decoder(
-            input_ids=torch.tensor(tokens).to(self._device),
+            inputs_embeds=embeddings.with_rows(self._embedding, torch.tensor(tokens), rows),
             attention_mask=cohort.mask.to(self._device),
             encoder_hidden_states=encoded,
             encoder_attention_mask=cohort.prompt_mask.to(self._device),
             past_key_values=EncoderDecoderCache(cohort.cache, cohort.crossed),
             use_cache=True,
         )
+
+    def _answer_starts(
+        self, before: Sequence[torch.Tensor | None]
+    ) -> tuple[list[Sequence[int]], torch.Tensor, list[tuple[int, int, torch.Tensor]]]:
+        """Give what decoders read first, padded on the left: tokens, the mask of all but the last, rows among them."""
+        longest = max(0 if rows is None else len(rows) for rows in before)
+        tokens: list[Sequence[int]] = [[0] * longest + [models.answer_start(self._model)] for _ in before]
+        placed = [(row, longest - len(rows), rows) for row, rows in enumerate(before) if rows is not None]
+        mask = torch.zeros(len(before), longest, dtype=torch.long)
+        for row, start, _ in placed:
+            mask[row, start:] = 1
+        return tokens, mask, placed
+
+    @torch.inference_mode()
+    def _cache_shape(self) -> tuple[int, int, int]:
+        """Give layers, key heads and head width of what the model keeps of a token, by computing one."""
+        cache = DynamicCache()
+        token = torch.zeros(1, 1, dtype=torch.long, device=self._device)
+        cast(Any, models.body_of(self._model))(input_ids=token, past_key_values=cache, use_cache=True)
+        keys = cast(torch.Tensor, cache.layers[0].keys)
+        return len(cache.layers), keys.shape[1], keys.shape[3]
 
     def _hook(self, names: Iterable[str]) -> None:
         for name in set(names) - self._hooked:
@@ -242,6 +285,15 @@ class PlainDecoder:
             index = torch.tensor(places, device=x.device)
             result = result.index_add(0, index, functional.linear(functional.linear(x[index], change.down), change.up))
         return result
+
+
+def _rows_among(cohort: _Cohort, tokens: Sequence[Sequence[int]], width: int) -> list[tuple[int, int, torch.Tensor]]:
+    """Give the rows of virtual tokens among what a cohort reads, padded on the left to `width`, and their places."""
+    return [
+        (place, width - len(read), row.before.text_rows[row.length : row.length + len(read)])
+        for place, (row, read) in enumerate(zip(cohort.rows, tokens, strict=True))
+        if row.before.text_rows is not None and row.length < row.before.read
+    ]
 
 
 def _own(model: torch.nn.Module) -> None:

@@ -30,6 +30,7 @@ from gyropilot.problems.text_generation.decoding.memory import Memory
 from gyropilot.problems.text_generation.decoding.opening import open_decoder, weight_bytes
 from gyropilot.problems.text_generation.decoding.sampling import Chooser, Sampling, Token, choose_all
 from gyropilot.problems.text_generation.decoding.threads import Threads
+from gyropilot.problems.text_generation.decoding.virtual_tokens import NOTHING
 from gyropilot.problems.text_generation.hardware import Dtype
 
 _MOST_ROWS = 256
@@ -55,6 +56,9 @@ class _Request:
 
     generation: Generation
     prompt: Sequence[int]
+    """With a token of no meaning for each of `rows_before`."""
+    rows_before: int
+    """Virtual tokens that are read before the caller's."""
     sampling: Sampling
     adapter: LoadedAdapter | None
     tokens_needed: int
@@ -145,7 +149,7 @@ class Scheduler:
         return self._decoder.weight_bytes
 
     def add(self, name: str, adapter: Path | None) -> int:
-        """Make a model known: the base with the adapter of a PEFT folder, or as it is; others are computed meanwhile.
+        """Make a model known: the base with the adapter of a folder, or as it is; others are computed meanwhile.
 
         Gives the bytes that it takes.
 
@@ -169,6 +173,12 @@ class Scheduler:
             self._kept_bytes -= size
         self._memory.give_back(size)
 
+    def virtual_tokens(self, name: str) -> int:
+        """Give how many virtual tokens stand before the texts of a model that was added."""
+        with self._work.changed:
+            adapter = self._work.adapter_by_name[name]
+        return 0 if adapter is None else adapter.before.count
+
     def submit(
         self,
         name: str,
@@ -185,20 +195,23 @@ class Scheduler:
             LimitExceeded: the text is longer than memory holds, or too many requests wait.
         """
         self._check(prompt_ids)
-        needed = len(prompt_ids) + sampling.max_new_tokens
-        self.check_room(needed)
         with self._work.changed:
             if self._work.is_closed:
                 raise self._work.ended or Unavailable("the model is being unloaded")
             if name not in self._work.adapter_by_name:
                 raise NotFound(f"no model {name!r} is loaded here")
+            adapter = self._work.adapter_by_name[name]
+            before = NOTHING if adapter is None else adapter.before
+            needed = before.count + len(prompt_ids) + sampling.max_new_tokens
+            self.check_room(needed)
             if len(self._work.waiting) >= _MOST_WAITING:
                 raise LimitExceeded(f"{_MOST_WAITING} requests wait already; try again later")
             request = _Request(
                 generation=Generation(cancelled),
-                prompt=prompt_ids,
+                prompt=[0] * before.read + [*prompt_ids] if before.read else prompt_ids,
+                rows_before=before.read,
                 sampling=sampling,
-                adapter=self._work.adapter_by_name[name],
+                adapter=adapter,
                 tokens_needed=needed,
             )
             self._work.waiting.append(request)
@@ -206,7 +219,7 @@ class Scheduler:
         return request.generation
 
     def check_room(self, tokens: int) -> None:
-        """Check that a text of `tokens`, prompt and answer together, can be computed here.
+        """Check that a text of `tokens`, prompt, answer and virtual ones together, can be computed here.
 
         Raises:
             LimitExceeded: it is longer than memory holds.
@@ -340,7 +353,7 @@ class Scheduler:
     def _begin(self) -> None:
         for request in [one for one in self._rows if one.row is None]:
             try:
-                before = self._decoder.text_before(request.prompt)
+                before = self._decoder.text_before(request.prompt[request.rows_before :])
                 request.chooser = Chooser(request.sampling, before, self._decoder.vocabulary)
                 request.row = self._decoder.begin(request.prompt, request.adapter)
             except Exception as error:
