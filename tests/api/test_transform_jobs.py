@@ -136,6 +136,16 @@ def test_a_content_type_that_no_model_of_the_problem_reads_is_refused(house):
     transform_jobs.create(of_lines, houses.admin(house), request("read", content_type="application/json"), **chosen)
 
 
+def test_an_environment_is_refused_where_several_containers_might_be_meant(house, sagemaker):
+    container = sagemaker.describe_model(ModelName="mean")["PrimaryContainer"]
+    role = sagemaker.describe_model(ModelName="mean")["ExecutionRoleArn"]
+    sagemaker.create_model(ModelName="chain", Containers=[container, container], ExecutionRoleArn=role)
+    sagemaker.create_transform_job(**request("plain", model="chain"))
+    code, message = refusal(sagemaker.create_transform_job, **request("chosen", model="chain", environment={"A": "b"}))
+    assert code == "ValidationException"
+    assert message.startswith("Environment: cannot be for one of the 2 containers of this model")
+
+
 def test_places_are_held_against_the_role_of_the_model_and_who_may_pass_it(house, sagemaker):
     default = roles.find(house.db, names.role_arn(names.ACCOUNT_ID, names.DEFAULT_ROLE_NAME))
 

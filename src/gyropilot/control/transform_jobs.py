@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -140,6 +140,7 @@ def _admitted(house: House, principal: Principal, region: str, request: Mapping[
     faults.extend(_place_faults(places, request))
     if model is not None:
         faults.extend(_content_type_faults(house, str(model["problem"]), request))
+        faults.extend(_environment_faults(model["containers"], request))
     if faults or model is None:
         raise InvalidRequest.of(faults)
     return model
@@ -155,6 +156,19 @@ def _content_type_faults(house: House, problem: str, request: Mapping[str, Json]
             found=given,
             problem=f"models of {problem} do not read it",
             fix=f"send {' or '.join(takes)}",
+        )
+
+
+def _environment_faults(containers: Sequence[Json], request: Mapping[str, Json]) -> Iterator[Fault]:
+    """Give the fault of an environment that cannot say which container of a chain it is for."""
+    given = request.get("Environment")
+    if given and len(containers) > 1:
+        yield Fault(
+            where="Environment",
+            found=", ".join(given),
+            problem=f"cannot be for one of the {len(containers)} containers of this model, and they differ in what they"
+            " read",
+            fix="make a model whose Containers have it in their own Environment, and leave it out here",
         )
 
 

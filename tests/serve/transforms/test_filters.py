@@ -131,6 +131,14 @@ def test_long_cells_and_half_surrogates_come_through():
     assert body == b'"\\ud800\\u00fc"'
 
 
+def test_a_header_that_the_model_does_not_answer_is_told():
+    joined = {"join_source": "Input", "answer_type": "text/csv"}
+    with pytest.raises(InvalidData, match=r"2 answers to 3 records.* first line may be a header"):
+        through(b"x,y\n7,1\n8,2", b"1\n2\n", **joined, **LINE)
+    with pytest.raises(InvalidData, match=r"1 answers to 3 records.* set BatchStrategy to SingleRecord"):
+        through(b"x,y\n7,1\n8,2", b"1\n", **joined, **LINE)
+
+
 def test_without_filters_records_and_answers_are_bytes():
     data, answer = b'"open\xff\n\x00', b"\x89PNG\n\xff"
     assert through(data, answer, **LINE) == (data, answer + b"\n")

@@ -148,7 +148,7 @@ def _joined(
             where=payload.where,
             found=f"{len(answers)} answers to {len(payload.parts)} records",
             problem="the model must answer each record with one, for them to be joined",
-            fix="set BatchStrategy to SingleRecord, or JoinSource to None",
+            fix=_count_mend(len(answers), payload.parts),
         )
     if (form == "csv") != (input_form == "csv"):
         raise InvalidData(
@@ -160,6 +160,18 @@ def _joined(
     if form == "csv":
         return [Part(where=given.where, value=[*given.value, *answer.value]) for given, answer in pairs], "csv"
     return [Part(where=given.where, value=_with_answer(given.value, answer.value)) for given, answer in pairs], form
+
+
+def _count_mend(answers: int, given: Sequence[Part]) -> str:
+    if (
+        answers == len(given) - 1
+        and given[0].where.endswith((" line 1", " row 1"))
+        and isinstance(given[0].value, list)
+    ):
+        return "the object's first line may be a header, which is no record: take it out, or set JoinSource to None"
+    if len(given) == 1:
+        return "set JoinSource to None"
+    return "set BatchStrategy to SingleRecord, or JoinSource to None"
 
 
 def _with_answer(given: Json, answer: Json) -> dict[str, Json]:
