@@ -11,7 +11,8 @@ from gyropilot.data.frames import CSV
 from gyropilot.problems import tasks
 from gyropilot.problems.contract import Limits, LocalChannel, LocalFile, ProfileTask, TrainTask
 from gyropilot.problems.text_generation import data, train
-from gyropilot.problems.text_generation.request import SEED, TextGenerationSpec
+from gyropilot.problems.text_generation.request import TextGenerationSpec
+from gyropilot.problems.text_generation.tuning.parameters import SEED
 
 COLOURS = ("red", "green", "blue", "yellow")
 ROWS = [(f"What colour has stone {number}?", f"It is {COLOURS[number % 2]}.") for number in range(60)]

@@ -20,14 +20,10 @@ from gyropilot.metrics.standard_metrics import OBJECTIVES, REPORTED, STANDARD_ME
 from gyropilot.problems.tabular.ensembling.plan import TRIALS
 from gyropilot.problems.tabular.hpo.pipelines import PIPELINES
 from gyropilot.problems.text_generation.findings import KINDS, told
-from gyropilot.problems.text_generation.hyperparameters import (
-    DEFAULT_TUNING,
-    HYPERPARAMETERS,
-    TUNING_TYPE,
-    TUNINGS,
-    Hyperparameter,
-)
 from gyropilot.problems.text_generation.templates import PLAIN
+from gyropilot.problems.text_generation.tuning.kinds import Kind, Unfit
+from gyropilot.problems.text_generation.tuning.parameters import PARAMETERS, TUNING_TYPES, Parameter
+from gyropilot.problems.text_generation.tuning.peft_types import NOT_OFFERED, PEFT_TYPES
 from gyropilot.settings import Settings
 
 TOP = Path(__file__).resolve().parent.parent
@@ -60,20 +56,68 @@ def commands() -> str:
 
 
 def hyperparameters() -> str:
-    """Give the keys of TextGenerationHyperParameters with their ranges, our defaults and the reasons."""
+    """Give the keys of TextGenerationHyperParameters that AWS documents, with their ranges, defaults and reasons."""
+    rows = [(f"`{one.key}`", one.key_kind.accepted, _default_told(one), one.why) for one in PARAMETERS if one.key_kind]
+    return _table(("key", "value, as a string", "default", "why this default"), rows)
+
+
+def tuning_types() -> str:
+    """Give the types of tuning, and what each is for."""
+    return _table(("type", "what is trained"), [(f"`{name}`", why) for name, why in TUNING_TYPES.items()])
+
+
+def tuning_parameters() -> str:
+    """Give every parameter of tuning with its names, what it takes, its default and what is refused."""
     rows = [
-        (f"`{one.key}`", one.kind, f"{one.lowest:g} to {one.highest:g}", _defaults(one), one.why)
-        for one in HYPERPARAMETERS
+        (
+            ", ".join(f"`{name}`" for name in (one.name, *one.aliases)),
+            f"`{one.key}`" + (f": {one.key_kind.accepted}" if one.key_kind else "") if one.key else "–",
+            one.kind.accepted,
+            _default_told(one),
+            ", ".join(f"`{name}`" for name in one.types) or "all",
+            "; ".join(filter(None, (*_refusals(one.kind), one.refused))),
+            one.why,
+        )
+        for one in PARAMETERS
     ]
-    whys = "; ".join(f"`{name}`: {why}" for name, why in TUNINGS.items())
-    rows.append((f"`{TUNING_TYPE}`", "name", ", ".join(f"`{name}`" for name in TUNINGS), f"`{DEFAULT_TUNING}`", whys))
-    return _table(("key", "kind", "range", "default", "why this default"), rows)
+    headings = (
+        "parameter",
+        "key in the AWS map",
+        "takes",
+        "default",
+        "types",
+        "fault when it",
+        "what it does, and why",
+    )
+    return _table(headings, rows)
 
 
-def _defaults(one: Hyperparameter) -> str:
-    if one.default_of_full is None:
-        return f"{one.default:g}"
-    return f"{one.default:g}; `FULL`: {one.default_of_full:g}"
+def peft_types() -> str:
+    """Give the methods of PEFT that can be had by name, and those that cannot."""
+    rows = [(f"`{name}`", ", ".join(f"`{one}`" for one in settings) or "none") for name, settings in PEFT_TYPES.items()]
+    refused = "; ".join(f"`{name}` {why}" for name, why in NOT_OFFERED.items())
+    return f"{_table(('peft_type', 'peft_settings'), rows)}\n\nNot offered: {refused}."
+
+
+def _default_told(one: Parameter) -> str:
+    if one.default_told:
+        return one.default_told
+    return "none" if one.default in (None, (), {}) else f"`{_as_json(one.default)}`"
+
+
+def _as_json(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _refusals(kind: Kind) -> list[str]:
+    """Give what a kind says of values that it does not take, each once."""
+    told = []
+    for value in ("no such", "", True, 1.5, -1, 10**12, float("nan"), [], ["x", "x"]):
+        try:
+            kind.read(value)
+        except Unfit as error:
+            told.append(error.problem)
+    return list(dict.fromkeys(told))
 
 
 def base_models() -> str:
@@ -163,6 +207,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "commands": commands,
     "hyperparameters": hyperparameters,
+    "tuning-parameters": tuning_parameters,
+    "tuning-types": tuning_types,
+    "peft-types": peft_types,
     "base-models": base_models,
     "findings": findings,
     "operations": operations,

@@ -14,7 +14,7 @@ from gyropilot.base_models import catalog
 from gyropilot.base_models.store import BaseModelStore
 from gyropilot.cli import watch
 from gyropilot.errors import GyropilotError
-from gyropilot.problems.text_generation.hyperparameters import HYPERPARAMETERS, TUNING_TYPE
+from gyropilot.problems.text_generation.tuning.parameters import PARAMETERS
 from gyropilot.sdk.errors import ServiceError
 
 _MOST = 100
@@ -80,8 +80,7 @@ def told_by(names: Callable[[Path | None], Iterable[str]]) -> Callable[..., list
 
 def hyperparameters(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Give the keys of TextGenerationHyperParameters that begin so, each with its `=`."""
-    keys = [*(one.key for one in HYPERPARAMETERS), TUNING_TYPE]
-    return [f"{key}=" for key in keys if key.startswith(incomplete)]
+    return [f"{one.key}=" for one in PARAMETERS if one.key and one.key.startswith(incomplete)]
 
 
 def files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from gyropilot.control import deployments, tags
+from gyropilot.control import deployments, request_surroundings, tags
 from gyropilot.control.house import House
 from gyropilot.control.places import Places, open_places, store_fault, uri_faults
 from gyropilot.data import channels, headers
@@ -72,10 +72,13 @@ def _read(
         faults.extend(error.faults)
         return None, None
     _check_installed(problem)
+    faults += request_surroundings.tag_faults(problem, request.get("Tags", []), house.problems)
     context = RequestContext(
         base_models=house.base_models,
         columns=partial(_columns, house, principal, request, first_objects, faults),
         source_prompts=house.settings.source_prompts,
+        read_object=partial(request_surroundings.read_object, house, principal, request),
+        cuda_devices=partial(request_surroundings.cuda_devices, house.settings),
     )
     try:
         return problem, problem.read_request(request, context)

@@ -51,6 +51,22 @@ class BaseModelRecord(Protocol):
     def name(self) -> str:
         """The name of its weights; another than the one asked for where it only stands in for that."""
 
+    @property
+    def architecture(self) -> str:
+        """The class of transformers that loads it."""
+
+    @property
+    def kind(self) -> str:
+        """Whether it answers after a text or beside it: causal or seq2seq."""
+
+    @property
+    def context_tokens(self) -> int:
+        """Tokens that an input may have."""
+
+    @property
+    def path(self) -> Path:
+        """The folder that it lies in."""
+
 
 class BaseModels(Protocol):
     """What reading a request may ask of the base-model store; raises InvalidRequest with field and mend."""
@@ -62,8 +78,17 @@ class BaseModels(Protocol):
         """Raise InvalidRequest unless the model is known, installed and its licence accepted where it must be."""
 
 
+ReadObject = Callable[[str, str, int], bytes | None]
+"""Takes the field that names an object, its s3 URI and the most bytes; gives its bytes, or None where the request has
+a fault that keeps it from being read, and raises InvalidRequest where the object cannot be read."""
+
+
 def _no_columns(_channel: int) -> None:
     """Know of no column names."""
+
+
+def _no_count() -> None:
+    """Know of no devices."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +98,10 @@ class RequestContext:
     base_models: BaseModels
     columns: Callable[[int], tuple[str, ...] | None] = _no_columns
     """Gives the column names of that channel's first object; None where they cannot be read before the job runs."""
+    read_object: ReadObject | None = None
+    """Reads a small object as the request's role."""
+    cuda_devices: Callable[[], int | None] = _no_count
+    """Counts the GPUs of the machine on which the job will run; None: it is not known which that is."""
     source_prompts: Path | None = None
     """Folder of the source prompts; None: there are none."""
 
@@ -417,6 +446,8 @@ class Problem:
     container_role: Callable[[Mapping[str, str], int], str] | None = None
     """Names what a container does, by its environment and the number of containers of its candidate; None where the
     containers of candidates may be chained as anyone likes."""
+    reads_tags: tuple[str, ...] = ()
+    """Keys of tags of a request that it reads; those of all other problem types are refused."""
     takes: tuple[str, ...] = ()
     """The content types that its models read in batch transform; empty: any."""
     modules: tuple[str, ...] = ()

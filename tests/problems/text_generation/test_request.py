@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.problems.contract import RequestContext
 from gyropilot.problems.text_generation import request
-from gyropilot.problems.text_generation.hyperparameters import HYPERPARAMETERS as KEYS
+from gyropilot.problems.text_generation.tuning.parameters import PARAMETERS
 
 HYPERPARAMETERS = "AutoMLProblemTypeConfig.TextGenerationJobConfig.TextGenerationHyperParameters"
 
@@ -23,7 +24,12 @@ class Models:
     def find(self, name):
         if name in {"Unknown", "Falcon40B"}:
             return None
-        return SimpleNamespace(name=name)
+        return installed(name)
+
+
+def installed(name):
+    architecture, kind = ("T5ForConditionalGeneration", "seq2seq") if name == "T5" else ("LlamaForCausalLM", "causal")
+    return SimpleNamespace(name=name, architecture=architecture, kind=kind, context_tokens=1024, path=Path("/nowhere"))
 
 
 def channel(**changes):
@@ -62,7 +68,7 @@ def test_an_empty_configuration_gets_every_default():
     assert spec.limits.seconds_per_candidate == 259_200
     assert spec.limits.seconds_per_job is None
     assert spec.tuning == "LORA"
-    assert spec.defaulted == (*(one.key for one in KEYS), "tuningType")
+    assert spec.defaulted == tuple(one.shown_as for one in PARAMETERS if one.means_something_for("LORA"))
 
 
 def test_the_default_model_says_that_it_is_the_default(monkeypatch):
@@ -73,7 +79,8 @@ def test_the_default_model_says_that_it_is_the_default(monkeypatch):
 def test_given_values_hold_and_are_not_called_defaults():
     spec = read(config=hyperparameters(epochCount="10", learningRate="1e-5"))
     assert (spec.epochs, spec.learning_rate) == (10, 1e-5)
-    assert spec.defaulted == ("batchSize", "learningRateWarmupSteps", "tuningType")
+    assert {"batchSize", "learningRateWarmupSteps", "tuningType"} <= set(spec.defaulted)
+    assert not {"epochCount", "learningRate"} & set(spec.defaulted)
 
 
 def test_full_tuning_has_a_learning_rate_of_its_own():
@@ -87,6 +94,8 @@ def test_full_tuning_has_a_learning_rate_of_its_own():
         "batchSize": 8,
         "learningRate": spec.learning_rate,
         "learningRateWarmupSteps": 10,
+        "accumulateSteps": 1,
+        "seed": 42,
     }
 
 
@@ -242,7 +251,7 @@ def test_resolved_attributes_name_the_model():
 def test_what_stands_in_is_what_is_loaded_and_what_describe_resolves():
     class StandIns(Models):
         def find(self, name):
-            return SimpleNamespace(name="Small")
+            return installed("Small")
 
     spec = request.read(wire(), RequestContext(base_models=StandIns()))
     assert (spec.base_model, spec.loaded_model) == ("Falcon7BInstruct", "Small")

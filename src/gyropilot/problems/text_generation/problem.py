@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gyropilot.problems.contract import Problem
 from gyropilot.problems.text_generation import request, search
+from gyropilot.problems.text_generation.tuning import config_object
 
 TEXT_GENERATION = Problem(
     wire_name="TextGenerationJobConfig",
@@ -19,6 +20,7 @@ TEXT_GENERATION = Problem(
     open_server="gyropilot.problems.text_generation.inference:open_server",
     image="gyropilot/text-generation",
     styles=("invoke", "chat", "completion"),
+    reads_tags=(config_object.TAG,),
     # An answer is no payload, so no second container could read that of the first.
     most_containers=1,
     takes=("application/json", "application/jsonlines"),

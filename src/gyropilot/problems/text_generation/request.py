@@ -6,22 +6,30 @@ types share (names, role, bucket, keys, tags) is checked by the caller.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.problems.contract import Json, Limits, RequestContext, Spec
 from gyropilot.problems.input_channels import ChannelRules, channel_faults, read_fraction
-from gyropilot.problems.text_generation import hyperparameters
-from gyropilot.problems.text_generation.hyperparameters import HYPERPARAMETERS, TUNING_TYPE
+from gyropilot.problems.text_generation.architectures import ARCHITECTURES
+from gyropilot.problems.text_generation.source_prompts.store import SourcePrompts
+from gyropilot.problems.text_generation.tuning import config_object, reading
+from gyropilot.problems.text_generation.tuning.combinations import Surroundings
+from gyropilot.problems.text_generation.tuning.parameters import PARAMETERS, Parameter
+from gyropilot.problems.text_generation.tuning.reading import Asked, Way
 from gyropilot.problems.text_generation.tuning.specification import TuningSpec, TuningType, read_tuning_spec
 
 DEFAULT_BASE_MODEL = "Falcon7BInstruct"
 DEFAULT_SECONDS_PER_CANDIDATE = 259_200
 MAX_SECONDS_PER_JOB = 2_592_000
-SEED = 42
 
 _CONFIG = "AutoMLProblemTypeConfig.TextGenerationJobConfig"
+PROBED = "found by a probe"
+"""What is shown for a learning rate that was not given."""
+_HYPERPARAMETERS = f"{_CONFIG}.TextGenerationHyperParameters"
 _CHANNEL_RULES = ChannelRules(word="text generation")
 
 
@@ -36,14 +44,16 @@ class TextGenerationSpec:
     accept_eula: bool
     epochs: int
     batch_size: int
-    """Examples per optimizer step."""
-    learning_rate: float
+    """Examples per optimizer step, times those of `method.accumulate_steps`."""
+    learning_rate: float | None
+    """None: found by a probe when training begins."""
     warmup_steps: int
     seed: int
     validation_fraction: float | None
     """Share of the rows held out; None: a validation channel was given."""
     defaulted: tuple[str, ...]
-    """Keys of TextGenerationHyperParameters that the request left to us."""
+    """Parameters that the request left to us, by their keys of TextGenerationHyperParameters; those that have none by
+    their names."""
     limits: Limits
     method: TuningSpec = field(default_factory=TuningSpec)
     """What is tuned, and how."""
@@ -70,8 +80,7 @@ def read(request: Mapping[str, Json], context: RequestContext) -> TextGeneration
     base_model = named or DEFAULT_BASE_MODEL
     accept_eula = bool((config.get("ModelAccessConfig") or {}).get("AcceptEula", False))
     faults += _base_model_faults(base_model, context, accept_eula=accept_eula, is_default=not named)
-    given: Mapping[str, str] = config.get("TextGenerationHyperParameters") or {}
-    tuning, values, defaulted = hyperparameters.read(given, faults)
+    asked = _asked(request, config, _surroundings(request, base_model, context), context, faults)
     limits = _read_limits(config.get("CompletionCriteria") or {}, faults)
     channels: Sequence[Mapping[str, Json]] = request["AutoMLJobInputDataConfig"]
     faults += channel_faults(channels, _CHANNEL_RULES)
@@ -84,15 +93,15 @@ def read(request: Mapping[str, Json], context: RequestContext) -> TextGeneration
         base_model=base_model,
         loaded_model=base_model if loaded is None else loaded.name,
         accept_eula=accept_eula,
-        epochs=int(values["epochs"]),
-        batch_size=int(values["batch_size"]),
-        learning_rate=values["learning_rate"],
-        warmup_steps=int(values["warmup_steps"]),
-        seed=SEED,
+        epochs=asked.epochs,
+        batch_size=asked.batch_size,
+        learning_rate=asked.learning_rate,
+        warmup_steps=asked.warmup_steps,
+        seed=asked.seed,
         validation_fraction=fraction,
-        defaulted=defaulted,
+        defaulted=asked.defaulted,
         limits=limits,
-        method=TuningSpec(tuning_type=tuning),
+        method=asked.tuning,
     )
 
 
@@ -112,8 +121,16 @@ def read_spec(values: Mapping[str, Json]) -> TextGenerationSpec:
 
 
 def hyperparameters_of(spec: TextGenerationSpec) -> dict[str, float | str]:
-    """Give every key of TextGenerationHyperParameters with the value that holds."""
-    return {TUNING_TYPE: spec.tuning, **{one.key: getattr(spec, one.field) for one in HYPERPARAMETERS}}
+    """Give every parameter that means something for the job with the value that holds.
+
+    By its key of TextGenerationHyperParameters, or by its name where it has none; what is not set is left out.
+    """
+    values: dict[str, Json] = vars(spec) | vars(spec.method)
+    meant = [one for one in PARAMETERS if one.means_something_for(spec.tuning) and one.kept_as in values]
+    shown = {one.shown_as: values[one.kept_as] for one in meant}
+    if spec.learning_rate is None:
+        shown["learningRate"] = PROBED
+    return {key: _shown(value) for key, value in shown.items() if value not in (None, (), {})}
 
 
 def resolved_attributes(spec: Spec) -> dict[str, Json]:
@@ -121,6 +138,63 @@ def resolved_attributes(spec: Spec) -> dict[str, Json]:
     assert isinstance(spec, TextGenerationSpec)
     loaded = {"BaseModelName": spec.loaded_model}
     return {"AutoMLProblemTypeResolvedAttributes": {"TextGenerationResolvedAttributes": loaded}}
+
+
+def _surroundings(request: Mapping[str, Json], base_model: str, context: RequestContext) -> Surroundings:
+    """Give what is known beside the request, as far as the base model is there."""
+    prompts = None if context.source_prompts is None else SourcePrompts(context.source_prompts)
+    found = context.base_models.find(base_model)
+    channels = request["AutoMLJobInputDataConfig"]
+    training = next((at for at, one in enumerate(channels) if one.get("ChannelType", "training") == "training"), 0)
+    known = Surroundings(
+        columns=partial(context.columns, training), cuda_devices=context.cuda_devices(), source_prompts=prompts
+    )
+    if found is None:
+        return known
+    layers = next((one.linear_layers for one in ARCHITECTURES if one.class_name == found.architecture), None)
+    return replace(
+        known,
+        is_encoder_decoder=found.kind == "seq2seq",
+        context_tokens=found.context_tokens,
+        linear_layers=layers,
+        base_model=found.name,
+        base_folder=found.path,
+    )
+
+
+def _asked(
+    request: Mapping[str, Json],
+    config: Mapping[str, Json],
+    around: Surroundings,
+    context: RequestContext,
+    faults: list[Fault],
+) -> Asked:
+    """Give what TextGenerationHyperParameters and the tagged object ask for together."""
+    strings: Mapping[str, str] = config.get("TextGenerationHyperParameters") or {}
+    given = reading.of_strings(strings, where=_HYPERPARAMETERS, faults=faults)
+    try:
+        values = config_object.read(request.get("Tags") or (), context.read_object)
+    except InvalidRequest as error:
+        faults += error.faults
+        # What it would have said is not known, so nothing more can be said of what is missing.
+        return reading.settle([], around, way=AWS, faults=[])
+    given += reading.of_object(values, where=config_object.where, faults=faults)
+    return reading.settle(given, around, way=AWS, faults=faults)
+
+
+def _place(parameter: Parameter) -> str:
+    key = parameter.key
+    return f"{_HYPERPARAMETERS}.{key}" if key else config_object.where(parameter.name)
+
+
+def _shown(value: Json) -> float | str:
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return value if isinstance(value, int | float | str) else json.dumps(value)
+
+
+AWS = Way(tuning_type="LORA", epochs_of_virtual_tokens=10, where=_place)
+"""The AWS call: ten epochs are the most that AWS documents."""
 
 
 def _base_model_faults(name: str, context: RequestContext, *, accept_eula: bool, is_default: bool) -> tuple[Fault, ...]:

@@ -22,7 +22,8 @@ class _SingleCandidate:
 
     def __init__(self, *, name: str, hyperparameters: Mapping[str, Json]) -> None:
         names = ("epochs", "batch_size", "learning_rate", "warmup_steps", "seed")
-        self._candidate: dict[str, Json] | None = {"name": name, **{key: hyperparameters[key] for key in names}}
+        known = {key: hyperparameters[key] for key in names if hyperparameters[key] is not None}
+        self._candidate: dict[str, Json] | None = {"name": name, **known}
 
     def at_once(self, cores: int) -> int:
         """Give 1: training takes all cores."""

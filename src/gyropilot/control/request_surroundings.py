@@ -1,0 +1,89 @@
+"""What a problem type may look at beside a request: small objects that it names, tags that are its own, GPUs.
+
+Called by admission.py, which hands it down as a RequestContext.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gyropilot.control.house import House
+from gyropilot.control.places import Places, open_places, store_fault, uri_faults
+from gyropilot.errors import Fault, InvalidData, InvalidRequest, NotAllowed, NotFound
+from gyropilot.names import split_s3_uri
+from gyropilot.problems.contract import Problem
+from gyropilot.settings import Settings
+from gyropilot.store.principals import Principal
+
+Json = Any
+
+_OUR_TAGS = "gyropilot:"
+_NVIDIA = re.compile(r"nvidia[0-9]+")
+_OTHER_GPUS = ("kfd", "dxg")
+"""Device files of GPUs that torch calls cuda too, and that cannot be counted by their files: ROCm, Windows."""
+
+
+def read_object(
+    house: House, principal: Principal, request: Mapping[str, Json], where: str, uri: str, most_bytes: int
+) -> bytes | None:
+    """Give the bytes of an object that a request names, read as its role; None where the role cannot be used.
+
+    Args:
+        house: the parts.
+        principal: the caller.
+        request: names the role.
+        where: the field that names the object.
+        uri: the object's.
+        most_bytes: how long it may be.
+
+    Raises:
+        InvalidRequest: the role may not read it, it is not there, or it is longer.
+    """
+    places, _ = open_places(house, principal, "RoleArn", request["RoleArn"])
+    faults = list(uri_faults(places, where, uri, "read"))
+    if faults:
+        raise InvalidRequest.of(faults)
+    if places is None:
+        return None  # told as a fault of the role
+    try:
+        return _bytes_of(places, where, uri, most_bytes)
+    except (InvalidData, NotAllowed, NotFound, OSError) as error:
+        raise InvalidRequest.of([store_fault(where, uri, error)]) from error
+
+
+def tag_faults(problem: Problem, given: Sequence[Mapping[str, str]], problems: Sequence[Problem]) -> Iterator[Fault]:
+    """Give the faults of tags that only some problem types read, with one that does not."""
+    readers = {key: one.config_name for one in problems for key in one.reads_tags}
+    for tag in given:
+        key = tag["Key"]
+        if key in readers and key not in problem.reads_tags:
+            told = f"means something for {readers[key]} alone, not for {problem.config_name}"
+            yield Fault(where=f"Tags[{key}]", found=tag["Value"], problem=told, fix="leave the tag out")
+        elif key.startswith(_OUR_TAGS) and key not in readers:
+            near = difflib.get_close_matches(key, readers, n=1)
+            if near:  # an honest mistake; other tags of ours are set by our own tools
+                told, fix = "is no tag that a job reads", f"did you mean {near[0]}?"
+                yield Fault(where=f"Tags[{key}]", found=tag["Value"], problem=told, fix=fix)
+
+
+def cuda_devices(settings: Settings, devices: Path = Path("/dev")) -> int | None:
+    """Count the GPUs of this machine without asking a driver; None where jobs may run on another, or none can tell."""
+    if settings.database_url or any((devices / name).exists() for name in _OTHER_GPUS):
+        return None  # with a database of its own the workers may be anywhere
+    return sum(1 for path in devices.glob("nvidia*") if _NVIDIA.fullmatch(path.name))
+
+
+def _bytes_of(places: Places, where: str, uri: str, most_bytes: int) -> bytes:
+    bucket, key = split_s3_uri(uri)
+    info = places.objects.head(bucket, key)
+    if info is None:
+        fix = "name the file itself, in full; keys are compared letter by letter"
+        raise InvalidRequest(where=where, found=uri, problem="there is no such object", fix=fix)
+    if info.size_bytes > most_bytes:
+        problem = f"has {info.size_bytes} bytes, more than the {most_bytes} that are read"
+        raise InvalidRequest(where=where, found=uri, problem=problem, fix="shorten it")
+    return b"".join(places.objects.stream(bucket, key, etag=info.etag))
