@@ -61,14 +61,18 @@ def _named(given, **names_of):
     return {name: given[key] for name, key in names_of.items() if key in given}
 
 
-def add_model(house, name=MODEL, **chosen):
-    """Put a model's data into its bucket and store a model of it."""
+def add_model(house, name=MODEL, *, count=1, **chosen):
+    """Put a model's data into its bucket and store a model of it, of so many containers."""
     snapshot = mean_endpoints.put_model(house, f"models/{name}.tar.gz", **chosen)
     containers = [one | {"problem": snapshot["problem"], "shares": ""} for one in snapshot["containers"]]
     arn = names.arn(region=houses.REGION, account_id=names.ACCOUNT_ID, kind="model", name=name)
     row = NewRow(account_id=names.ACCOUNT_ID, region=houses.REGION, name=name, arn=arn)
     models.create(
-        house.db, row, request={"ModelName": name, "ExecutionRoleArn": houses.ROLE}, containers=containers, tags={}
+        house.db,
+        row,
+        request={"ModelName": name, "ExecutionRoleArn": houses.ROLE},
+        containers=containers * count,
+        tags={},
     )
 
 

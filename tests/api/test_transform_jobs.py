@@ -137,9 +137,7 @@ def test_a_content_type_that_no_model_of_the_problem_reads_is_refused(house):
 
 
 def test_an_environment_is_refused_where_several_containers_might_be_meant(house, sagemaker):
-    container = sagemaker.describe_model(ModelName="mean")["PrimaryContainer"]
-    role = sagemaker.describe_model(ModelName="mean")["ExecutionRoleArn"]
-    sagemaker.create_model(ModelName="chain", Containers=[container, container], ExecutionRoleArn=role)
+    add_model(house, "chain", count=2)
     sagemaker.create_transform_job(**request("plain", model="chain"))
     code, message = refusal(sagemaker.create_transform_job, **request("chosen", model="chain", environment={"A": "b"}))
     assert code == "ValidationException"
