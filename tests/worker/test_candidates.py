@@ -46,6 +46,9 @@ def test_candidates_train_side_by_side_on_shares_of_the_machine(house, worker):
     assert job["BestCandidate"]["CandidateName"] == "mean-0"
     shares = [event["Detail"]["cores"] for event in events_of(house) if event["Kind"] == "bounds"]
     assert shares == [2, 1], "profile has the machine to itself"
+    first, second = [event["Message"] for event in events_of(house) if event["Kind"] == "bounds"]
+    assert second.startswith("A child is granted 1 core and ")
+    assert first.count(". ") > second.count(". "), "what holds for the whole job is told once"
     assert chosen_by(house, "mean-4")["told"] >= 3, "it heard of those before"
     manifest = json.loads(house.objects.read("data", "out/job/manifest.json"))
     assert list(manifest["files"]) == [f"mean-{number}/model.json" for number in range(5)]
@@ -132,6 +135,43 @@ def test_candidates_that_have_ended_are_not_trained_again(house):
         assert candidates_of(house, CandidateNameEquals="mean-0")[0]["EndTime"] == ended_at
     finally:
         second.stop()
+
+
+def test_a_candidate_that_search_has_no_more_use_for_after_an_interruption_is_ended(house):
+    first = new_worker(house)
+    first.start()
+    create(house, tags={"candidates": "4", "at_once": "2", "fault": "deaf", "steps": "1"})
+    wait_until(lambda: statuses_of(house).get("mean-0") == "Completed" and "mean-1" in begun(house), "mean-0")
+    first.stop()
+    content = replace(house, problems=tuple(replace(one, open_search=Content) for one in house.problems))
+    second = new_worker(content)
+    second.start()
+    try:
+        assert ended(house)["AutoMLJobStatus"] == "Completed"
+    finally:
+        second.stop()
+    statuses = statuses_of(house)
+    assert statuses.pop("mean-0") == "Completed"
+    assert set(statuses.values()) == {"Stopped"}
+    (left,) = candidates_of(house, CandidateNameEquals="mean-1")
+    assert left["FailureReason"] == "The search came to its end without it after an interruption."
+    assert "EndTime" in left
+
+
+class Content:
+    """A search that wants nothing more once it heard of mean-0."""
+
+    def __init__(self, spec, profile):
+        self._names = ["mean-0"]
+
+    def at_once(self, cores):
+        return 2
+
+    def ask(self):
+        return {"name": self._names.pop()} if self._names else None
+
+    def tell(self, name, result):
+        pass
 
 
 @pytest.fixture

@@ -83,11 +83,22 @@ def train(training: Training, proposal: Mapping[str, Json]) -> CandidateRecord:
     ended = (
         _published(training, record, ending.result) if ending.outcome == "result" else _lost(training, record, ending)
     )
-    book.put_candidate(ended)
-    book.candidate_ended(name)
-    book.forget_output(_proposal_of(name))
-    shutil.rmtree(_checkpoints(training, name), ignore_errors=True)
+    _end(training, ended)
     return ended
+
+
+def leave(training: Training, name: str, reason: str) -> None:
+    """End a candidate in progress that is not trained any further; `reason` says why."""
+    record = training.book.candidate(name)
+    if record is not None:
+        _end(training, outcomes.ended_without_model(record, "Stopped", reason))
+
+
+def _end(training: Training, ended: CandidateRecord) -> None:
+    training.book.put_candidate(ended)
+    training.book.candidate_ended(ended.name)
+    training.book.forget_output(_proposal_of(ended.name))
+    shutil.rmtree(_checkpoints(training, ended.name), ignore_errors=True)
 
 
 def _kept(training: Training, proposal: Mapping[str, Json]) -> Mapping[str, Json]:

@@ -53,7 +53,7 @@ class CandidateRuns:
         self._reason = ""
         self._is_cut_short = False
         self._interrupted: set[str] = set()
-        """Candidates that an earlier attempt began and did not end."""
+        """Candidates that an earlier attempt began and did not end, and that search has not proposed again."""
 
     def train_all(self, search: Search, profile: Mapping[str, Json]) -> EndedBy:
         """Train what `search` proposes until it has no more, the time is up or Stop came.
@@ -78,6 +78,8 @@ class CandidateRuns:
             at_once=at_once,
         )
         self._train_side_by_side(training, search)
+        for name in sorted(self._interrupted):
+            candidate_run.leave(training, name, "The search came to its end without it after an interruption.")
         ended_by = self._ended_by(training, most)
         if self._reason and training.progress.best is None and ended_by != "stop":
             raise TrainingFailed(self._reason)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gyropilot.engine import memory
 from gyropilot.engine.engine import Ending, Engine, Message, Task
 from gyropilot.store.job_logs import JobLog
 from gyropilot.worker import watching
@@ -118,11 +119,15 @@ class Children:
 
     def _tell_bounds(self, share: Share) -> None:
         with self._telling_bounds:
-            bounds = {**self._engine.confinement(), "memory_bytes": share.memory_bytes, "cores": share.cores}
-            if self._book.noted("bounds") != bounds:
+            confinement = self._engine.confinement()
+            bounds = {**confinement, "memory_bytes": share.memory_bytes, "cores": share.cores}
+            told = self._book.noted("bounds") or {}
+            if told != bounds:
                 self._book.note("bounds", bounds)
-                words = ". ".join(text[:1].upper() + text[1:] for text in self._engine.confinement().values())
-                self._book.event("bounds", f"{words}.", bounds)
+                # What holds for the whole job is told once; the share changes from phase to phase.
+                is_known = all(told.get(name) == text for name, text in confinement.items())
+                words = "" if is_known else ". ".join(text[:1].upper() + text[1:] for text in confinement.values())
+                self._book.event("bounds", f"{words}. {_granted(share)}".removeprefix(". "), bounds)
 
     def _log_of(self, work: Work, closing: contextlib.ExitStack) -> Callable[[bytes], None]:
         if not work.label:
@@ -153,6 +158,11 @@ def failure_reason(ending: Ending) -> str:
 def is_cut_off(ending: Ending) -> bool:
     """Say whether it was the worker that ended the child: its time was up, or Stop came with nothing to keep."""
     return ending.error == CUT_OFF
+
+
+def _granted(share: Share) -> str:
+    cores = "1 core" if share.cores == 1 else f"{share.cores} cores"
+    return f"A child is granted {cores} and {memory.shown(share.memory_bytes)} of memory."
 
 
 def times(count: int) -> str:

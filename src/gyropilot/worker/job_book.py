@@ -42,6 +42,8 @@ class JobBook:
         self._db, self._lease, self._patience, self._log = db, lease, patience, log
         self._writing = threading.RLock()
         """Held while the job's row or its progress is made from what was there before."""
+        self._telling = threading.Lock()
+        """Held while an event is appended, so that the newest of its kind says whether a lost answer was a yes."""
         self._progress_at = -_HEARTBEAT_SECONDS
         last = patience.try_again(lambda: progress.get(db, job.id))
         self._told: Mapping[str, Json] = last or {}
@@ -109,7 +111,6 @@ class JobBook:
     def event(self, kind: str, message: str, detail: Mapping[str, Json] | None = None) -> None:
         """Append an event; the job's log has it too."""
         self._log_line(f"{kind}: {message}")
-        began_at = clock.now()
 
         def append() -> None:
             events.append(self._db, self._lease, kind, message, dict(detail or {}))
@@ -119,7 +120,9 @@ class JobBook:
             if last is None or last.at < began_at or last.message != message:
                 append()
 
-        self._patience.try_again(append, again=append_again)
+        with self._telling:
+            began_at = clock.now()
+            self._patience.try_again(append, again=append_again)
 
     def progress(self, body: Mapping[str, Json]) -> None:
         """Store how far the job is, at most once a second."""
