@@ -6,8 +6,12 @@ import sys
 
 import pytest
 
+import served_models
 from gyropilot.errors import InvalidRequest
-from gyropilot.problems.text_generation import verbalizer
+from gyropilot.problems.text_generation import data, verbalizer
+from gyropilot.problems.text_generation.batches import TokenCache
+from gyropilot.problems.text_generation.templates import Encoder
+from gyropilot.problems.text_generation.tuning.specification import TuningSpec
 
 
 @pytest.mark.parametrize(
@@ -95,3 +99,14 @@ def test_it_loads_nothing_heavy():
     code = "import sys, gyropilot.problems.text_generation.verbalizer; print(sorted(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert not any(f"'{name}'" in found for name in ("torch", "tokenizers", "numpy", "jinja2"))
+
+
+def test_a_tuned_model_is_asked_through_the_template_it_was_trained_with(tmp_path):
+    source = "Stone: {{input}} Colour:"
+    tuned = served_models.train_tiny(tmp_path, epochs=1, method=TuningSpec(verbalizer=source))
+    served = Encoder.of_tuned_model(served_models.unpacked(tuned.output, tmp_path / "model"))
+    assert served.template.source == source
+    examples = TokenCache.open(tmp_path / "prepared" / "training")
+    rows = data.read_prepared_rows(tmp_path / "prepared", (one.row for one in examples))
+    for example in examples:
+        assert example.prompt_ids.tolist() == served.prompts([rows[example.row].input])[0]
