@@ -104,6 +104,26 @@ def test_a_row_index_is_kept_in_its_place_and_read_as_missing(job):
     assert job.read(found).features["Unnamed: 0"].isna().all()
 
 
+@pytest.mark.parametrize(
+    ("lot", "is_index"),
+    [
+        (lambda row: row + 1, True),
+        (lambda row: row, True),
+        (lambda row: row + 2, False),
+        (lambda row: 60 - row, False),
+        (lambda row: row + 1 if row < 50 else 7 * row, False),
+    ],
+    ids=["from 1", "from 0", "from 2", "backwards", "only in rows that are used"],
+)
+def test_only_a_count_of_all_rows_in_their_order_is_an_index(job, lot, is_index):
+    def target(row):
+        return "" if row >= 50 else ("no", "yes")[row % 2]
+
+    found = job.profile(job.channel(table({"lot": lot, "size": amount}, 60, target=target)))
+    assert [one["is_ignored"] for one in found["schema"]["features"]] == [is_index, False]
+    assert ("identifier" in {one["kind"] for one in found["findings"]}) == is_index
+
+
 def test_data_larger_than_the_memory_is_sampled_class_by_class_and_said_so(job):
     rows = 3000
     content = table({"size": amount, "colour": colour}, rows, target=lambda row: "rare" if row % 50 == 0 else "much")

@@ -79,7 +79,7 @@ def settle(
     for number, name in enumerate(names):
         fields = training.spool.column(name, training.keep)
         fact = kinds.look(fields, allow_sequence=mode == "HYPERPARAMETER_TUNING", declared=said.kinds.get(name))
-        is_ignored = name not in said.kinds and _is_identifier(name, fact, fields, training.rows)
+        is_ignored = name not in said.kinds and _is_identifier(name, fact, fields, training)
         column = Column(name=name, kind=fact.kind, day_first=fact.day_first, is_ignored=is_ignored)
         columns.append(column)
         facts.append(fact)
@@ -132,11 +132,11 @@ def _described(column: Column, fact: ColumnFacts) -> dict[str, Json]:
     }
 
 
-def _is_identifier(name: str, fact: ColumnFacts, fields: Arrow, rows: npt.NDArray[np.int64]) -> bool:
+def _is_identifier(name: str, fact: ColumnFacts, fields: Arrow, training: Part) -> bool:
     """Say whether a column tells rows apart and nothing else.
 
-    Names of rows are such, each row's its own; so are whole numbers that count the rows of the file, or that are each
-    row's own and whose column is named as an index.
+    Names of rows are such, each row's its own; so are whole numbers that count all rows of the table in its order, or
+    that are each row's own and whose column is named as an index.
     """
     if not fact.is_distinct:
         return False
@@ -144,13 +144,24 @@ def _is_identifier(name: str, fact: ColumnFacts, fields: Arrow, rows: npt.NDArra
         return True
     if fact.kind != "numeric":
         return False
-    values = np.asarray(kinds.numbers(kinds.cleaned(fields)).to_numpy(zero_copy_only=False))
+    values = _numbers(fields)
     if np.isnan(values).any() or (values != np.floor(values)).any():
         return False
+    if _INDEX_NAME.fullmatch(name) or _INDEX_NAME.fullmatch(name.lower()):
+        return True
+    # The training rows are asked first: all of the table is read for few columns.
+    counts = _counts(values, training.rows)
+    return counts and _counts(_numbers(training.spool.column(name)), np.arange(training.spool.rows))
+
+
+def _numbers(fields: Arrow) -> npt.NDArray[np.float64]:
+    return np.asarray(kinds.numbers(kinds.cleaned(fields)).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _counts(values: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]) -> bool:
+    """Say whether each value is its row's number, from 0 or from 1."""
     ahead = np.unique(values - rows)
-    return (len(ahead) == 1 and ahead[0] in (0, 1)) or bool(
-        _INDEX_NAME.fullmatch(name) or _INDEX_NAME.fullmatch(name.lower())
-    )
+    return len(ahead) == 1 and ahead[0] in (0.0, 1.0)
 
 
 def _check_said(
