@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.problems.contract import RequestContext
-from gyropilot.problems.text_generation import request
+from gyropilot.problems.text_generation import request, search
 from gyropilot.problems.text_generation.tuning.parameters import PARAMETERS
 
 HYPERPARAMETERS = "AutoMLProblemTypeConfig.TextGenerationJobConfig.TextGenerationHyperParameters"
@@ -264,3 +265,40 @@ def test_a_spec_stored_before_there_were_stand_ins_loads_what_was_asked_for():
     stored = read(config={"BaseModelName": "Llama"}).to_json()
     del stored["loaded_model"]
     assert request.read_spec(stored).loaded_model == "Llama"
+
+
+def test_a_learning_rate_that_is_to_be_found_is_none_and_shown_as_such():
+    spec = read(config=hyperparameters(tuningType="PROMPT_TUNING", numVirtualTokens="4"))
+    assert spec.learning_rate is None
+    assert request.read_spec(json.loads(json.dumps(spec.to_json()))) == spec
+    shown = request.hyperparameters_of(spec)
+    assert shown["learningRate"] == "found by a probe"
+    assert (shown["numVirtualTokens"], shown["outputModelTypes"], shown["verbalizer"]) == (4, "DECODER", "{{input}}")
+    assert not [key for key in shown if key.startswith(("lora", "peft"))]
+    (candidate,) = iter(search.open_search(spec, {"job_name": "job"}).ask, None)
+    assert "learning_rate" not in candidate
+
+
+def test_the_side_of_the_rows_follows_from_the_base_model():
+    prompt = hyperparameters(tuningType="PROMPT_TUNING", numVirtualTokens="4")
+    assert read(config={"BaseModelName": "T5", **prompt}).method.output_model_types == ("ENCODER",)
+    assert read(config=prompt).method.output_model_types == ("DECODER",)
+    both = hyperparameters(tuningType="PROMPT_TUNING", numVirtualTokens="4", outputModelTypes="ENCODER-DECODER")
+    assert read(config={"BaseModelName": "T5", **both}).method.output_model_types == ("ENCODER", "DECODER")
+    assert fault_of(config=both).where == f"{HYPERPARAMETERS}.outputModelTypes"
+
+
+def test_of_a_base_model_that_is_not_there_only_that_is_told():
+    config = {"BaseModelName": "Unknown", **hyperparameters(tuningType="PROMPT_TUNING", numVirtualTokens="99999")}
+    assert fault_of(config=config).where == "BaseModelName"
+
+
+def test_an_object_that_cannot_be_read_is_not_told_as_missing_parameters_too():
+    def read_object(where, uri, most_bytes):
+        raise InvalidRequest(where=where, problem="there is no such object")
+
+    given = wire(config=hyperparameters(tuningType="PROMPT_TUNING", seed="-1"))
+    given["Tags"] = [{"Key": "gyropilot:TuningConfig", "Value": "s3://data/tuning.json"}]
+    with pytest.raises(InvalidRequest) as caught:
+        request.read(given, RequestContext(base_models=Models(), read_object=read_object))
+    assert [fault.where for fault in caught.value.faults] == [f"{HYPERPARAMETERS}.seed", "Tags[gyropilot:TuningConfig]"]
