@@ -3,7 +3,8 @@
     prompt.safetensors   encoder, decoder: [tokens, width] float32, rows of embeddings; of a causal model decoder alone
     prefix.safetensors   keys, values: [layers, key heads, tokens, head width] float32, positions already in the keys
 
-What else lies in the folder is PEFT's and not read here.
+Of several tasks the first is served; those of the others, `<name>.<task>`, are left in the file. What else lies in the
+folder is PEFT's and not read here.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 
 from gyropilot.errors import TrainingFailed
 
@@ -82,7 +82,8 @@ def read(folder: Path, place: Place, *, dtype: torch.dtype, device: torch.device
     """
     name = PROMPT if (folder / PROMPT).is_file() else PREFIX
     try:
-        tensors = load_file(str(folder / name), device=str(device))
+        with safe_open(str(folder / name), framework="pt", device=str(device)) as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys() if "." not in key}  # noqa: SIM118 - no mapping
     except (OSError, SafetensorError) as error:
         raise TrainingFailed(f"the adapter's {name} cannot be read: {error}") from error
     faults = [*(_prompt_faults if name == PROMPT else _prefix_faults)(tensors, place)]

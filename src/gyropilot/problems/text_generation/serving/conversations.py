@@ -5,7 +5,7 @@
             to end; a system message stands before the first turn's text
     bare    an encoder-decoder model answers one text: one user's turn, a system message before its text
 
-A verbalizer stands in the place of the template of a row.
+    verbalizer   one user's turn, which it renders as it does an input
 
 Text of a message never becomes a control token, as no row's does.
 """
@@ -38,6 +38,8 @@ def prompt_of(encoder: Encoder, messages: Sequence[Message]) -> list[int]:
     """
     if encoder.template.kind == "chat":
         return encoder.joined(_chat_parts(encoder, messages))
+    if encoder.template.is_verbalizer:
+        return _verbalized(encoder, messages)
     turns = _turns(messages)
     if encoder.template.has_encoder and len(turns) > 1:
         raise InvalidRequest(
@@ -47,6 +49,17 @@ def prompt_of(encoder: Encoder, messages: Sequence[Message]) -> list[int]:
             fix="send the last user message alone, with a system message before it where you have one",
         )
     return _laid_end_to_end(encoder, turns)
+
+
+def _verbalized(encoder: Encoder, messages: Sequence[Message]) -> list[int]:
+    if [one.role for one in messages] != ["user"]:
+        raise InvalidRequest(
+            where=_WHERE,
+            found=", ".join(one.role for one in messages[:20]),
+            problem="this model was tuned with a template of one input, and has no place for further messages",
+            fix="send one user message alone",
+        )
+    return encoder.prompts([messages[0].content])[0]
 
 
 def _chat_parts(encoder: Encoder, messages: Sequence[Message]) -> list[Part]:

@@ -1,7 +1,7 @@
 """The text-generation models of one replica process; inference.py opens it once the process is prepared.
 
-base of the store --Scheduler-- adapter of model a, adapter of model b, ...     one copy of the base's weights
-merged weights of model c --Scheduler                                           tuned whole, or its base is not here
+base of the store --Scheduler-- LoRA of model a, prompt of model b, model c ... one copy of the base's weights
+weights of model d --Scheduler                                                  tuned whole, or its base is not here
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import torch
 from gyropilot.errors import Fault, InvalidData, InvalidRequest, NotFound, TrainingFailed, Unavailable
 from gyropilot.problems.contract import Call, Json, Reply, ServeTask, StreamedReply
 from gyropilot.problems.text_generation import artifacts, templates
-from gyropilot.problems.text_generation.base_model import verified_base_model
+from gyropilot.problems.text_generation.base_model import read_base_model, verified_base_model
+from gyropilot.problems.text_generation.decoding import adapters, virtual_tokens
 from gyropilot.problems.text_generation.decoding.memory import Memory
 from gyropilot.problems.text_generation.decoding.opening import give_back_freed_memory, weight_bytes
 from gyropilot.problems.text_generation.decoding.scheduler import Scheduler
@@ -33,6 +34,7 @@ from gyropilot.problems.text_generation.serving.under_way import UnderWay
 from gyropilot.problems.text_generation.templates import Encoder
 
 _CALLS_AT_ONCE = 64
+_VIRTUAL = f"{artifacts.ADAPTER}/{virtual_tokens.PROMPT} or {artifacts.ADAPTER}/{virtual_tokens.PREFIX}"
 _LOG = logging.getLogger(__name__)
 
 
@@ -164,48 +166,90 @@ class TextGenerationServer:
 
     def _scheduler(self, name: str, folder: Path, serving: Mapping[str, Json]) -> Scheduler:
         """Give the scheduler that answers for the model, which it knows by then."""
-        dtype = self._precision(folder, serving["dtype"])
         adapter, digest = folder / artifacts.ADAPTER, str(serving.get("base_model_digest", ""))
-        if adapter.is_dir() and digest:
-            shared = self._bases.get((digest, dtype))
-            base = shared or self._opened_base(str(serving["base_model"]), digest, dtype)
-            if base is not None:
-                try:
-                    taken = base.add(name, adapter)
-                except BaseException:
-                    if shared is None:
-                        base.close()
-                    raise
-                self._bases[digest, dtype] = base
-                _LOG.info("model %s: %d KiB of adapter beside its base %s", name, taken >> 10, serving["base_model"])
-                return base
-        scheduler = self._opened(folder, dtype)
-        scheduler.add(name, None)
+        has_weights, has_virtual_tokens = _has_weights(folder), virtual_tokens.are_in(adapter)
+        if serving["virtual_tokens"] and not has_virtual_tokens:
+            raise TrainingFailed(f"the model's files lack its virtual tokens ({_VIRTUAL}); the archive is not whole")
+        why_not = adapters.why_not(adapter) if adapter.is_dir() else "there is none"
+        if digest and not why_not:
+            try:
+                return self._shared_base(name, folder, serving, digest)
+            except _BaseNotHere as absent:
+                if not has_weights:
+                    raise _lacks_base(serving, absent) from absent
+                _LOG.warning("model %s: its own weights are loaded, since its base %s", name, absent)
+        if not has_weights:
+            raise TrainingFailed(f"the model's files hold no weights, and no adapter that is served: {why_not}")
+        scheduler = self._opened(folder, self._precision(folder, serving["dtype"]))
+        self._add(scheduler, name, adapter if has_virtual_tokens else None)
         return scheduler
 
-    def _opened_base(self, base_model: str, digest: str, dtype: DtypeName) -> Scheduler | None:
-        """Load the base a model was tuned on, every byte verified; None where it is not here as it was."""
+    def _shared_base(self, name: str, folder: Path, serving: Mapping[str, Json], digest: str) -> Scheduler:
+        """Give the scheduler of the base in the store with the model's adapter on it."""
+        base_model = str(serving["base_model"])
+        weighed = folder if _has_weights(folder) else self._folder_of(base_model)
+        dtype = self._precision(weighed, serving["dtype"])
+        shared = self._bases.get((digest, dtype))
+        base = shared or self._opened(self._verified_base(base_model, digest), dtype)
+        try:
+            taken = base.add(name, folder / artifacts.ADAPTER)
+        except BaseException:
+            if shared is None:
+                base.close()
+            raise
+        self._bases[digest, dtype] = base
+        _LOG.info("model %s: %d KiB of adapter beside its base %s", name, taken >> 10, base_model)
+        return base
+
+    def _add(self, scheduler: Scheduler, name: str, adapter: Path | None) -> None:
+        """Make a model known to a scheduler of its own, which is closed where that fails."""
+        try:
+            scheduler.add(name, adapter)
+        except BaseException:
+            scheduler.close()
+            raise
+
+    def _folder_of(self, base_model: str) -> Path | None:
+        """Give where a base model of the store lies; None where it is not there."""
+        try:
+            return read_base_model(self._task.base_models, base_model, requested=base_model).folder
+        except TrainingFailed:
+            return None
+
+    def _verified_base(self, base_model: str, digest: str) -> Path:
+        """Give where the base lies that a model was tuned on, every byte of it verified."""
         try:
             facts = verified_base_model(self._task.base_models, base_model, requested=base_model)
         except (TrainingFailed, InvalidData) as error:
-            _LOG.warning("the merged weights are loaded instead of base model and adapter: %s", error)
-            return None
+            raise _BaseNotHere(f"is not in the base-model store as it was: {error}") from error
         if facts.digest != digest:
-            _LOG.warning("the merged weights are loaded: base model %s is not the one of the training", base_model)
-            return None
-        return self._opened(facts.folder, dtype)
+            raise _BaseNotHere(f"is another one in the base-model store: its digest begins with {facts.digest[:12]}")
+        return facts.folder
 
-    def _precision(self, folder: Path, trained_in: DtypeName) -> DtypeName:
+    def _precision(self, folder: Path | None, trained_in: DtypeName) -> DtypeName:
         """Give what a model is computed in: float32 on a CPU where that takes half of the room at most.
 
         In bfloat16 a text's sums are rounded otherwise beside other texts, and one question gets two answers.
         """
         room = self._memory.for_texts
-        fits = room is None or weight_bytes(folder, dtype="float32") <= room // 2
+        fits = room is None or folder is None or weight_bytes(folder, dtype="float32") <= room // 2
         return "float32" if fits and not torch.cuda.is_available() else trained_in
 
     def _opened(self, folder: Path, dtype: DtypeName) -> Scheduler:
         return Scheduler(folder, dtype=dtype, cores=self._task.cores, memory=self._memory)
+
+
+class _BaseNotHere(Exception):
+    """The base that a model was tuned on cannot be loaded from the store; the message says what is instead."""
+
+
+def _lacks_base(serving: Mapping[str, Json], absent: _BaseNotHere) -> TrainingFailed:
+    base_model = serving["base_model"]
+    return TrainingFailed(
+        f"the model's files hold an adapter of base model {base_model} and no weights, and that base {absent};"
+        f" install the base whose digest begins with {str(serving['base_model_digest'])[:12]}"
+        f" (gyropilot models pull {base_model}, or gyropilot models add) and deploy again"
+    )
 
 
 def _read_serving(folder: Path) -> dict[str, Json]:
@@ -213,11 +257,20 @@ def _read_serving(folder: Path) -> dict[str, Json]:
         serving = json.loads((folder / artifacts.SERVING).read_text(encoding="utf-8"))
         if serving["format"] != 1 or serving["problem"] != "TextGeneration" or serving["dtype"] not in DTYPES:
             raise ValueError("it is of another format")
-        return {**serving, "model_tokens": int(serving["model_tokens"]), "base_model": str(serving["base_model"])}
+        return {
+            **serving,
+            "model_tokens": int(serving["model_tokens"]),
+            "base_model": str(serving["base_model"]),
+            "virtual_tokens": int(serving.get("virtual_tokens") or 0),
+        }
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise TrainingFailed(
             f"{artifacts.SERVING} of the model cannot be read: {error}; deploy a model.tar.gz that a job here wrote"
         ) from error
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(folder.glob("*.safetensors"))
 
 
 def _events(model: ServedModel, invocation: Invocation, call: Call) -> Iterator[bytes]:

@@ -49,6 +49,7 @@ class ServedModel:
         self._name, self.encoder = name, encoder
         known = scheduler.model_tokens
         self._tokens = model_tokens if known is None else min(known, model_tokens)
+        self._virtual_tokens = scheduler.virtual_tokens(name)
         self._most_characters = max(_COUNTED_CHARACTERS, self._tokens * encoder.most_characters)
 
     def prepare(self, question: Question) -> Prepared:
@@ -70,7 +71,7 @@ class ServedModel:
                 faults += error.faults
         raise_faults(faults)
         for one, length in zip(prompts, lengths, strict=True):
-            self.scheduler.check_room(len(one) + length)
+            self.scheduler.check_room(self._virtual_tokens + len(one) + length)
         return Prepared(question=question, prompts=tuple(prompts), max_new_tokens=tuple(lengths))
 
     @property
@@ -133,12 +134,14 @@ class ServedModel:
 
     def _room(self, where: str, prompt_tokens: int, length: Length | None) -> int:
         """Give how long the answer to a prompt may be."""
-        room = self._tokens - prompt_tokens
+        room = self._tokens - self._virtual_tokens - prompt_tokens
+        virtual = f", {self._virtual_tokens} virtual tokens of its tuning among them" if self._virtual_tokens else ""
         if room < 1:
+            both = f"prompt and answer may have {self._tokens} tokens together"
             raise InvalidRequest(
                 where=where,
                 found=f"{prompt_tokens} tokens with the model's template",
-                problem=f"leaves no room for an answer: prompt and answer may have {self._tokens} tokens together",
+                problem=f"leaves no room for an answer: {both}{virtual}",
                 fix=f"shorten it by {1 - room} tokens or more",
             )
         if length is None:
@@ -149,9 +152,9 @@ class ServedModel:
             problem = f"counts the prompt in, and {where} has {prompt_tokens} tokens already"
             raise InvalidRequest(where=length.where, found=length.tokens, problem=problem, fix="raise it")
         if asked > room:
-            problem = (
-                f"is more than there is room for: of the model's {self._tokens} tokens {where} takes {prompt_tokens}"
-            )
+            taken = f"{where} takes {prompt_tokens}"
+            taken += f" and virtual tokens of its tuning {self._virtual_tokens}" if self._virtual_tokens else ""
+            problem = f"is more than there is room for: of the model's {self._tokens} tokens {taken}"
             fix = f"ask for at most {room + counted}, or shorten the prompt"
             raise InvalidRequest(where=length.where, found=length.tokens, problem=problem, fix=fix)
         return asked
