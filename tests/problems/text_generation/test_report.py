@@ -8,6 +8,7 @@ import pytest
 from gyropilot.problems.contract import Limits
 from gyropilot.problems.text_generation import report
 from gyropilot.problems.text_generation.base_model import BaseModelFacts
+from gyropilot.problems.text_generation.epoch_losses import EpochLoss
 from gyropilot.problems.text_generation.evaluate import Evaluation, LossPart, Sample
 from gyropilot.problems.text_generation.hardware import HardwarePlan
 from gyropilot.problems.text_generation.loop import StepRecord, TrainOutcome
@@ -140,6 +141,9 @@ def summarise(tiny):
                 resumed_at=0,
                 forward="plain",
             ),
+            trained_parameters=4321,
+            found_rate=None,
+            epoch_losses=tuple(EpochLoss(epoch=n, step=10 * n, loss=2.0 / n, rows=16) for n in (1, 2, 3)),
             first_adapter="ef" * 32,
             merge=MergeCheck(rows=4, labels=40, loss_before=1.0, loss_after=1.01, largest_logit_change=0.1),
             base=evaluation(*base, text=text),

@@ -1,8 +1,11 @@
 """Writes what a training leaves: model, adapter, archive, measurements, lineage and report; called at its end.
 
-    model/            merged weights (safetensors), config, tokenizer, template: any Hugging Face program loads it
-    adapter/          the adapter alone, a PEFT folder
-    model.tar.gz      model/ as one archive, and adapter/ in it where there is one: what ModelDataUrl names
+    model/            merged weights (safetensors), config, tokenizer, template: any Hugging Face program loads it;
+                      no weights where what was trained stands before texts and is no change of them
+    adapter/          what was trained alone, a PEFT folder
+    caikit/           rows before texts once more, as caikit-nlp has them (tuning/peer_folder.py)
+    model.tar.gz      model/ as one archive, and adapter/ in it where it is served beside its base: what ModelDataUrl
+                      names
     evaluation.json   training.jsonl   lineage.json   report.html
 
 The worker adds the manifest of digests when all of it is uploaded.
@@ -40,6 +43,7 @@ _TOKENIZER_FILES = (
     "merges.txt",
     "vocab.txt",
 )
+_CONFIG_FILES = ("config.json", "generation_config.json")
 _MAX_SHARD = "4GB"
 
 
@@ -54,14 +58,18 @@ def empty(output: Path) -> None:
 
 
 def write_model(
-    folder: Path, model: torch.nn.Module, base: Path, encoder: Encoder, serving: Mapping[str, Json]
+    folder: Path, model: torch.nn.Module | None, base: Path, encoder: Encoder, serving: Mapping[str, Json]
 ) -> None:
-    """Write the merged model with the base's tokenizer, the template and what serving needs to know."""
+    """Write the merged model with the base's tokenizer, the template and what serving needs to know.
+
+    None in the place of the model: its weights are those of the base, and only the base's configuration is written.
+    """
     folder.mkdir(parents=True)
-    cast(Any, model).save_pretrained(str(folder), safe_serialization=True, max_shard_size=_MAX_SHARD)
-    for name in _TOKENIZER_FILES:
-        if (base / name).exists():
-            shutil.copyfile(base / name, folder / name)
+    if model is None:
+        _copy(base, folder, _CONFIG_FILES)
+    else:
+        cast(Any, model).save_pretrained(str(folder), safe_serialization=True, max_shard_size=_MAX_SHARD)
+    _copy(base, folder, _TOKENIZER_FILES)
     _drop_keys(folder / "config.json", ("_name_or_path", "_model_name_or_path"))
     encoder.save(folder)
     write_json(folder / SERVING, serving)
@@ -86,6 +94,12 @@ def write_lines(path: Path, records: Iterable[Mapping[str, Json]]) -> None:
     with path.open("w", encoding="utf-8") as file:
         for record in records:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _copy(source: Path, folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        if (source / name).exists():
+            shutil.copyfile(source / name, folder / name)
 
 
 def _drop_keys(file: Path, keys: Iterable[str]) -> None:

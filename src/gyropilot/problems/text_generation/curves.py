@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gyropilot.problems.text_generation.findings import rows_of
 from gyropilot.problems.text_generation.summary import TrainingSummary
 
 _WIDTH, _HEIGHT = 860, 320
@@ -22,15 +23,18 @@ def loss_chart(summary: TrainingSummary) -> str:
     if summary.base is not None:
         levels.insert(0, ("validation, base", summary.base.loss, "var(--base)"))
     values = [*losses, *(value for _, value, _ in levels)]
+    values += [one.loss for one in summary.epoch_losses]
     plot = _Plot(steps=(min(steps), max(steps)), values=(min(0.0, *values), _high(values)))
     parts = [plot.axes()]
     parts.append(plot.curve(*_thinned(steps, losses), colour="var(--faint)", width=1.2))
     parts.append(plot.curve(*_thinned(steps, smooth), colour="var(--tuned)", width=2.2))
     parts += plot.levels(levels)
-    label = "Training loss by step, with the validation losses of base and tuned model"
+    parts.append(plot.points([(float(one.step), one.loss) for one in summary.epoch_losses], colour="var(--base)"))
+    label = "Training loss by step, with the validation losses after each epoch, of base and of tuned model"
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
-        '<p class="note">Thin: loss of each step; thick: its running mean; dashed: loss on the validation rows.</p>'
+        '<p class="note">Thin: loss of each step; thick: its running mean; dashed: loss on the validation rows; points:'
+        f" that after each epoch, on {rows_of(summary.epoch_losses[-1].rows)}.</p>"
     )
 
 
@@ -67,6 +71,12 @@ class _Plot:
         if len(steps) == 1:
             return f'<circle cx="{self.x(steps[0]):.1f}" cy="{self.y(values[0]):.1f}" r="3" fill="{colour}"/>'
         return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{width}"/>'
+
+    def points(self, places: Sequence[tuple[float, float]], *, colour: str) -> str:
+        return "".join(
+            f'<circle cx="{self.x(step):.1f}" cy="{self.y(value):.1f}" r="4" fill="{colour}"/>'
+            for step, value in places
+        )
 
     def levels(self, labels: Sequence[tuple[str, float, str]]) -> list[str]:
         """Give dashed lines with their labels, these kept from lying on each other."""

@@ -186,6 +186,16 @@ class Evaluator:
         """Tokens of all validation rows."""
         return self._validation.tokens
 
+    @property
+    def rows(self) -> int:
+        """Validation rows there are."""
+        return len(self._validation)
+
+    def first(self, rows: int) -> list[Example]:
+        """Give the first rows in the evaluator's order, in whole parts of its loss: at least so many, or all."""
+        size = self._part_rows()
+        return self._examples(0, -(-rows // size) * size)
+
     def whole(self, *, loss_seconds: float, answer_seconds: float) -> Budget:
         """Give the budget of all rows and the largest sample, within these times."""
         count = len(self._validation)
@@ -202,7 +212,7 @@ class Evaluator:
         `phase` is what progress calls it, as "evaluating base": first the rows of the loss, then the answers.
         """
         started = clock.monotonic()
-        size = max(1, min(_LOSS_ROWS, len(self._validation) // _LEAST_PARTS))
+        size = self._part_rows()
         parts: list[LossPart] = []
         way = None
         firsts: list[float] = []
@@ -229,6 +239,9 @@ class Evaluator:
             loss_parts=tuple(parts),
             least_seconds=sum(firsts),
         )
+
+    def _part_rows(self) -> int:
+        return max(1, min(_LOSS_ROWS, len(self._validation) // _LEAST_PARTS))
 
     def _examples(self, start: int, end: int) -> list[Example]:
         return [self._validation[int(number)] for number in self._order[start:end]]

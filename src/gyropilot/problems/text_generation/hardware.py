@@ -14,17 +14,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from gyropilot import clock
 from gyropilot.errors import TrainingFailed
 from gyropilot.files import write_whole
-from gyropilot.problems.text_generation.architectures import FAST_TYPES
-from gyropilot.problems.text_generation.tuning.specification import TuningType
+from gyropilot.problems.text_generation.training_memory import Dtype, Memory, goes_fast, memory_needed
+from gyropilot.problems.text_generation.tuning.specification import TuningSpec
 
-Dtype = Literal["float32", "bfloat16"]
-Device = Literal["cpu", "cuda"]
-_PACK_TOKENS: dict[Device, tuple[int, ...]] = {"cpu": (512, 384, 256, 128), "cuda": (4096, 2048, 1024, 512, 256)}
+Kind = Literal["cpu", "cuda"]
+_PACK_TOKENS: dict[Kind, tuple[int, ...]] = {"cpu": (512, 384, 256, 128), "cuda": (4096, 2048, 1024, 512, 256)}
 """Sizes of a pack, best first. On a CPU larger ones cost more in attention than they save."""
 _FILE = "hardware.json"
 _OFFLINE = {
@@ -45,9 +44,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 class HardwarePlan:
     """How one training process uses its machine."""
 
-    device: Device
+    device: str
+    """cpu, cuda, or cuda:N."""
     threads: int
     dtype: Dtype
+    """What is computed in, and a frozen base kept in."""
     max_pack_tokens: int
     micro_batch: int
     needed_bytes: int
@@ -55,6 +56,8 @@ class HardwarePlan:
     gflops: dict[str, float]
     """What the probe measured, as "bfloat16 x 2 threads": 380.0."""
     spin_count: str
+    replaced_dtype: str = ""
+    """Why `dtype` is not the one that was asked for; empty: it is, or none was asked for."""
 
 
 def prepare_process(cores: int) -> None:
@@ -69,37 +72,40 @@ def prepare_process(cores: int) -> None:
 
 
 def plan_hardware(
-    model_folder: Path, *, tuning: TuningType, cores: int, memory_bytes: int, longest_example: int, remembered: Path
+    model_folder: Path, *, method: TuningSpec, cores: int, memory_bytes: int, longest_example: int, remembered: Path
 ) -> HardwarePlan:
     """Give the plan that `remembered` holds, else probe for a second, choose, and leave the plan there.
 
     Args:
         model_folder: the base model; its config and file sizes give the memory it takes.
-        tuning: what is trained: adapters, or every weight.
+        method: what is trained, and the device and precision that were asked for.
         cores: CPU cores this process was given.
         memory_bytes: memory it was given; 0: no bound.
         longest_example: tokens of the longest row; a pack is at least as long.
         remembered: folder of the checkpoints.
 
     Raises:
-        TrainingFailed: the model and its longest example do not fit into `memory_bytes`.
+        TrainingFailed: the model and its longest example do not fit into `memory_bytes`, or the device is not here.
     """
     remembered.mkdir(parents=True, exist_ok=True)
     if (remembered / _FILE).exists():
         return HardwarePlan(**json.loads((remembered / _FILE).read_text(encoding="utf-8")))
-    gflops = _probe(max(1, cores))
-    best = max(gflops, key=lambda name: gflops[name])
-    dtype: Dtype = "bfloat16" if best.startswith("bfloat16") else "float32"
-    device, free_bytes = _accelerator()
-    if device == "cuda":
-        dtype, memory_bytes = "bfloat16", free_bytes
-    shares = device == "cpu" and _is_fast(_read_config(model_folder), tuning)
+    device, free_bytes = _accelerator(method.device)
+    kind: Kind = "cpu" if device == "cpu" else "cuda"
+    dtype, replaced = _wished_dtype(method.torch_dtype, kind)
+    gflops = _probe(max(1, cores), dtype)
+    best = max((name for name in gflops if dtype is None or name.startswith(dtype)), key=gflops.__getitem__)
+    if dtype is None:
+        dtype = "bfloat16" if best.startswith("bfloat16") or kind == "cuda" else "float32"
+    if kind == "cuda":
+        memory_bytes = free_bytes
+    shares = kind == "cpu" and goes_fast(_read_config(model_folder), method)
     workers, pack_tokens, needed = _fitted(
-        partial(_memory_of, model_folder, tuning=tuning, dtype=dtype),
-        _PACK_TOKENS[device],
+        partial(_memory_of, model_folder, method=method, dtype=dtype),
+        _PACK_TOKENS[kind],
         max(1, cores) if shares else 1,
         memory_bytes=memory_bytes,
-        longest_example=longest_example,
+        longest_example=longest_example + 2 * method.num_virtual_tokens,
     )
     threads = workers if shares else int(best.split()[2])
     chosen = HardwarePlan(
@@ -111,109 +117,56 @@ def plan_hardware(
         needed_bytes=needed,
         gflops=gflops,
         spin_count=os.environ.get("GOMP_SPINCOUNT", ""),  # noqa: TID251 - what prepare_process left there
+        replaced_dtype=replaced,
     )
     write_whole(remembered / _FILE, json.dumps(asdict(chosen)))
     return chosen
-
-
-@dataclass(frozen=True, kw_only=True)
-class Memory:
-    """What training takes at its peak, in bytes."""
-
-    weights: int
-    gradients: int
-    optimizer: int
-    work: int
-    """What is kept for the backward pass, logits of one chunk, and the libraries themselves."""
-
-    @property
-    def total(self) -> int:
-        """Give the sum."""
-        return self.weights + self.gradients + self.optimizer + self.work
-
-    def told(self) -> str:
-        """Give the parts for a message."""
-        parts = {"weights": self.weights, "gradients": self.gradients, "optimizer": self.optimizer, "work": self.work}
-        return ", ".join(f"{name} {size >> 20}" for name, size in parts.items())
-
-
-def memory_needed(
-    config: dict[str, Any], *, weights: int, tuning: TuningType, dtype: Dtype, pack_tokens: int
-) -> Memory:
-    """Estimate the peak memory of training.
-
-    Args:
-        config: the model's config.json.
-        weights: number of weights of the base.
-        tuning: adapters beside a base in `dtype`, or every weight in float32.
-        dtype: what is computed in.
-        pack_tokens: tokens computed at a time, by all threads together.
-
-    Measured on SmolLM2-135M in bfloat16: adapters with packs of 512 tokens took 1,010 MiB the fast way and 1,320 to
-    1,540 the plain way, one row of 2,048 tokens 1,970 and 4,160; estimated are 1,350, 1,870, 2,740 and 4,790. Two
-    threads with a pack each took 2,100 to 2,700 in whole runs. Every weight, with packs of 360 tokens: 4,030; estimated
-    are 4,080.
-    """
-    width = 2 if dtype == "bfloat16" else 4
-    hidden, layers, inner, heads = _sizes(config)
-    per_token = layers * (12 * hidden + 5 * inner) * width
-    if not _is_fast(config, tuning):
-        per_token = int(2.2 * per_token)
-    attention = layers * width * min(heads * pack_tokens * pack_tokens, 1 << 22)
-    work = pack_tokens * per_token + attention + (450 << 20)
-    if tuning == "FULL":
-        # Autocast keeps a bfloat16 copy of each weight for the pass; the head's gradient is made apart, in two steps;
-        # the rest is what the heap loses between blocks of such sizes.
-        copies = weights * 2 if dtype == "bfloat16" else 0
-        head = 4 * hidden * int(config.get("vocab_size", 0))
-        return Memory(
-            weights=weights * 4 + copies,
-            gradients=weights * 4,
-            optimizer=weights * 8,
-            work=work + 3 * head + weights * 2,
-        )
-    adapters = layers * (12 * hidden + 3 * inner) * 16 * 4
-    return Memory(weights=weights * width + adapters, gradients=adapters, optimizer=2 * adapters, work=work)
-
-
-def _sizes(config: dict[str, Any]) -> tuple[int, int, int, int]:
-    """Give hidden width, blocks, width inside a block's MLP and heads, by whatever names a family calls them."""
-
-    def named(*names: str, default: int) -> int:
-        return int(next((config[name] for name in names if config.get(name)), default))
-
-    hidden = named("hidden_size", "d_model", default=1024)
-    layers = named("num_hidden_layers", "n_layers", "num_layers", default=24)
-    if config.get("is_encoder_decoder") or config.get("model_type") == "t5":
-        # a decoder's block attends twice, and each token is in one half alone
-        layers = max(layers, round(1.33 * named("num_decoder_layers", default=layers)))
-    inner = named("intermediate_size", "ffn_hidden_size", "d_ff", default=4 * hidden)
-    return hidden, layers, inner, named("num_attention_heads", "n_heads", "num_heads", default=1)
-
-
-def _is_fast(config: dict[str, Any], tuning: TuningType) -> bool:
-    """Say whether packs will go the fast way, where threads compute whole packs each: busy neighbours hardly hurt."""
-    return tuning == "LORA" and config.get("model_type") in FAST_TYPES
 
 
 def _read_config(model_folder: Path) -> dict[str, Any]:
     return dict(json.loads((model_folder / "config.json").read_text(encoding="utf-8")))
 
 
-def _memory_of(model_folder: Path, *, tuning: TuningType, dtype: Dtype, pack_tokens: int) -> Memory:
+def _memory_of(model_folder: Path, *, method: TuningSpec, dtype: Dtype, pack_tokens: int) -> Memory:
     config = _read_config(model_folder)
     stored = sum(path.stat().st_size for path in model_folder.glob("*.safetensors"))
     weights = stored // (4 if config.get("dtype", config.get("torch_dtype")) == "float32" else 2)
-    return memory_needed(config, weights=weights, tuning=tuning, dtype=dtype, pack_tokens=pack_tokens)
+    return memory_needed(config, weights=weights, method=method, dtype=dtype, pack_tokens=pack_tokens)
 
 
-def _accelerator() -> tuple[Device, int]:
-    """Give the device to train on and, of an accelerator, its free bytes."""
+def _accelerator(wished: str | None) -> tuple[str, int]:
+    """Give the device to train on and, of an accelerator, its free bytes.
+
+    Raises:
+        TrainingFailed: the device that was asked for is not here.
+    """
+    if wished == "cpu":
+        return "cpu", 0
     import torch
 
-    if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
-        return "cuda", int(torch.cuda.mem_get_info()[0])
-    return "cpu", 0
+    if wished is None:
+        if torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False):
+            return "cuda", int(torch.cuda.mem_get_info()[0])
+        return "cpu", 0
+    there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    if wished not in [*there, "cuda"] or len(there) == 1:
+        raise TrainingFailed(
+            f"device: {wished} is not on the machine that trains, which has {', '.join(there)}; give one of these, or"
+            " leave it out"
+        )
+    return wished, int(torch.cuda.mem_get_info(wished)[0])
+
+
+def _wished_dtype(wished: str | None, kind: Kind) -> tuple[Dtype | None, str]:
+    """Give the precision that was asked for, or what comes nearest to it, and then why; None: none was asked for."""
+    if wished in (None, "float32", "bfloat16"):
+        return cast(Dtype | None, wished), ""
+    if wished == "float16":
+        nearest: Dtype = "bfloat16" if kind == "cuda" or _has_bfloat16() else "float32"
+        why = "gradients of float16 vanish or overflow unless they are scaled"
+    else:
+        nearest, why = "float32", "models are trained and served in float32 or bfloat16"
+    return nearest, f"torch_dtype {wished} was replaced by {nearest}: {why}"
 
 
 def _fitted(
@@ -238,7 +191,7 @@ def _fitted(
     )
 
 
-def _probe(cores: int) -> dict[str, float]:
+def _probe(cores: int, wished: Dtype | None) -> dict[str, float]:
     """Time the matrix products that training spends its time on, by precision and threads, in GFLOP/s.
 
     Many short ones, averaged: beside busy neighbours two threads wait for each other at each, which one large product
@@ -247,7 +200,7 @@ def _probe(cores: int) -> dict[str, float]:
     import torch
 
     gflops: dict[str, float] = {}
-    dtypes = [torch.float32, *([torch.bfloat16] if _has_bfloat16() else [])]
+    dtypes = [torch.float32, *([torch.bfloat16] if _has_bfloat16() or wished == "bfloat16" else [])]
     before = torch.get_num_threads()
     for threads in sorted({1, cores}):
         torch.set_num_threads(threads)

@@ -9,8 +9,7 @@ from gyropilot.log import printable
 from gyropilot.problems.contract import Json
 from gyropilot.problems.text_generation import curves
 from gyropilot.problems.text_generation.findings import rows_of
-from gyropilot.problems.text_generation.request import hyperparameters_of
-from gyropilot.problems.text_generation.summary import SCORES, TrainingSummary
+from gyropilot.problems.text_generation.summary import SCORES, MergeCheck, TrainingSummary
 
 SHOWN_SAMPLES = 5
 _SHOWN_CHARACTERS = 700
@@ -185,14 +184,20 @@ def _training(summary: TrainingSummary) -> str:
             (value if isinstance(value, str) else f"{value:g}")
             + (" (default)" if key in summary.spec.defaulted else ""),
         ]
-        for key, value in hyperparameters_of(summary.spec).items()
+        for key, value in summary.hyperparameters().items()
     ]
+    if summary.found_rate is not None:
+        facts.append(["Learning rate", summary.found_rate.why])
     facts += [
-        ["Method", ", ".join(f"{name} {value}" for name, value in summary.method.items() if value not in ("", ()))],
+        [
+            "Method",
+            ", ".join(f"{name} {value}" for name, value in summary.method.items() if value not in ("", (), None, {})),
+        ],
         ["Template", f"{summary.template.kind}, digest {summary.template.digest[:16]}"],
         ["Steps", f"{trained.steps}, {trained.tokens} tokens, {speed:.0f} tokens/s"],
-        ["Hardware", f"{hardware.threads} threads, {hardware.dtype}"],
-        ["Rounding", _rounding(summary)],
+        ["Trained", f"{summary.trained_parameters} numbers"],
+        ["Hardware", f"{hardware.device}, {hardware.threads} threads, {_precision(summary)}"],
+        *([["Rounding", _rounding(summary.merge, hardware.dtype)]] if summary.merge else []),
         [
             "Base model",
             f"{summary.base_model.title}, licence {summary.base_model.licence}, {summary.base_model.digest[:16]}",
@@ -201,11 +206,15 @@ def _training(summary: TrainingSummary) -> str:
     return _table(("What", "Value"), facts) + '<p class="note">The whole record stands in lineage.json.</p>'
 
 
-def _rounding(summary: TrainingSummary) -> str:
+def _precision(summary: TrainingSummary) -> str:
+    replaced = summary.hardware.replaced_dtype
+    return summary.hardware.dtype + (f" ({replaced})" if replaced else "")
+
+
+def _rounding(merge: MergeCheck, dtype: str) -> str:
     return (
-        f"loss {summary.merge.loss_before:.4f} before, {summary.merge.loss_after:.4f} after, on"
-        f" {rows_of(summary.merge.rows)} ({summary.merge.labels} tokens of answers): the saved model is one of"
-        f" {summary.hardware.dtype}, and ValidationLoss describes it"
+        f"loss {merge.loss_before:.4f} before, {merge.loss_after:.4f} after, on {rows_of(merge.rows)}"
+        f" ({merge.labels} tokens of answers): the saved model is one of {dtype}, and ValidationLoss describes it"
     )
 
 

@@ -10,15 +10,18 @@ from importlib import metadata
 from gyropilot.metrics.generation import METRICS
 from gyropilot.problems.contract import Json, Metric
 from gyropilot.problems.text_generation.base_model import BaseModelFacts
+from gyropilot.problems.text_generation.epoch_losses import EpochLoss
 from gyropilot.problems.text_generation.evaluate import Evaluation, Sample
 from gyropilot.problems.text_generation.hardware import HardwarePlan
 from gyropilot.problems.text_generation.loop import TrainOutcome, TrainPlan
 from gyropilot.problems.text_generation.request import TextGenerationSpec, hyperparameters_of
 from gyropilot.problems.text_generation.templates import PromptTemplate
+from gyropilot.problems.text_generation.tuning.learning_rate import FoundRate
 from gyropilot.problems.text_generation.verdict import margin_of_loss, verdict
 
 SCORES: Mapping[str, str] = {"Rouge1": "rouge1", "Rouge2": "rouge2", "RougeL": "rougeL", "RougeLSum": "rougeLsum"}
 """Metric names and the ROUGE scores they are."""
+LEARNING_RATE = "learningRate"
 _PACKAGES = ("gyropilot", "torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "pyarrow", "jinja2")
 
 
@@ -49,9 +52,16 @@ class TrainingSummary:
     plan: TrainPlan
     hardware: HardwarePlan
     trained: TrainOutcome
+    trained_parameters: int
+    """How many numbers were trained."""
+    found_rate: FoundRate | None
+    """How the learning rate was found; None: it was given."""
+    epoch_losses: tuple[EpochLoss, ...]
+    """On validation rows, after each epoch; the last of the finished model."""
     first_adapter: str
     """The sha256 of the adapter before the first step; empty where there is none."""
-    merge: MergeCheck
+    merge: MergeCheck | None
+    """None: nothing was merged, what was trained stands before texts."""
     base: Evaluation | None
     """On the rows of `tuned`, or on the first of them; None: the time was too short to measure it."""
     tuned: Evaluation
@@ -128,10 +138,26 @@ class TrainingSummary:
             "loss_difference_margin_95": None if self.base is None else margin_of_loss(self.base, self.tuned),
             "rouge": {"mode": self.tuned.mode, "measure": "F", "rows": len(self.tuned.samples)},
             "generations": self.generations(),
-            "merge": asdict(self.merge),
+            "epochs": [one.to_json() for one in self.epoch_losses],
+            "merge": None if self.merge is None else asdict(self.merge),
             "ended_by": self.trained.ended_by,
             "findings": self.profile["findings"],
         }
+
+    def hyperparameters(self) -> dict[str, float | str]:
+        """Give every parameter that means something for the job, with the value that was trained with."""
+        return hyperparameters_of(self.spec) | ({LEARNING_RATE: self.found_rate.rate} if self.found_rate else {})
+
+    def chosen(self) -> dict[str, Json]:
+        """Give the settings that training chose by itself."""
+        rate = {LEARNING_RATE: self.found_rate.rate} if self.found_rate else {}
+        dtype = {"torch_dtype": self.hardware.dtype} if self.hardware.replaced_dtype else {}
+        return {**rate, **dtype}
+
+    def _chooser(self, key: str) -> str:
+        if key == LEARNING_RATE and self.found_rate:
+            return "probe" if self.found_rate.losses else "documented rate"
+        return "service default" if key in self.spec.defaulted else "request"
 
     def generations(self) -> list[dict[str, Json]]:
         """Give the answered validation rows, each with the tuned model's answer and, if there is one, the base's."""
@@ -159,9 +185,9 @@ class TrainingSummary:
             "template": self.template.to_json() | {"digest": self.template.digest},
             "method": dict(self.method),
             "hyperparameters": {
-                key: {"value": value, "chosen_by": "service default" if key in self.spec.defaulted else "request"}
-                for key, value in hyperparameters_of(self.spec).items()
+                key: {"value": value, "chosen_by": self._chooser(key)} for key, value in self.hyperparameters().items()
             },
+            "learning_rate_probe": None if self.found_rate is None else self.found_rate.to_json(),
             "plan": asdict(self.plan),
             "hardware": asdict(self.hardware) | {"machine": platform.machine(), "system": platform.system()},
             "training": {
@@ -171,9 +197,10 @@ class TrainingSummary:
                 "ended_by": self.trained.ended_by,
                 "resumed_at_step": self.trained.resumed_at,
                 "forward": self.trained.forward,
+                "parameters": self.trained_parameters,
                 "first_adapter_sha256": self.first_adapter,
             },
-            "merge": asdict(self.merge),
+            "merge": None if self.merge is None else asdict(self.merge),
             "versions": {"python": platform.python_version()} | versions(),
         }
 

@@ -86,7 +86,7 @@ NOT_OFFERED: Mapping[str, str] = {
 
 def faults_of(peft_type: str | None, settings: Mapping[str, Json], *, where: str) -> list[Fault]:
     """Give what is wrong with a method of PEFT and its settings; `where` names the field that holds the settings."""
-    if peft_type not in PEFT_TYPES:
+    if peft_type is None or peft_type not in PEFT_TYPES:
         return [_of_type(peft_type, where)]
     known = PEFT_TYPES[peft_type]
     faults = []
