@@ -105,15 +105,9 @@ def test_an_encoder_decoder_model_knows_no_turns(encoder):
 
 
 @pytest.mark.parametrize("style", ["chat", "bare"])
-def test_a_verbalizer_stands_in_the_place_of_the_template_of_a_row(folder, style):
+def test_a_verbalizer_renders_one_message_and_has_no_place_for_more(folder, style):
     encoder = Encoder.of_base_model(folder, style=style, verbalizer="Ask: {{input}} Say:")
     assert prompt_of(encoder, messages(("user", "Hello."))) == encoder.prompts(["Hello."])[0]
-    if style == "bare":
-        with pytest.raises(InvalidRequest, match="knows no turns"):
-            prompt_of(encoder, messages(*TURNS))
-    else:
-        (asked, again), (answer,) = (
-            encoder.prompts(["Be brief.\n\nHello.", "What is 2 and 2?"]),
-            encoder.answers(["Hi."]),
-        )
-        assert prompt_of(encoder, messages(*TURNS)) == asked + answer + again
+    for turns in (TURNS, [("system", "Be brief."), ("user", "Hello.")]):
+        with pytest.raises(InvalidRequest, match="no place for further messages"):
+            prompt_of(encoder, messages(*turns))

@@ -1,11 +1,10 @@
 """Turns of a conversation to the tokens of a prompt, by the template that a model was tuned with.
 
-    chat    the model's own chat template over all messages; it may refuse an order of roles
-    plain   each of the user's turns in the template of a row, each answer with its end token after it, as rows laid end
-            to end; a system message stands before the first turn's text
-    bare    an encoder-decoder model answers one text: one user's turn, a system message before its text
-
-    verbalizer   one user's turn, which it renders as it does an input
+    chat         the model's own chat template over all messages; it may refuse an order of roles
+    plain        each of the user's turns in the template of a row, each answer with its end token after it, as rows
+                 laid end to end; a system message stands before the first turn's text
+    bare         an encoder-decoder model answers one text: one user's turn, a system message before its text
+    verbalizer   one user's message, which it renders as it does an input
 
 Text of a message never becomes a control token, as no row's does.
 """
