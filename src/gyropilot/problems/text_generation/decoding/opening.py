@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from gyropilot.problems.text_generation.decoding.decoder import Decoder
 from gyropilot.problems.text_generation.decoding.llama_decoder import LlamaDecoder
 from gyropilot.problems.text_generation.decoding.llama_weights import Weights, read_config, why_not
-from gyropilot.problems.text_generation.hardware import Dtype
+from gyropilot.problems.text_generation.training_memory import Dtype
 
 
 def open_decoder(folder: Path, *, dtype: Dtype) -> Decoder:

@@ -31,7 +31,7 @@ from gyropilot.problems.text_generation.decoding.opening import open_decoder, we
 from gyropilot.problems.text_generation.decoding.sampling import Chooser, Sampling, Token, choose_all
 from gyropilot.problems.text_generation.decoding.threads import Threads
 from gyropilot.problems.text_generation.decoding.virtual_tokens import NOTHING
-from gyropilot.problems.text_generation.hardware import Dtype
+from gyropilot.problems.text_generation.training_memory import Dtype
 
 _MOST_ROWS = 256
 _MOST_WAITING = 1024
