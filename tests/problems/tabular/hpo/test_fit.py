@@ -186,7 +186,7 @@ def plan_of(pipeline, schema, **changes):
     )
 
 
-@pytest.mark.parametrize("pipeline", ["dpp3", "dpp6"])
+@pytest.mark.parametrize("pipeline", ["dpp3"])
 def test_no_target_of_a_validation_row_is_in_the_codes_of_categories(pipeline):
     training, validation = (frame_of("BinaryClassification", rows, seed=rows) for rows in (240, 60))
     turned = dataclasses.replace(validation, target=1 - validation.target)

@@ -100,6 +100,19 @@ def test_proposals_of_750_candidates_stay_small():
     assert len(json.dumps(proposals[-1])) < 20_000
 
 
+def test_what_hyperband_holds_others_against_is_told_of_all_candidates():
+    searching = open_search(most=200)
+    for number in range(1, 201):
+        proposal = searching.ask()
+        stages = {"candidate": number, "score_at_1": number / 200, "max_depth": 3}
+        searching.tell(proposal["name"], ended(proposal, number / 200, **stages))
+    told = history.read_history(proposal["history"])
+    assert [one.number for one in told] == list(range(1, 200))
+    bare = [one.chosen for one in told if "max_depth" not in one.chosen]
+    assert len(bare) > 100
+    assert all(set(one) == {"candidate", "score_at_1"} for one in bare)
+
+
 def test_as_many_candidates_train_side_by_side_as_there_are_cores():
     assert [open_search().at_once(cores) for cores in (0, 1, 16)] == [1, 1, 16]
     assert open_search(size_bytes=10**9).at_once(16) == 8

@@ -28,6 +28,7 @@ from gyropilot.problems.tabular.hpo.fold_models import Floats, Matrix
 from gyropilot.problems.tabular.hpo.fold_run import FoldRun, Given
 from gyropilot.problems.tabular.hpo.folds import Stage
 from gyropilot.problems.tabular.hpo.history import Tried
+from gyropilot.problems.tabular.hpo.hyperband import Hyperband
 from gyropilot.problems.tabular.hpo.model import TunedModel
 from gyropilot.problems.tabular.hpo.pipelines import Pipeline, pipeline_named
 from gyropilot.problems.tabular.hpo.spaces import Settings
@@ -50,6 +51,8 @@ class Plan:
     """Of the algorithm."""
     history: Sequence[Tried]
     """Candidates before, against which it is held while it trains."""
+    band: Hyperband | None = None
+    """Its place among them where data is large; None: it trains as if there were no Hyperband."""
     seed: int
     size_bytes: int
     is_held_out: bool
@@ -80,9 +83,10 @@ def fit(task: TrainTask, reporter: Reporter) -> TrainResult:
         HandBack: the service goes down; nothing of a candidate outlives its process.
     """
     began = clock.monotonic()
-    plan = _plan(task, began)
-    training = tables.read_prepared(task.prepared / tables.TRAINING_FILE, plan.schema)
-    validation = tables.read_prepared(task.prepared / tables.VALIDATION_FILE, plan.schema)
+    schema = read_schema(task.profile["schema"])
+    training = tables.read_prepared(task.prepared / tables.TRAINING_FILE, schema)
+    validation = tables.read_prepared(task.prepared / tables.VALIDATION_FILE, schema)
+    plan = _plan(task, schema, len(training.target), began)
     fitted = fit_rows(plan, training, validation, reporter)
     reporter.progress("measuring", done=0, total=1, unit="models")
     containers = _save(task, plan, fitted)
@@ -148,16 +152,28 @@ def measure(
 
 def chosen(plan: Plan, fitted: Fitted) -> dict[str, Json]:
     """Give a candidate's settings and fold scores: what DescribeTrainingJob shows, and later candidates learn of."""
-    named = {"algorithm": plan.pipeline.algorithm, "pipeline": plan.pipeline.name}
+    named: dict[str, Json] = {"algorithm": plan.pipeline.algorithm, "pipeline": plan.pipeline.name}
+    if plan.band is not None:
+        named |= {history.NUMBER: plan.band.number, "bracket": plan.band.bracket}
     return {**named, **plan.settings, "threshold": fitted.algorithm.threshold, **fitted.run.told()}
 
 
-def _plan(task: TrainTask, began: float) -> Plan:
+def _plan(task: TrainTask, schema: Schema, training_rows: int, began: float) -> Plan:
     candidate, profile = task.candidate, task.profile
-    schema, objective = read_schema(profile["schema"]), str(profile["objective"])
+    objective, size_bytes = str(profile["objective"]), int(profile.get("bytes", 0))
     pipeline = pipeline_named(str(candidate["pipeline"]))
     tried = history.read_history(candidate["history"])
     spec = request.read_spec(task.spec)
+    is_held_out = spec.validation_fraction is not None
+    band = None
+    if folds.is_large(size_bytes):
+        band = Hyperband(
+            number=int(candidate["number"]),
+            seed=spec.seed,
+            direction=request.direction_of(objective),
+            costs=folds.costs(training_rows, size_bytes=size_bytes, has_validation_rows=is_held_out),
+            history=tried,
+        )
     left = task.seconds_left
     kept = 0.0 if left is None else min(max(_KEPT_SHARE * left, _KEPT_LEAST_SECONDS), _KEPT_MOST_SECONDS)
     return Plan(
@@ -169,19 +185,28 @@ def _plan(task: TrainTask, began: float) -> Plan:
             schema,
             objective,
             tried,
+            band,
             default=candidate["default"],
             seed=spec.seed + candidate["number"],
         ),
         history=tried,
+        band=band,
         seed=spec.seed,
-        size_bytes=int(profile.get("bytes", 0)),
-        is_held_out=spec.validation_fraction is not None,
+        size_bytes=size_bytes,
+        is_held_out=is_held_out,
         deadline=math.inf if left is None else began + left - kept,
     )
 
 
 def settings_for(
-    algorithm: str, schema: Schema, objective: str, tried: Sequence[Tried], *, default: int | None, seed: int
+    algorithm: str,
+    schema: Schema,
+    objective: str,
+    tried: Sequence[Tried],
+    band: Hyperband | None,
+    *,
+    default: int | None,
+    seed: int,
 ) -> Settings:
     """Give a candidate's settings: the algorithm's default of that number, or those that promise most.
 
@@ -190,13 +215,17 @@ def settings_for(
         schema: the columns.
         objective: StandardMetricName.
         tried: candidates before, of any algorithm.
+        band: the candidate's place among them where data is large.
         default: None: what promises most.
         seed: of what is drawn.
     """
     if default is not None:
         return spaces.defaults_of(algorithm, schema, objective)[default]
+    space = spaces.space_of(algorithm, schema, objective)
+    if band is not None:
+        return band.choose(space, algorithm, seed=seed)
     return study.choose(
-        spaces.space_of(algorithm, schema, objective),
+        space,
         [one for one in history.comparable(tried) if one.algorithm == algorithm],
         direction=request.direction_of(objective),
         seed=seed,
@@ -226,13 +255,24 @@ def _given(plan: Plan, rows: Frame, matrix: Matrix, held_out: int) -> Given:
         settings=plan.settings,
         matrix=matrix,
         target=rows.target,
-        stages=folds.stages(
-            rows.target, classes=len(plan.schema.labels), size_bytes=plan.size_bytes, validation_rows=held_out
-        ),
+        stages=_stages(plan, rows, held_out),
         history=plan.history,
+        band=plan.band,
         seed=plan.seed,
         deadline=plan.deadline,
     )
+
+
+def _stages(plan: Plan, rows: Frame, held_out: int) -> list[Stage]:
+    """Give the stages; of those that replace each other, from where the candidate's bracket begins to halve."""
+    classes = len(plan.schema.labels)
+    stages = folds.stages(rows.target, classes=classes, size_bytes=plan.size_bytes, validation_rows=held_out)
+    if not stages[-1].replaces:
+        return stages
+    if plan.band is None:
+        return stages[-1:]
+    first, costs = plan.band.first_cost, plan.band.costs
+    return [one for one in stages if costs[one.number - 1] >= first]
 
 
 def _threshold(plan: Plan, rows: Frame, checked: Sequence[tuple[Stage, Floats]]) -> float:

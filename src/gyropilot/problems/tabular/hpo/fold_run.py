@@ -6,7 +6,7 @@ from: it trains as long as the others turned out to need, so that its rows choos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -21,12 +21,13 @@ from gyropilot.problems.tabular.columns import Schema
 from gyropilot.problems.tabular.hpo import fold_models, study
 from gyropilot.problems.tabular.hpo.fold_models import Course, Floats, FoldModel, Learning, Matrix, Rows
 from gyropilot.problems.tabular.hpo.folds import Stage
-from gyropilot.problems.tabular.hpo.history import FOLD_SCORE, Tried, stage_key
+from gyropilot.problems.tabular.hpo.history import FOLD_SCORE, STOPPED_EARLY, Tried, stage_key
+from gyropilot.problems.tabular.hpo.hyperband import Hyperband
 from gyropilot.problems.tabular.hpo.spaces import Settings
 
 Ending = Literal["finished", "time limit", "stop"]
-_KEPT_OF_FOLDS, _KEPT_OF_STAGES = 0.5, 1 / 3
-"""Share of the candidates that go on after a fold, and after training on a part of the rows."""
+_KEPT = 0.5
+"""Share of the candidates that go on after a fold, where no Hyperband decides."""
 _STOP_SECONDS = 4.0
 """What the model by which a candidate is measured may take once a stop was asked for; a child has ten in all."""
 
@@ -43,6 +44,8 @@ class Given:
     target: fold_models.Target
     stages: Sequence[Stage]
     history: Sequence[Tried]
+    band: Hyperband | None
+    """Decides who goes on; None: data is small, and those go on that are not behind half of the others."""
     seed: int
     deadline: float
     """On clock.monotonic; infinity: none."""
@@ -53,8 +56,8 @@ class FoldRun:
     """What the stages gave."""
 
     models: list[FoldModel] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    """The mean score after each stage that has one."""
+    scores: dict[int, float] = field(default_factory=dict)
+    """The mean score after each stage that has one, by the stage's number."""
     checked: list[tuple[Stage, Floats]] = field(default_factory=list)
     """What was predicted of the check rows of the models that count, but for the one that is measured."""
     measured: Floats | None = None
@@ -64,9 +67,9 @@ class FoldRun:
 
     def told(self) -> dict[str, Json]:
         """Give what a search and Describe are told."""
-        told: dict[str, Json] = {"models": len(self.models), "stopped_early": self.is_weak}
-        told |= {stage_key(place): score for place, score in enumerate(self.scores, start=1)}
-        return told | ({FOLD_SCORE: self.scores[-1]} if self.scores else {})
+        told: dict[str, Json] = {"models": len(self.models), STOPPED_EARLY: self.is_weak}
+        told |= {stage_key(number): score for number, score in self.scores.items()}
+        return told | ({FOLD_SCORE: list(self.scores.values())[-1]} if self.scores else {})
 
 
 def run(given: Given, reporter: Reporter) -> FoldRun:
@@ -81,7 +84,7 @@ def run(given: Given, reporter: Reporter) -> FoldRun:
     if last is not None:
         reporter.progress("training", done=len(given.stages) - 1, total=len(given.stages), unit="models")
         course = fold_models.middle([one.course for one in done.models])
-        model = _learned(given, last, len(given.stages), course, watch.is_over_for_last)
+        model = _learned(given, last, course, watch.is_over_for_last)
         done.models.append(model)
         done.measured = model.predict(given.matrix[last.check])
     done.ended_by = watch.ended_by
@@ -92,25 +95,25 @@ def _search(given: Given, done: FoldRun, watch: _Watch, reporter: Reporter, *, i
     """Train the stages that are not measured; where another one follows, leave the time that one of these took."""
     stages = [one for one in given.stages if not one.is_measured]
     each, longest, began = list[float](), 0.0, clock.monotonic()
-    for number, stage in enumerate(stages, start=1):
+    for place, stage in enumerate(stages):
         started, deadline = clock.monotonic(), given.deadline
         if is_followed:
             deadline = deadline - longest if done.models else began + (deadline - began) / 2
         if done.models and started + longest > deadline:
             watch.ended_by = "time limit"
             return
-        reporter.progress("training", done=number - 1, total=len(given.stages), unit="models")
-        model = _learned(given, stage, number, _check_rows(given, stage), partial(watch.is_over, deadline))
+        reporter.progress("training", done=place, total=len(given.stages), unit="models")
+        model = _learned(given, stage, _check_rows(given, stage), partial(watch.is_over, deadline))
         if watch.is_over(deadline) and done.models:
             return  # what was cut short stands back behind what was not
         longest = max(longest, clock.monotonic() - started)
         score = _keep(given, done, stage, model)
         if score is not None:
             each.append(score)
-            done.scores.append(score if stage.replaces else float(np.mean(each)))
+            done.scores[stage.number] = score if stage.replaces else float(np.mean(each))
         if watch.is_over(deadline):
             return
-        if score is not None and number < len(stages) and _is_weak(given, number, stage, done.scores[-1]):
+        if score is not None and stage is not stages[-1] and _is_weak(given, stage, done.scores):
             done.is_weak = True
             return
 
@@ -146,11 +149,11 @@ class _Watch:
             self._deadline = min(self._deadline, clock.monotonic() + _STOP_SECONDS)
 
 
-def _learned(given: Given, stage: Stage, number: int, until: Rows | Course, is_over: Callable[[], bool]) -> FoldModel:
+def _learned(given: Given, stage: Stage, until: Rows | Course, is_over: Callable[[], bool]) -> FoldModel:
     learning = Learning(
         classes=len(given.schema.labels),
         objective=given.objective,
-        seed=given.seed + number,
+        seed=given.seed + stage.number,
         threads=1,
         is_over=is_over,
     )
@@ -182,7 +185,8 @@ def _score(given: Given, stage: Stage, predicted: Floats) -> float | None:
         return None
 
 
-def _is_weak(given: Given, number: int, stage: Stage, score: float) -> bool:
-    kept = _KEPT_OF_STAGES if stage.replaces else _KEPT_OF_FOLDS
+def _is_weak(given: Given, stage: Stage, scores: Mapping[int, float]) -> bool:
+    if given.band is not None:
+        return given.band.is_pruned(scores)
     direction = request.direction_of(given.objective)
-    return study.is_weak(given.history, number, score, direction=direction, kept=kept)
+    return study.is_weak(given.history, stage.number, scores[stage.number], direction=direction, kept=_KEPT)

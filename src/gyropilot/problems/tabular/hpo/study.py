@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gyropilot.problems.contract import Direction, Json
 from gyropilot.problems.tabular.hpo.history import Tried, stage_key
@@ -30,20 +30,37 @@ def choose(space: Space, history: Sequence[Tried], *, direction: Direction, seed
         direction: in which scores are better.
         seed: of this candidate.
     """
+    optuna = library()
+    study, known = optuna.create_study(sampler=sampler(seed), direction=direction.lower()), distributions(space)
+    for tried in history:
+        settings = {name: tried.chosen[name] for name in space if name in tried.chosen}
+        if len(settings) == len(space):
+            study.add_trial(optuna.trial.create_trial(params=settings, distributions=known, value=tried.score))
+    return dict(study.ask(known).params)
+
+
+def library() -> Any:  # noqa: ANN401 - a module
+    """Give Optuna, which takes a second to import, and keeps quiet from then on."""
     with warnings.catch_warnings():
         # In a notebook tqdm, which Optuna loads, misses a progress bar that nothing here shows.
         warnings.filterwarnings("ignore", message="IProgress not found")
         import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=_RANDOM_FIRST)
-    study = optuna.create_study(sampler=sampler, direction=direction.lower())
-    distributions = {name: _distribution(one) for name, one in space.items()}
-    for tried in history:
-        settings = {name: tried.chosen[name] for name in space if name in tried.chosen}
-        if len(settings) == len(space):
-            study.add_trial(optuna.trial.create_trial(params=settings, distributions=distributions, value=tried.score))
-    return dict(study.ask(distributions).params)
+    return optuna
+
+
+def sampler(seed: int) -> optuna.samplers.BaseSampler:
+    """Give the tree-structured Parzen estimator that chooses settings."""
+    made: optuna.samplers.BaseSampler = library().samplers.TPESampler(
+        seed=seed, multivariate=True, n_startup_trials=_RANDOM_FIRST
+    )
+    return made
+
+
+def distributions(space: Space) -> dict[str, optuna.distributions.BaseDistribution]:
+    """Give a space in the library's terms."""
+    return {name: _distribution(one) for name, one in space.items()}
 
 
 def is_weak(history: Sequence[Tried], stage: int, score: float, *, direction: Direction, kept: float) -> bool:
