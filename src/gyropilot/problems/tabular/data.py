@@ -61,6 +61,28 @@ def profile(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json
     mode = mode_of(spec, size)
     said = _said(task, spec, spools["training"], mode)
     rows = usable_rows.choose(spools, spec, memory_bytes=task.memory_bytes, found=found)
+    schema, described = _settled(spec, rows, said, mode, found, reporter)
+    _write_prepared(task, rows, schema, found)
+    result = _result(task, spec, mode, size, schema, rows, described, spools, found)
+    shutil.rmtree(work)
+    result["artifacts"] = _notebooks(result, task, mode)
+    result["trains_as"] = "ModelTuning" if mode == "HYPERPARAMETER_TUNING" else "TrainingModels"
+    if spec.definitions_only:
+        result["ends_as"] = DEFINITIONS_ONLY
+    for one in result["findings"]:
+        reporter.event("finding", one["message"], detail=one)
+    return result
+
+
+def _settled(
+    spec: TabularSpec,
+    rows: UsableRows,
+    said: FeatureSpecification,
+    mode: TrainingMode,
+    found: Findings,
+    reporter: Reporter,
+) -> tuple[Schema, list[dict[str, Json]]]:
+    """Give the columns, and what each of the features holds."""
     settled = features.settle(
         rows.training,
         target=spec.target,
@@ -78,6 +100,11 @@ def profile(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json
         problem_type=rows.target.problem_type,
         labels=rows.target.labels,
     )
+    return schema, settled.described
+
+
+def _write_prepared(task: ProfileTask, rows: UsableRows, schema: Schema, found: Findings) -> None:
+    """Leave the rows where training reads them, and note those that stand there more than once."""
     keys = {
         name: prepared.write(task.prepared / file, part, schema)
         for name, file, part in (
@@ -86,15 +113,6 @@ def profile(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json
         )
     }
     _note_duplicates(keys, found)
-    result = _result(task, spec, mode, size, schema, rows, settled.described, spools, found)
-    shutil.rmtree(work)
-    result["artifacts"] = _notebooks(result, task, mode)
-    result["trains_as"] = "ModelTuning" if mode == "HYPERPARAMETER_TUNING" else "TrainingModels"
-    if spec.definitions_only:
-        result["ends_as"] = DEFINITIONS_ONLY
-    for one in result["findings"]:
-        reporter.event("finding", one["message"], detail=one)
-    return result
 
 
 def _spooled(task: ProfileTask, work: Path, reporter: Reporter) -> dict[str, Spool]:

@@ -72,29 +72,43 @@ def settle(
         InvalidData: there are none or too many, or one is not of the kind that the user said.
     """
     names = _names(training, target, weight, said)
-    columns: list[Column] = []
-    facts: list[ColumnFacts] = []
-    described: list[dict[str, Json]] = []
-    leaking: list[str] = []
+    seen: list[_Seen] = []
     for number, name in enumerate(names):
-        fields = training.spool.column(name, training.keep)
-        fact = kinds.look(fields, allow_sequence=mode == "HYPERPARAMETER_TUNING", declared=said.kinds.get(name))
-        is_ignored = name not in said.kinds and _is_identifier(name, fact, fields, training)
-        column = Column(name=name, kind=fact.kind, day_first=fact.day_first, is_ignored=is_ignored)
-        columns.append(column)
-        facts.append(fact)
-        values = kinds.typed(fields, fact.kind, day_first=fact.day_first)
-        described.append(_described(column, fact) | statistics(values, fact.kind))
-        if not is_ignored and _leaks(values, fact, training.target, is_regression=is_regression):
-            leaking.append(name)
+        seen.append(_look(name, training, said, is_regression=is_regression, mode=mode))
         note(number + 1, len(names))
+    columns, facts = [one.column for one in seen], [one.fact for one in seen]
     _check_said(columns, facts, said, training)
     _check_usable(columns, facts, training)
     _note_columns(columns, facts, found)
+    leaking = [one.column.name for one in seen if one.leaks]
     if leaking:
         message = f"{columns_of(leaking)} alone tells the target of every row; is it known when you predict?"
         found.add("tells_target", "warning", message, count=len(leaking), columns=leaking)
-    return Features(columns=tuple(columns), described=described)
+    return Features(columns=tuple(columns), described=[one.described for one in seen])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """A column that was looked at."""
+
+    column: Column
+    fact: ColumnFacts
+    described: dict[str, Json]
+    leaks: bool
+
+
+def _look(name: str, training: Part, said: FeatureSpecification, *, is_regression: bool, mode: TrainingMode) -> _Seen:
+    fields = training.spool.column(name, training.keep)
+    fact = kinds.look(fields, allow_sequence=mode == "HYPERPARAMETER_TUNING", declared=said.kinds.get(name))
+    is_ignored = name not in said.kinds and _is_identifier(name, fact, fields, training)
+    column = Column(name=name, kind=fact.kind, day_first=fact.day_first, is_ignored=is_ignored)
+    values = kinds.typed(fields, fact.kind, day_first=fact.day_first)
+    return _Seen(
+        column=column,
+        fact=fact,
+        described=_described(column, fact) | statistics(values, fact.kind),
+        leaks=not is_ignored and _leaks(values, fact, training.target, is_regression=is_regression),
+    )
 
 
 def _names(training: Part, target: str, weight: str | None, said: FeatureSpecification) -> list[str]:

@@ -16,7 +16,10 @@ TABULAR = Problem(
     wire_name="TabularJobConfig",
     config_name="Tabular",
     extra="tabular",
-    modules=("autogluon", "lightgbm", "numpy", "optuna", "pandas", "shap", "sklearn", "torch", "xgboost"),
+    modules=(
+        *("autogluon", "beartype", "catboost", "fastcore", "fastprogress", "joblib", "lightgbm", "nbformat", "numpy"),
+        *("optuna", "pandas", "plotly", "plum", "pyarrow", "scipy", "shap", "sklearn", "torch", "xgboost"),
+    ),
     read_request=request.read,
     read_spec=request.read_spec,
     resolved_attributes=request.resolved_attributes,

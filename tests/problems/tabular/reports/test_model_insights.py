@@ -67,7 +67,7 @@ def test_what_to_watch_is_said(tmp_path):
             for split, value in (("Train", 0.99), ("Validation", 0.6))
         ],
         "containers": [{"model_path": "model.tar.gz"}],
-        "chosen": {},
+        "chosen": {"depth": 7, "fold_score": 0.5, "score_at_2": 0.4, "candidate": 3},
         "ended_by": "time limit",
     }
     _, page = written(tmp_path, "MulticlassClassification", rows=60, result=result)
@@ -75,6 +75,9 @@ def test_what_to_watch_is_said(tmp_path):
     assert "On the rows it was trained on Accuracy is 0.99, on others 0.6" in page.text
     assert "Training was ended by its time limit" in page.text
     assert "on only 60 validation rows, too few to be sure" in page.text
+    assert "SettingValuedepth7" in page.text
+    assert "fold_score" not in page.text, "what the search keeps is no setting"
+    assert "score_at" not in page.text
 
 
 def test_the_candidate_is_shown_among_the_others(tmp_path):
@@ -83,7 +86,7 @@ def test_the_candidate_is_shown_among_the_others(tmp_path):
             "name": f"churn-{number}",
             "score": 0.9 - number / 10,
             "seconds": 12.0,
-            "chosen": {"algorithm": "mlp", "rate": 0.1},
+            "chosen": {"algorithm": "mlp", "rate": 0.1, "candidate": 3, "fold_score": 0.5, "score_at_1": 0.4},
         }
         for number in range(3)
     ]
@@ -92,6 +95,7 @@ def test_the_candidate_is_shown_among_the_others(tmp_path):
     )
     assert "The 4 best of 4 with a score, by F1 (higher is better)" in page.text
     assert "churn-10.812algorithm mlp" in page.text
+    assert "candidate 3" not in page.text
 
 
 def test_weights_are_told_and_counted(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,10 +12,13 @@ from gyropilot.problems.contract import Json, ReportTask
 from gyropilot.problems.tabular.columns import Schema
 from gyropilot.problems.tabular.reports import curves, figures, quality, verdict
 from gyropilot.problems.tabular.reports.answers import Answers
+from gyropilot.problems.tabular.reports.figures import Figure
 from gyropilot.problems.tabular.reports.pages import Page, number
 
 _SHOWN_CANDIDATES, _SHOWN_SETTINGS = 10, 4
 _SHOWN_LABELS, _SHOWN_POINTS, _SHOWN_FILES, _BINS = 15, 1500, 50, 30
+_KEPT_FOR_SEARCH = re.compile(r"fold_score|candidate|score_at_.*")
+"""Names among a candidate's settings under which the search keeps what it goes by; no settings."""
 _DIRECTIONS = {"Maximize": "higher is better", "Minimize": "lower is better"}
 
 
@@ -43,31 +47,32 @@ def html(
     if watched:
         page.heading("What to watch")
         page.items(watched)
-    page.heading("Job")
     _job(page, task, schema, said, statistics)
     if len(task.candidates) > 1:
-        page.heading("Against the other candidates")
         _candidates(page, task)
-    page.heading("Metrics")
     _metrics(page, task, section)
-    if schema.is_regression:
+    if counts is None:
         _regression(page, schema, said)
     else:
-        assert counts is not None
         if len(schema.labels) == 2:
             _binary(page, schema, said, section)
         _confusion(page, schema, counts)
     if strongest:
         page.heading("Strongest features")
         page.figures([(figures.bars(strongest, x="mean |SHAP value|"), "From the explainability report.")])
-    page.heading("Data")
     _data(page, task)
-    page.heading("Settings that training chose")
-    page.table(("Setting", "Value"), [[name, str(value)] for name, value in task.result["chosen"].items()])
+    _settings(page, task)
     return page.html()
 
 
+def _settings(page: Page, task: ReportTask) -> None:
+    page.heading("Settings that training chose")
+    chosen = {name: value for name, value in task.result["chosen"].items() if not _KEPT_FOR_SEARCH.fullmatch(name)}
+    page.table(("Setting", "Value"), [[name, str(value)] for name, value in chosen.items()])
+
+
 def _job(page: Page, task: ReportTask, schema: Schema, said: Answers, statistics: Mapping[str, Json]) -> None:
+    page.heading("Job")
     result = task.result
     facts = [
         ["Candidate", task.candidate],
@@ -84,6 +89,7 @@ def _job(page: Page, task: ReportTask, schema: Schema, said: Answers, statistics
 
 def _candidates(page: Page, task: ReportTask) -> None:
     """Show the best of them, and on which settings they differ."""
+    page.heading("Against the other candidates")
     shown = task.candidates[:_SHOWN_CANDIDATES]
     page.paragraph(
         f"The {len(shown)} best of {len(task.candidates)} with a score, by {task.result['score_name']}"
@@ -99,12 +105,13 @@ def _told(chosen: Mapping[str, Json]) -> str:
     named = [
         f"{name} {value}"
         for name, value in chosen.items()
-        if isinstance(value, (str, int)) and not isinstance(value, bool)
+        if isinstance(value, (str, int)) and not isinstance(value, bool) and not _KEPT_FOR_SEARCH.fullmatch(name)
     ]
     return ", ".join(named[:_SHOWN_SETTINGS])
 
 
 def _metrics(page: Page, task: ReportTask, section: Mapping[str, Json]) -> None:
+    page.heading("Metrics")
     values = {(one["name"], one["split"]): one["value"] for one in task.result["metrics"]}
     names = dict.fromkeys(name for name, _ in values)
 
@@ -129,62 +136,65 @@ def _metrics(page: Page, task: ReportTask, section: Mapping[str, Json]) -> None:
 
 
 def _binary(page: Page, schema: Schema, said: Answers, section: Mapping[str, Json]) -> None:
-    positive = repr(schema.labels[1])
-    roc, ranked = section["receiver_operating_characteristic_curve"], curves.gain(said)
-    recall = section["precision_recall_curve"]
-    assert said.probabilities is not None
-    base = float(np.average(said.truth, weights=said.weights))
     page.heading("Ranking")
-    drawn = []
-    if roc["true_positive_rates"]:
-        drawn = [
-            (
-                figures.lines(
-                    [("model", roc["false_positive_rates"], roc["true_positive_rates"])],
-                    x="false positive rate",
-                    y="true positive rate",
-                    reference=((0, 1), (0, 1)),
-                ),
-                f"ROC: rows of {positive} found against others taken for them, over all thresholds.",
+    drawn = [_class_histogram(schema, said)]
+    if section["receiver_operating_characteristic_curve"]["true_positive_rates"]:
+        drawn = [*_curves(repr(schema.labels[1]), said, section), *drawn]
+    page.figures(drawn)
+
+
+def _curves(positive: str, said: Answers, section: Mapping[str, Json]) -> list[tuple[Figure, str]]:
+    """Draw ROC, precision and recall, gain and lift; each with its caption."""
+    roc, recall = section["receiver_operating_characteristic_curve"], section["precision_recall_curve"]
+    ranked = curves.gain(said)
+    base = float(np.average(said.truth, weights=said.weights))
+    found, likeliest = ("false positive rate", "true positive rate"), "share of rows, likeliest first"
+    return [
+        (
+            _curve(roc["false_positive_rates"], roc["true_positive_rates"], found, reference=((0, 1), (0, 1))),
+            f"ROC: rows of {positive} found against others taken for them, over all thresholds.",
+        ),
+        (
+            _curve(recall["recalls"], recall["precisions"], ("recall", "precision"), reference=((0, 1), (base, base))),
+            f"Precision and recall of {positive}; area {section['au_prc']['value']:.3f}.",
+        ),
+        (
+            _curve(ranked["shares"], ranked["gains"], (likeliest, "gain"), reference=((0, 1), (0, 1))),
+            f"Gain: what share of {positive} is among the rows ranked highest.",
+        ),
+        (
+            figures.lines(
+                [("model", ranked["shares"], ranked["lifts"])],
+                x=likeliest,
+                y="lift",
+                unit_square=False,
+                reference=((0, 1), (1, 1)),
             ),
-            (
-                figures.lines(
-                    [("model", recall["recalls"], recall["precisions"])],
-                    x="recall",
-                    y="precision",
-                    reference=((0, 1), (base, base)),
-                ),
-                f"Precision and recall of {positive}; area {section['au_prc']['value']:.3f}.",
-            ),
-            (
-                figures.lines(
-                    [("model", ranked["shares"], ranked["gains"])],
-                    x="share of rows, likeliest first",
-                    y="gain",
-                    reference=((0, 1), (0, 1)),
-                ),
-                f"Gain: what share of {positive} is among the rows ranked highest.",
-            ),
-            (
-                figures.lines(
-                    [("model", ranked["shares"], ranked["lifts"])],
-                    x="share of rows, likeliest first",
-                    y="lift",
-                    unit_square=False,
-                    reference=((0, 1), (1, 1)),
-                ),
-                "Lift: gain against a random choice of as many rows.",
-            ),
-        ]
+            "Lift: gain against a random choice of as many rows.",
+        ),
+    ]
+
+
+def _curve(
+    across: Sequence[float],
+    up: Sequence[float],
+    axes: tuple[str, str],
+    *,
+    reference: tuple[tuple[float, float], tuple[float, float]],
+) -> Figure:
+    """Draw a curve of the model in the unit square."""
+    return figures.lines([("model", across, up)], x=axes[0], y=axes[1], reference=reference)
+
+
+def _class_histogram(schema: Schema, said: Answers) -> tuple[Figure, str]:
+    assert said.probabilities is not None
     edges = np.linspace(0, 1, _BINS + 1)
     counts = {
         label: np.histogram(said.probabilities[said.truth == place, 1], edges)[0].tolist()
         for place, label in enumerate(schema.labels)
     }
-    drawn.append(
-        (figures.histogram(edges.tolist(), counts, x=f"probability of {positive}", y="rows"), "Rows by class.")
-    )
-    page.figures(drawn)
+    of = f"probability of {schema.labels[1]!r}"
+    return figures.histogram(edges.tolist(), counts, x=of, y="rows"), "Rows by class."
 
 
 def _confusion(page: Page, schema: Schema, counts: npt.NDArray[np.int64]) -> None:
@@ -250,6 +260,7 @@ def _edges(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _data(page: Page, task: ReportTask) -> None:
+    page.heading("Data")
     rows = task.profile["rows"]
     told = {"read": "read", "dropped": "left out", "training": "to train on", "validation": "to validate on"}
     page.paragraph("Rows: " + ", ".join(f"{rows[name]} {what}" for name, what in told.items()) + ".")

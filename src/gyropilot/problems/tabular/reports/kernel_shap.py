@@ -110,19 +110,9 @@ def explain_rows(
     baseline = background.iloc[_spread(asked.answers, plan.baseline_rows)].reset_index(drop=True)
     explained = rows.iloc[: plan.rows].reset_index(drop=True)
     game = _Game(asked, players, baseline, explained)
-    values: list[Floats] = []
     with _seeded(seed):
-        explainer, started = game.explainer(), clock.monotonic()
-        while len(values) < plan.rows:
-            done, now = len(values), clock.monotonic()
-            progress(done, plan.rows)
-            size = min(game.rows_at_once(plan), plan.rows - done, -(-plan.rows // _STRETCHES))
-            if values:
-                affordable = int((ends_at - now) / ((now - started) / done))
-                size = min(size, affordable)
-            if size < 1:
-                break
-            values += game.values(explainer, range(done, done + size), plan.coalitions)
+        explainer = game.explainer()
+        values = _values(game, explainer, plan, ends_at, progress)
     return Explanation(
         players=players,
         outputs=asked.outputs,
@@ -133,6 +123,25 @@ def explain_rows(
         baseline=baseline,
         plan=plan,
     )
+
+
+def _values(
+    game: _Game, explainer: Explainer, plan: Plan, ends_at: float, progress: Callable[[int, int], None]
+) -> list[Floats]:
+    """Give [player, output] of each row of the plan for which there is time; of the first in any case."""
+    started = clock.monotonic()
+    values: list[Floats] = []
+    while len(values) < plan.rows:
+        done, now = len(values), clock.monotonic()
+        progress(done, plan.rows)
+        size = min(game.rows_at_once(plan), plan.rows - done, -(-plan.rows // _STRETCHES))
+        if values:
+            affordable = int((ends_at - now) / ((now - started) / done))
+            size = min(size, affordable)
+        if size < 1:
+            break
+        values += game.values(explainer, range(done, done + size), plan.coalitions)
+    return values
 
 
 def explainer_class() -> Explainer:
