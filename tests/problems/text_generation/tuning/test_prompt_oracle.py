@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from peft import PeftModel, get_peft_model
+from peft import PeftConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 
 import tiny_models
@@ -73,8 +73,6 @@ def tuned(folder, method):
 
 def config_of(method, folder, model, tmp_path):
     """PEFT's config as it was saved, ready to be trained."""
-    from peft import PeftConfig
-
     method.save(model, tmp_path)
     config = PeftConfig.from_pretrained(str(tmp_path))
     config.inference_mode = False

@@ -29,7 +29,7 @@ def first_rows(base: torch.nn.Module, *, count: int, method: InitMethod, text: s
     """
     embedding = embedding_of(base).weight
     if method in ("TEXT", "SAMPLE_VOCAB"):
-        ids = first_tokens(base, count=count, text=text if method == "TEXT" else None)
+        ids = first_tokens(base, count=count, text=(text or "") if method == "TEXT" else None)
         return embedding[ids.to(embedding.device)].float()
     sample = embedding[:: max(1, len(embedding) // _SAMPLED_ROWS)].float()
     drawn = torch.randn(count, embedding.shape[1]).to(embedding.device)
