@@ -16,6 +16,8 @@ from gyropilot.problems.text_generation.decoding.sampling import Sampling
 from gyropilot.problems.text_generation.decoding.scheduler import Scheduler
 from gyropilot.problems.text_generation.generation import generate
 from gyropilot.problems.text_generation.tuning.lora import Lora
+from gyropilot.problems.text_generation.tuning.prefix_tuning import PrefixTuning
+from gyropilot.problems.text_generation.tuning.prompt_tuning import PromptTuning
 
 LENGTHS = (3, 130, 9, 1, 24, 40)
 COUNTS = (20, 4, 12, 16, 2, 9)
@@ -175,6 +177,34 @@ def test_chances_behind_virtual_tokens_are_those_of_the_scored_model(family, kin
         wanted = torch.log_softmax(logits, dim=-1)
         assert dict(tokens[0].top) == pytest.approx({at: float(wanted[at]) for at, _ in tokens[0].top}, abs=2e-4)
         assert name == "base" or not torch.allclose(logits, bare, atol=2e-3)
+
+
+PEFT_GENERATES = [(kind, "rows") for kind in ("llama-2", "mistral", "gpt-neox", "falcon-7b", "mpt", "flan-t5")]
+PEFT_GENERATES += [(kind, "prefix") for kind in ("llama-2 with shared keys", "gpt-neox")]
+
+
+@pytest.mark.filterwarnings("ignore:Position ids are not supported:UserWarning")
+@pytest.mark.parametrize(("kind", "form"), PEFT_GENERATES)
+def test_what_training_saves_is_answered_with_the_tokens_that_peft_generates(family, tmp_path, kind, form):
+    one = family(kind)
+    method = PromptTuning(num_virtual_tokens=9) if form == "rows" else PrefixTuning(num_virtual_tokens=9)
+    tuned = method.attach(one.loaded(), seed=1)
+    for trained in models.trainable_parameters(tuned).values():
+        trained.data += 0.5 * torch.randn(trained.shape, generator=torch.Generator().manual_seed(2))
+    method.save(tuned, tmp_path / "saved")
+    one.scheduler.add("saved", tmp_path / "saved")
+    peft = PeftModel.from_pretrained(one.loaded().model, str(tmp_path / "saved")).eval()
+    prompt = one.prompts()[4]
+    found = peft.generate(
+        input_ids=torch.tensor([prompt]),
+        attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+        do_sample=False,
+        max_new_tokens=12,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    wanted = found[0, 1 if kind == "flan-t5" else len(prompt) :].tolist()
+    assert ended(one.scheduler.submit("saved", prompt, Sampling(max_new_tokens=12))) == (wanted, "length")
 
 
 @pytest.mark.parametrize("kind", tiny_models.CONFIGS)
