@@ -33,6 +33,26 @@ def test_rows_are_typed_split_by_class_and_read_back(job):
     assert found["target"]["training"] == {"no": 144, "yes": 16}
 
 
+def test_a_table_that_takes_all_of_the_memory_by_itself_is_trained_on_by_one_process():
+    table = {"rows": 10**6, "text_bytes": 10**8, "columns": 10}
+    memory = 32 * 10**9
+    used = sampling.most_rows(**table, memory_bytes=memory)
+    assert used == 10**6
+    assert sampling.most_at_once(used_rows=used, **table, memory_bytes=memory) == 3
+    less = memory // 8
+    used = sampling.most_rows(**table, memory_bytes=less)
+    assert used < 10**6
+    assert sampling.most_at_once(used_rows=used, **table, memory_bytes=less) == 1
+    assert sampling.most_at_once(used_rows=100, **table, memory_bytes=less) > 8
+    assert sampling.most_at_once(used_rows=100, **table, memory_bytes=0) is None
+
+
+def test_a_profile_says_how_many_may_train_side_by_side(job):
+    channel = job.channel(table(COLUMNS, 60))
+    assert job.profile(channel)["most_at_once"] is None
+    assert job.profile(channel, memory_bytes=10**9)["most_at_once"] == 2
+
+
 def test_the_same_data_gives_the_same_profile(job):
     channel = job.channel(table(COLUMNS, 60))
     assert job.profile(channel) == job.profile(channel)

@@ -25,7 +25,7 @@ from gyropilot.errors import Fault, InvalidData
 from gyropilot.files import sha256_of
 from gyropilot.problems import tasks
 from gyropilot.problems.contract import Json, ProfileTask, Reporter
-from gyropilot.problems.tabular import feature_specification, features, prepared, spool, tables, usable_rows
+from gyropilot.problems.tabular import feature_specification, features, prepared, sampling, spool, tables, usable_rows
 from gyropilot.problems.tabular.column_statistics import of_numbers
 from gyropilot.problems.tabular.columns import Schema
 from gyropilot.problems.tabular.feature_specification import NOTHING_SAID, FeatureSpecification
@@ -228,6 +228,13 @@ def _result(
             "sampled_from": rows.sampled_from,
         },
         "bytes": size,
+        "most_at_once": sampling.most_at_once(
+            used_rows=len(rows.training.rows) + len(rows.validation.rows),
+            rows=spools["training"].rows,
+            text_bytes=spools["training"].text_bytes,
+            columns=len(spools["training"].columns),
+            memory_bytes=task.memory_bytes,
+        ),
         "files": [
             {
                 "channel": channel.channel_type,

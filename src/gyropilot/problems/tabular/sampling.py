@@ -11,6 +11,8 @@ _MEMORY_SHARE = 16
 """The table as it is trained on may take this part of the memory: libraries copy it several times over."""
 _CELL_BYTES = 40
 """What a value takes in memory beside its text."""
+_LIBRARIES_BYTES = 400 * 10**6
+"""What a training process holds beside the table."""
 _RARE_ROWS = 100
 """Of a class so many rows are kept, if it has them, however few of all rows they are."""
 
@@ -26,9 +28,24 @@ def most_rows(*, rows: int, text_bytes: int, columns: int, memory_bytes: int) ->
         columns: number of columns.
         memory_bytes: memory that the job was given; 0: no bound.
     """
-    row_bytes = text_bytes / max(rows, 1) + _CELL_BYTES * columns
     bounds = [MAX_BYTES, *([memory_bytes / _MEMORY_SHARE] if memory_bytes else [])]
-    return min(rows, int(min(bounds) / max(row_bytes, 1)))
+    return min(rows, int(min(bounds) / _row_bytes(rows, text_bytes, columns)))
+
+
+def most_at_once(*, used_rows: int, rows: int, text_bytes: int, columns: int, memory_bytes: int) -> int | None:
+    """Give how many processes can train on the table side by side, each in its part of the memory; None: no bound.
+
+    Args:
+        used_rows: how many of the rows they train on.
+        rows: number of rows that `text_bytes` counts.
+        text_bytes: all their fields together.
+        columns: number of columns.
+        memory_bytes: memory that the job was given; 0: no bound.
+    """
+    if not memory_bytes:
+        return None
+    needed = _LIBRARIES_BYTES + _MEMORY_SHARE * used_rows * _row_bytes(rows, text_bytes, columns)
+    return max(1, int(memory_bytes / needed))
 
 
 def sample(rows: Rows, classes: npt.NDArray[np.int64] | None, most: int, seed: int) -> Rows:
@@ -51,3 +68,7 @@ def sample(rows: Rows, classes: npt.NDArray[np.int64] | None, most: int, seed: i
         wanted = max(round(most * len(members) / len(rows)), min(len(members), _RARE_ROWS))
         kept.append(draw.permutation(members)[:wanted])
     return np.sort(np.concatenate(kept))
+
+
+def _row_bytes(rows: int, text_bytes: int, columns: int) -> float:
+    return max(text_bytes / max(rows, 1) + _CELL_BYTES * columns, 1)

@@ -16,11 +16,11 @@ from mixed_tables import schema_of, spec_of
 JOB = "a-job-with-a-name-of-32-letters-"
 
 
-def open_search(most=20, algorithms=(), size_bytes=1000):
+def open_search(most=20, algorithms=(), **profiled):
     limits = Limits(max_candidates=most, seconds_per_candidate=None, seconds_per_job=None)
     spec = spec_of("BinaryClassification", "AUC", limits=limits, algorithms=algorithms)
     schema = schema_of("BinaryClassification")
-    profile = {"job_name": JOB, "schema": schema.to_json(), "objective": "AUC", "bytes": size_bytes}
+    profile = {"job_name": JOB, "schema": schema.to_json(), "objective": "AUC", **profiled}
     return search.open_search(spec, profile)
 
 
@@ -113,9 +113,10 @@ def test_what_hyperband_holds_others_against_is_told_of_all_candidates():
     assert all(set(one) == {"candidate", "score_at_1"} for one in bare)
 
 
-def test_as_many_candidates_train_side_by_side_as_there_are_cores():
+def test_as_many_candidates_train_side_by_side_as_there_are_cores_and_as_memory_holds():
     assert [open_search().at_once(cores) for cores in (0, 1, 16)] == [1, 1, 16]
-    assert open_search(size_bytes=10**9).at_once(16) == 8
+    assert open_search(most_at_once=None).at_once(16) == 16
+    assert [open_search(most_at_once=most).at_once(4) for most in (1, 3, 9)] == [1, 3, 4]
 
 
 def test_pipelines_that_would_do_the_same_are_tried_once():

@@ -9,11 +9,9 @@ import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import scipy.sparse
 
 from gyropilot import clock
@@ -119,7 +117,7 @@ def fit_rows(plan: Plan, training: Frame, validation: Frame, reporter: Reporter)
     )
     rows, held_out = training, 0
     if is_pooled:
-        rows, held_out = together(training, validation), len(validation.target)
+        rows, held_out = tables.together(training, validation), len(validation.target)
         matrix = _stacked(matrix, transform.transform(validation.features))
     done = fold_run.run(_given(plan, rows, matrix, held_out), reporter)
     if not done.models:
@@ -232,15 +230,6 @@ def settings_for(
     )
 
 
-def together(first: Frame, second: Frame) -> Frame:
-    """Give the rows of both, without weights, which this mode does not know."""
-    return Frame(
-        features=pd.concat([first.features, second.features], ignore_index=True),
-        target=np.concatenate([first.target, second.target]),
-        weights=None,
-    )
-
-
 def _stacked(first: Matrix, second: Matrix) -> Matrix:
     if isinstance(first, np.ndarray):
         return np.concatenate([first, second])
@@ -314,7 +303,7 @@ def _save(task: TrainTask, plan: Plan, fitted: Fitted) -> tuple[Container, ...]:
 
 
 def _container(model_path: str, environment: dict[str, str]) -> Container:
-    return Container(image=f"gyropilot/tabular:{version('gyropilot')}", model_path=model_path, environment=environment)
+    return Container(image=artifacts.image(), model_path=model_path, environment=environment)
 
 
 def _pack(folder: Path, archive: Path) -> None:

@@ -18,9 +18,6 @@ from gyropilot.problems.tabular.hpo.history import Tried
 from gyropilot.problems.tabular.hpo.pipelines import Pipeline, pipelines_for
 from gyropilot.problems.tabular.request import TabularSpec
 
-_LARGE_BYTES = 500 * 10**6
-"""Of data larger than this half as many candidates as there are cores train side by side, for the memory they take."""
-
 
 def open_search(spec: TabularSpec, profile: Mapping[str, Json]) -> Search:
     """Open the search over `spec`; `profile` is what data.profile returned."""
@@ -32,7 +29,7 @@ class _Study:
 
     def __init__(self, spec: TabularSpec, profile: Mapping[str, Json]) -> None:
         self._job_name = str(profile["job_name"])
-        self._size_bytes = int(profile.get("bytes", 0))
+        self._most_at_once = profile.get("most_at_once")
         self._schema = read_schema(profile["schema"])
         self._objective = str(profile["objective"])
         self._direction = request.direction_of(self._objective)
@@ -44,8 +41,8 @@ class _Study:
         self._history: list[Tried] = []
 
     def at_once(self, cores: int) -> int:
-        """Give how many candidates train side by side: each computes on one core."""
-        return max(1, cores // 2 if self._size_bytes > _LARGE_BYTES else cores)
+        """Give how many candidates train side by side: each computes on one core, and holds the table in memory."""
+        return max(1, cores if self._most_at_once is None else min(cores, int(self._most_at_once)))
 
     def ask(self) -> Mapping[str, Json] | None:
         """Propose the next candidate, until as many were proposed as the job may have."""
