@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+import prompted_models
 import services
 import tuning_jobs
 from gyropilot.metrics.rouge import rouge
@@ -61,6 +62,22 @@ def test_a_sample_of_stated_size_is_answered_and_scored(evaluator, model):
     assert found.score("rougeL") == pytest.approx(wanted.rougeL)
     assert found.score("rougeLsum") == pytest.approx(wanted.rougeLsum)
     assert found.max_new_tokens == evaluator.max_new_tokens
+
+
+def test_rows_are_answered_behind_the_virtual_tokens_of_their_task(job, tiny, model, tmp_path):
+    tuned = prompted_models.prompted(model, before_text=4, tasks=2)
+    cache = TokenCache.open(job.root / "prepared" / "validation")
+    cache = TokenCache.write(tmp_path / "tasks", [replace(one, task=one.row % 2) for one in cache])
+    encoder = Encoder.of_base_model(job.base_models / services.TINY, style="chat")
+    evaluator = Evaluator(cache, job.root / "prepared", encoder, tiny.plan(), tuning_jobs.Listener())
+    found = measure(evaluator, tuned, Budget(loss_rows=1, loss_seconds=0, answer_rows=8, answer_seconds=math.inf))
+    example_by_row = {one.row: one for one in cache}
+    for sample in found.samples:
+        example = example_by_row[sample.row]
+        answer = prompted_models.full_forwards(tuned, example.prompt_ids.tolist(), 12, task=example.task)
+        ends = [place for place, token in enumerate(answer) if token in encoder.template.stop_ids]
+        assert sample.answer.startswith(encoder.text(answer[: ends[0] if ends else None]).rstrip("\ufffd"))
+    assert {example_by_row[sample.row].task for sample in found.samples} == {0, 1}
 
 
 def test_the_same_rows_are_measured_each_time(job, tiny, evaluator, model):
