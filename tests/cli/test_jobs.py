@@ -10,6 +10,7 @@ import pytest
 
 import services
 from gyropilot.cli import job_page, jobs, watch
+from gyropilot.problems.text_generation.tuning.parameters import PARAMETERS
 from gyropilot.sdk.values import LogPart, Progress
 
 
@@ -194,3 +195,23 @@ def _read_until(terminal, wanted, seconds=90):
 
     services.wait_until(read, seconds=seconds, what=lambda: f"{wanted!r} in {seen!r}")
     return seen
+
+
+def test_the_page_knows_every_parameter_of_tuning_by_the_name_that_a_request_gives_it():
+    known = {one.kept_as: one.shown_as for one in PARAMETERS if one.name != "silence_progress_bars"}
+    assert known == job_page._HYPERPARAMETERS
+
+
+def test_what_a_job_tunes_by_is_shown_with_what_was_left_to_the_service():
+    spec = {"epochs": 3, "learning_rate": None, "defaulted": ["learningRate", "outputModelTypes"]}
+    spec["method"] = {"tuning_type": "PROMPT_TUNING", "num_virtual_tokens": 8, "output_model_types": ["DECODER"]}
+    spec["method"] |= {"verbalizer": "Say\n{{input}}\x1b", "prompt_tuning_init_text": None}
+    assert sorted(job_page._used(spec)) == [
+        "epochCount = 3",
+        "learningRate = found by a probe (default)",
+        "numVirtualTokens = 8",
+        "outputModelTypes = DECODER (default)",
+        "tuningType = PROMPT_TUNING",
+        "verbalizer = Say\\n{{input}}\\x1b",
+    ]
+    assert job_page._used({"tuning": "LORA", "defaulted": ["tuningType"]}) == ["tuningType = LORA (default)"]

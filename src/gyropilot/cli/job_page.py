@@ -16,13 +16,35 @@ from gyropilot.sdk.values import Progress
 Json = Any
 
 _HYPERPARAMETERS = {
-    "tuning": "tuningType",
+    "tuning_type": "tuningType",
     "epochs": "epochCount",
     "batch_size": "batchSize",
     "learning_rate": "learningRate",
     "warmup_steps": "learningRateWarmupSteps",
+    "accumulate_steps": "accumulateSteps",
+    "num_virtual_tokens": "numVirtualTokens",
+    "prompt_tuning_init_method": "initMethod",
+    "prompt_tuning_init_text": "prompt_tuning_init_text",
+    "prompt_tuning_init_source_model": "initSourceModel",
+    "output_model_types": "outputModelTypes",
+    "prompt_ranks": "promptRanks",
+    "task_column": "task_column",
+    "verbalizer": "verbalizer",
+    "max_source_length": "maxSourceLength",
+    "max_target_length": "maxTargetLength",
+    "lora_rank": "loraRank",
+    "lora_alpha": "loraAlpha",
+    "lora_dropout": "loraDropout",
+    "lora_targets": "lora_targets",
+    "lora_variant": "loraVariant",
+    "lora_init": "loraInit",
+    "peft_type": "peftType",
+    "peft_settings": "peft_settings",
+    "device": "device",
+    "torch_dtype": "torchDtype",
+    "seed": "seed",
 }
-"""What a job's resolved document calls the hyperparameters, and what a request does."""
+"""What a job's resolved document calls the hyperparameters, in itself or in its `method`, and what a request does."""
 
 
 def print_job(job: Mapping[str, Json], progress: Progress) -> None:
@@ -87,11 +109,19 @@ def _stand_in(spec: Mapping[str, Json]) -> list[tuple[str, str]]:
 def _used(spec: Mapping[str, Json]) -> list[str]:
     """Give the hyperparameters, one a line, and which of them the request left to the service."""
     defaulted = spec.get("defaulted", ())
+    values = {"tuning_type": spec.get("tuning"), **spec, **spec.get("method", {})}
+    if "learning_rate" in values and values["learning_rate"] is None:
+        values["learning_rate"] = "found by a probe"
     return [
-        f"{key} = {spec[name]}{' (default)' if key in defaulted else ''}"
+        f"{key} = {_said(values[name])}{' (default)' if key in defaulted else ''}"
         for name, key in _HYPERPARAMETERS.items()
-        if name in spec
+        if values.get(name) not in (None, [], {})
     ]
+
+
+def _said(value: Json) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return printable(text).replace("\n", "\\n")
 
 
 def _place(channel: Mapping[str, Json]) -> str:

@@ -25,6 +25,8 @@ Word = Literal["Training", "Processing", "Transform"]
 STEPS_PER_PAGE = 100
 INSTANCE = {"InstanceCount": 1, "InstanceType": "local", "VolumeSizeInGB": 1}
 """What runs a step: this machine. The instance type is none of the service's, for it is not one of its machines."""
+_VALUE_CHARACTERS = 2500
+"""What the service model lets a value of HyperParameters have; a prompt template may be longer."""
 _KIND_BY_WORD: Mapping[Word, StepKind] = {
     "Training": "training-job",
     "Processing": "processing-job",
@@ -213,7 +215,7 @@ def _hyperparameters(spec: Mapping[str, Json]) -> dict[str, str]:
         elif isinstance(value, bool):
             found[name] = str(value).lower()
         elif isinstance(value, (str, int, float)):
-            found[name] = str(value)
+            found[name] = str(value)[:_VALUE_CHARACTERS]
     return found
 
 

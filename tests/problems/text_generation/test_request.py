@@ -271,6 +271,7 @@ def test_a_learning_rate_that_is_to_be_found_is_none_and_shown_as_such():
     spec = read(config=hyperparameters(tuningType="PROMPT_TUNING", numVirtualTokens="4"))
     assert spec.learning_rate is None
     assert request.read_spec(json.loads(json.dumps(spec.to_json()))) == spec
+    assert not [name for name in spec.to_json()["method"] if name.startswith(("lora", "peft"))]
     shown = request.hyperparameters_of(spec)
     assert shown["learningRate"] == "found by a probe"
     assert (shown["numVirtualTokens"], shown["outputModelTypes"], shown["verbalizer"]) == (4, "DECODER", "{{input}}")

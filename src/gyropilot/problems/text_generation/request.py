@@ -64,8 +64,10 @@ class TextGenerationSpec:
         return self.method.tuning_type
 
     def to_json(self) -> dict[str, Json]:
-        """Give the spec as JSON values, read back by `read_spec`."""
-        return {**asdict(self), "defaulted": list(self.defaulted), "method": self.method.to_json()}
+        """Give the spec as JSON values, read back by `read_spec`; what means nothing for the tuning is left out."""
+        unmeant = {one.kept_as for one in PARAMETERS if not one.means_something_for(self.tuning)}
+        method = {name: value for name, value in self.method.to_json().items() if name not in unmeant}
+        return {**asdict(self), "defaulted": list(self.defaulted), "method": method}
 
 
 def read(request: Mapping[str, Json], context: RequestContext) -> TextGenerationSpec:
