@@ -30,6 +30,7 @@ SUMMARIES = {
     "keys": "Make, list and revoke access keys.",
     "roles": "Make, list, show and remove the roles of jobs.",
     "models": "List, show, pull, add and remove base models; let small ones stand in for big ones.",
+    "prompts": "Train, import, list, show and remove source prompts, for multitask prompt tuning.",
     "doctor": "Check this machine and home, and say what to mend.",
     "completion": "Print the script by which a shell completes commands.",
 }

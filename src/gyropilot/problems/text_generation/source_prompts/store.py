@@ -54,6 +54,16 @@ class SourcePrompts:
         vectors.check_digest(found)
         return found
 
+    def check_free(self, name: str) -> None:
+        """Do nothing where a source prompt of this name can be added.
+
+        Raises:
+            InvalidRequest: the name cannot be one.
+            AlreadyExists: the name is taken.
+        """
+        _check_name(name)
+        self._check_not_there(name)
+
     def add(
         self,
         name: str,
@@ -81,13 +91,11 @@ class SourcePrompts:
             AlreadyExists: the name is taken.
             InvalidData: the file is not as above.
         """
-        _check_name(name)
+        self.check_free(name)
         shape = vectors.check(tensors, submodules=submodules, tasks=tasks)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with full_disk_told(self._folder), locked(self._folder, name), incoming(self._folder, name) as partial:
-            target = self._folder / name
-            if target.exists() or target.is_symlink():
-                raise AlreadyExists(f"there is a source prompt {name} already; gyropilot prompts remove {name}")
+            self._check_not_there(name)
             made = partial / name
             made.mkdir(mode=0o700)
             shutil.copyfile(tensors, made / TENSORS)
@@ -108,7 +116,7 @@ class SourcePrompts:
             record.write(added)
             sync(made / TENSORS)
             sync(made)
-            made.rename(target)
+            made.rename(self._folder / name)
             sync(self._folder)
         return self._read(name)
 
@@ -140,6 +148,11 @@ class SourcePrompts:
                 fix=f"gyropilot prompts remove {name}, then make it again",
             )
         return found
+
+    def _check_not_there(self, name: str) -> None:
+        path = self._folder / name
+        if path.exists() or path.is_symlink():
+            raise AlreadyExists(f"there is a source prompt {name} already; gyropilot prompts remove {name}")
 
     def _names(self) -> tuple[str, ...]:
         return tuple(sorted(path.name for path in self._folder.glob("[!.]*")))

@@ -15,15 +15,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import yaml
 
 from gyropilot.errors import Fault, InvalidData
 from gyropilot.problems.contract import Json
-from gyropilot.problems.text_generation.loop import StepRecord
 from gyropilot.problems.text_generation.tuning.specification import OutputModelType, TuningType
+
+if TYPE_CHECKING:  # to read such a folder takes no loop, which brings seconds of imports
+    from gyropilot.problems.text_generation.loop import StepRecord
 
 FOLDER = "caikit"
 """Its name in a job's output."""
