@@ -42,6 +42,32 @@ def test_the_token_that_predicts_the_first_label_is_never_shared():
     assert batches.pack(same[:1]).prefix_length == 0
 
 
+def test_places_in_front_of_a_pack_are_seen_by_all_and_carry_no_label():
+    pack = batches.pack([example([1, 2], [3]), example([1, 4], [5])])
+    longer = pack.after(2)
+    assert longer.position_ids.tolist() == [0, 1, 2, 3, 4, 3, 4]
+    assert longer.input_ids[2:].tolist() == pack.input_ids.tolist()
+    assert longer.input_ids[longer.label_positions].tolist() == pack.input_ids[pack.label_positions].tolist()
+    assert longer.visible().astype(int).tolist() == [
+        [1, 0, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 1, 0, 0, 0],
+        [1, 1, 1, 1, 1, 0, 0],
+        [1, 1, 1, 0, 0, 1, 0],
+        [1, 1, 1, 0, 0, 1, 1],
+    ]
+    assert (longer.tokens, longer.example_tokens) == (7, 6)
+    assert pack.after(0) is pack
+
+
+def test_virtual_tokens_of_every_row_count_in_a_padded_pack():
+    examples = [example([1, 2, 3], [4], row) for row in range(8)]
+    for virtual_tokens, wanted in ((0, 5), (1, 4), (2, 3), (6, 2)):
+        found = batches.padded(examples, max_tokens=20, max_examples=9, sides=1, virtual_tokens=virtual_tokens)
+        assert len(next(found).lengths) == wanted
+
+
 rows = st.lists(
     st.tuples(st.lists(st.integers(0, 3), min_size=1, max_size=9), st.lists(st.integers(0, 3), min_size=1, max_size=9)),
     min_size=1,

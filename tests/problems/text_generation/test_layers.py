@@ -10,6 +10,10 @@ from gyropilot.problems.text_generation.layers import FusedForward, why_not
 from gyropilot.problems.text_generation.models import LoadedModel, trainable_parameters
 from gyropilot.problems.text_generation.plain import PlainForward
 from gyropilot.problems.text_generation.tuning.lora import Lora
+from gyropilot.problems.text_generation.tuning.multitask_prompt_tuning import MultitaskPromptTuning
+from gyropilot.problems.text_generation.tuning.p_tuning import PTuning
+from gyropilot.problems.text_generation.tuning.prefix_tuning import PrefixTuning
+from gyropilot.problems.text_generation.tuning.prompt_tuning import PromptTuning
 
 
 def tuned(tiny, lora=None, **config):
@@ -31,10 +35,10 @@ def measured(way, model, packs):
     return total, found
 
 
-def assert_same(found, wanted):
+def assert_same(found, wanted, *, tolerance=1e-5):
     assert found[0] == pytest.approx(wanted[0], rel=1e-5)
     for name, gradient in wanted[1].items():
-        assert float((found[1][name] - gradient).norm()) <= 1e-5 * float(gradient.norm()) + 1e-7, name
+        assert float((found[1][name] - gradient).norm()) <= tolerance * float(gradient.norm()) + 1e-7, name
 
 
 ROWS = {
@@ -79,6 +83,67 @@ def test_every_supported_form_equals_the_plain_way(tiny, config, lora):
     assert why_not(model) == ""
     pack = batches.pack(tiny.examples(5))
     assert_same(measured(FusedForward(model), model, [pack]), measured(PlainForward(model), model, [pack]))
+
+
+PROMPTS = (
+    PromptTuning(num_virtual_tokens=7),
+    MultitaskPromptTuning(num_virtual_tokens=7),
+    PTuning(num_virtual_tokens=7),
+)
+
+
+@pytest.mark.parametrize("config", [config for config, _ in FORMS.values()], ids=FORMS.keys())
+def test_trained_rows_before_the_text_equal_the_plain_way(tiny, config):
+    for method in PROMPTS:
+        model = method.attach(tiny.loaded("llama", **config), seed=5)
+        assert why_not(model) == ""
+        for rows in ROWS.values():
+            pack = batches.pack(tiny.examples(**rows))
+            found, wanted = (measured(way(model), model, [pack]) for way in (FusedForward, PlainForward))
+            # The gradient of a task's columns is a sum over the width of what nearly cancels out.
+            assert_same(found, wanted, tolerance=1e-4)
+
+
+def test_more_rows_than_a_block_of_queries_equal_the_plain_way(tiny, monkeypatch):
+    monkeypatch.setattr(attention, "_BLOCK", 16)
+    model, pack = (
+        PromptTuning(num_virtual_tokens=40).attach(tiny.loaded("llama"), seed=5),
+        batches.pack(tiny.examples(6)),
+    )
+    assert_same(measured(FusedForward(model), model, [pack]), measured(PlainForward(model), model, [pack]))
+
+
+def test_no_gradient_of_the_base_is_computed_for_rows(tiny):
+    model = PromptTuning(num_virtual_tokens=7).attach(tiny.loaded("llama"), seed=5)
+    FusedForward(model).loss_sum(batches.pack(tiny.examples(5))).backward()
+    assert [name for name, one in model.named_parameters() if one.grad is not None] == ["prompt.embedding.weight"]
+
+
+def test_rows_agree_within_the_rounding_of_bfloat16(tiny):
+    loaded = tiny.loaded("llama")
+    loaded.model.to(torch.bfloat16)
+    model, pack = PromptTuning(num_virtual_tokens=7).attach(loaded, seed=5), batches.pack(tiny.examples(9))
+    plain, fused = (measured(way(model), model, [pack]) for way in (PlainForward, FusedForward))
+    assert fused[0] == pytest.approx(plain[0], rel=0.01)
+    (wanted,), (found,) = plain[1].values(), fused[1].values()
+    assert found.dtype == torch.float32
+    assert float((found - wanted).norm()) < 0.05 * float(wanted.norm())
+
+
+def test_rows_are_checked_in_loss_and_gradients_before_they_go_the_fast_way(tiny, monkeypatch):
+    model = PromptTuning(num_virtual_tokens=7).attach(tiny.loaded("llama"), seed=5)
+    assert forward.choose(model, tiny.examples(5), check="gradients", precision="float32")[1] == ""
+    embedded = FusedForward._embedded
+    monkeypatch.setattr(FusedForward, "_embedded", lambda way, pack: 1.01 * embedded(way, pack))
+    way, reason = forward.choose(model, tiny.examples(5), check="gradients", precision="float32")
+    assert way.name == "plain"
+    assert "differs from the plain one" in reason
+
+
+def test_attention_prefixes_go_the_plain_way(tiny):
+    model = PrefixTuning(num_virtual_tokens=7).attach(tiny.loaded("llama"), seed=5)
+    way, reason = forward.choose(model, tiny.examples(5), check="gradients", precision="float32")
+    assert (way.name, reason) == ("plain", "attention prefixes go the plain way")
 
 
 def test_qwen2_and_mistral_equal_the_plain_way(tiny):
