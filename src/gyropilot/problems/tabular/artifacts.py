@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 from gyropilot.problems.archives import unpack_archive
@@ -24,6 +25,11 @@ model as a whole did see these rows: then nothing else may be taken for what it 
 def candidate_folder(candidate: str) -> str:
     """Give where an ensembling candidate's files lie, relative to the output folder."""
     return f"sagemaker-automl-candidates/model/{candidate}"
+
+
+def image() -> str:
+    """Give the image of a container that serves a model of this version."""
+    return f"gyropilot/tabular:{version('gyropilot')}"
 
 
 def empty(folder: Path) -> Path:

@@ -39,6 +39,20 @@ class Frame:
     """[row], >= 0; None: rows count alike."""
 
 
+def together(first: Frame, second: Frame) -> Frame:
+    """Give the rows of both, those of `first` before."""
+    import pandas as pd
+
+    weights = None
+    if first.weights is not None and second.weights is not None:
+        weights = np.concatenate([first.weights, second.weights])
+    return Frame(
+        features=pd.concat([first.features, second.features], ignore_index=True),
+        target=np.concatenate([first.target, second.target]),
+        weights=weights,
+    )
+
+
 def arrow_type(kind: ColumnKind) -> Arrow:
     """Give the Arrow type of a kind's values."""
     import pyarrow as pa

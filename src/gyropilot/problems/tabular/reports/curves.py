@@ -57,12 +57,16 @@ def gain(answers: Answers) -> dict[str, list[float]]:
 
 def auc(answers: Answers, rows: Rows) -> float:
     """Give the area under the ROC curve of some rows; NaN where one class is not among them."""
-    from sklearn.metrics import roc_auc_score
+    import numpy as np
 
-    if not _has_both(answers, rows):
-        return math.nan
+    from gyropilot.metrics import classification
+    from gyropilot.metrics.weighted_mean import Undefined
+
     weights = None if answers.weights is None else answers.weights[rows]
-    return float(roc_auc_score(answers.truth[rows], _scores(answers)[rows], sample_weight=weights))
+    try:
+        return classification.auc(answers.truth[rows].astype(np.int64), _scores(answers)[rows], weights)
+    except Undefined:
+        return math.nan
 
 
 def average_precision(answers: Answers, rows: Rows) -> float:

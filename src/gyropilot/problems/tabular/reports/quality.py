@@ -6,6 +6,7 @@ fewer than 200. Where the job has sample weights, all of it is weighted but the 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 from collections.abc import Callable
@@ -83,19 +84,21 @@ def _deviation(values: list[float]) -> float:
 def _regression(answers: Answers, rows: Rows, _classes: int) -> dict[str, float]:
     import numpy as np
 
-    truth, weights = answers.truth[rows], _weights(answers, rows)
-    if weights is not None and not weights.any():
-        return dict.fromkeys(("mae", "mse", "rmse", "r2"), math.nan)
-    error = answers.predicted[rows] - truth
-    with np.errstate(over="ignore"):
-        mse = float(np.average(error**2, weights=weights))
-        spread = float(np.average((truth - np.average(truth, weights=weights)) ** 2, weights=weights))
-    return {
-        "mae": float(np.average(np.abs(error), weights=weights)),
-        "mse": mse,
-        "rmse": math.sqrt(mse),
-        "r2": 1 - mse / spread if spread and math.isfinite(spread) else math.nan,
+    from gyropilot.metrics import regression
+    from gyropilot.metrics.weighted_mean import Undefined
+
+    measures = {
+        "mae": regression.mean_absolute_error,
+        "mse": regression.mean_squared_error,
+        "rmse": regression.root_mean_squared_error,
+        "r2": regression.r2,
     }
+    truth, predicted = (one[rows].astype(np.float64) for one in (answers.truth, answers.predicted))
+    found = dict.fromkeys(measures, math.nan)
+    for name, measure in measures.items():
+        with contextlib.suppress(Undefined), np.errstate(over="ignore", invalid="ignore"):
+            found[name] = measure(truth, predicted, _weights(answers, rows))
+    return found
 
 
 def _binary(answers: Answers, rows: Rows, _classes: int) -> dict[str, float]:
