@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +63,9 @@ def tag_faults(problem: Problem, given: Sequence[Mapping[str, str]], problems: S
         if key in readers and key not in problem.reads_tags:
             told = f"means something for {readers[key]} alone, not for {problem.config_name}"
             yield Fault(where=f"Tags[{key}]", found=tag["Value"], problem=told, fix="leave the tag out")
-        elif key.startswith(_OUR_TAGS) and key not in readers:
-            near = difflib.get_close_matches(key, readers, n=1)
-            if near:  # an honest mistake; other tags of ours are set by our own tools
-                told, fix = "is no tag that a job reads", f"did you mean {near[0]}?"
-                yield Fault(where=f"Tags[{key}]", found=tag["Value"], problem=told, fix=fix)
+        elif key not in readers and (near := _nearest(key, readers)):
+            told = "is no tag that a job reads"
+            yield Fault(where=f"Tags[{key}]", found=tag["Value"], problem=told, fix=f"did you mean {near}?")
 
 
 def cuda_devices(settings: Settings, devices: Path = Path("/dev")) -> int | None:
@@ -75,6 +73,15 @@ def cuda_devices(settings: Settings, devices: Path = Path("/dev")) -> int | None
     if settings.database_url or any((devices / name).exists() for name in _OTHER_GPUS):
         return None  # with a database of its own the workers may be anywhere
     return sum(1 for path in devices.glob("nvidia*") if _NVIDIA.fullmatch(path.name))
+
+
+def _nearest(key: str, known: Collection[str]) -> str | None:
+    """Give the tag that a key of ours is meant to be, if it is near one; our own tools set others."""
+    if not key.startswith(_OUR_TAGS):
+        return None
+    by_rest = {one.removeprefix(_OUR_TAGS).lower(): one for one in known}
+    near = difflib.get_close_matches(key.removeprefix(_OUR_TAGS).lower(), by_rest, n=1, cutoff=0.7)
+    return by_rest[near[0]] if near else None
 
 
 def _bytes_of(places: Places, where: str, uri: str, most_bytes: int) -> bytes:
