@@ -233,6 +233,22 @@ def test_a_folder_of_another_role_or_of_none_is_not_loaded(binary, regression, t
         server.load("model", binary.algorithm, {OUTPUT: "labels"})
 
 
+def test_a_row_without_a_finite_answer_is_named_and_gets_none(binary, tmp_path):
+    served = whole(binary, tmp_path)
+    predict = served.model.predict_probabilities
+
+    def broken(features):
+        found = predict(features)
+        found[1] = np.nan
+        return found
+
+    served.model.predict_probabilities = broken
+    served = Whole(served.model, read({}, "whole", is_regression=False))
+    call = Call(body=binary.csv(3), content_type="text/csv", accept="")
+    with pytest.raises(InvalidRequest, match=r"^row 2: the model has no finite answer"):
+        served.answer(call)
+
+
 def test_a_call_that_nobody_waits_for_ends_early(binary):
     server = open_server(ServeTask(base_models=binary.transform, cores=1, memory_bytes=0))
     server.load("model", binary.transform, FIRST)
