@@ -1,7 +1,7 @@
 """Walks the table of parameters: good values change the specification as they should, bad ones are named."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -23,6 +23,7 @@ CAUSAL = Surroundings(
 PROMPT = {"tuning_type": "PROMPT_TUNING", "num_virtual_tokens": 8}
 MULTITASK = {"tuning_type": "MULTITASK_PROMPT_TUNING", "num_virtual_tokens": 8}
 LORA = {"tuning_type": "LORA"}
+AVERAGE = {"prompt_tuning_init_method": "AVERAGE_SOURCE", "prompt_tuning_init_source_model": "topics"}
 PEFT = {"tuning_type": "PEFT", "peft_type": "LOHA"}
 TEXT = {**PROMPT, "prompt_tuning_init_method": "TEXT"}
 NO_WHOLES = (0, -1, 1.5, 3.0, True, "3", math.nan, [1])
@@ -324,12 +325,23 @@ def test_what_a_type_or_method_needs_is_missed_by_name(given, where):
             "prompt_tuning_init_method",
         ),
         ({**MULTITASK, "prompt_tuning_init_source_model": "topics"}, "prompt_tuning_init_source_model"),
+        ({**MULTITASK, **AVERAGE, "task_column": "topic"}, "task_column"),
         ({**LORA, "lora_init": "ORTHOGONAL", "lora_rank": 7}, "lora_rank"),
         ({**PEFT, "peft_type": "LN_TUNING", "lora_targets": ["q_proj"]}, "lora_targets"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(given, where):
-    assert fault_of(given).where == where
+    faults = faults_of(read, given, CAUSAL)
+    assert where in [one.where for one in faults]
+    assert len(faults) == 1 or "prompt_tuning_init_source_model" in given  # of which none is there to be found
+
+
+def test_the_columns_of_text_and_labels_name_no_task_where_they_are_the_rows():
+    labelled = replace(CAUSAL, columns=lambda: ("text", "labels", "input"))
+    assert read({**MULTITASK, "task_column": "text"}, labelled).tuning.task_column == "text"
+    labelled = replace(CAUSAL, columns=lambda: ("text", "labels", "topic"))
+    assert fault_of({**MULTITASK, "task_column": "labels"}, labelled).where == "task_column"
+    assert read({**MULTITASK, "task_column": "topic"}, labelled).tuning.task_column == "topic"
 
 
 def test_what_the_fact_sheet_ignores_is_not_kept():

@@ -22,6 +22,7 @@ from gyropilot.problems.text_generation.tuning.specification import (
 )
 
 INPUT, OUTPUT = verbalizer.INPUT, "output"
+_SHOWN_COLUMNS = 20
 
 
 def _no_columns() -> None:
@@ -165,16 +166,18 @@ def _tasks(spec: TuningSpec, around: Surroundings, places: Places) -> Iterator[F
     where, column = places["task_column"], spec.task_column
     if column is None:
         return
-    if column in (INPUT, OUTPUT):
+    columns = around.columns()
+    texts = (INPUT, OUTPUT) if columns is None or {INPUT, OUTPUT} & set(columns) else ("text", "labels")
+    if column in texts:
         problem = "is a column of the rows' text, which names no task"
         yield Fault(where=where, found=column, problem=problem, fix="name a further column")
-    elif (columns := around.columns()) is not None and column not in columns:
+    elif columns is not None and column not in columns:
         problem = "is no column of the training data"
-        fix = f"its columns are {', '.join(columns[:20])}"
+        fix = f"its columns are {', '.join(columns[:_SHOWN_COLUMNS])}"
         yield Fault(where=where, found=column, problem=problem, fix=fix)
-    if spec.prompt_tuning_init_method in SOURCE_METHODS:
-        problem = "means nothing with a source prompt: what begins with one has one task"
-        fix = "leave it out, or train a source prompt without one"
+    if spec.prompt_tuning_init_method == "AVERAGE_SOURCE":
+        problem = "means nothing with AVERAGE_SOURCE, which begins one task with the mean of others"
+        fix = "leave it out, or ask for ONLY_SOURCE_SHARED"
         yield Fault(where=where, found=column, problem=problem, fix=fix)
 
 
