@@ -13,6 +13,7 @@ from typing import Literal, get_args
 from gyropilot.data import header_names
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.metrics.standard_metrics import OBJECTIVES, STANDARD_METRICS
+from gyropilot.problems import job_limits
 from gyropilot.problems.contract import Direction, Json, Limits, RequestContext, Spec
 from gyropilot.problems.input_channels import ChannelRules, channel_faults, channel_type, read_fraction
 from gyropilot.problems.tabular.columns import ProblemType
@@ -34,7 +35,6 @@ ALGORITHMS: Mapping[TrainingMode, tuple[str, ...]] = {
     "HYPERPARAMETER_TUNING": ("linear-learner", "mlp", "xgboost"),
 }
 DEFAULT_MAX_CANDIDATES: Mapping[TrainingMode, int] = {"ENSEMBLING": 10, "HYPERPARAMETER_TUNING": 100}
-MAX_SECONDS_PER_JOB = 2_592_000
 AUTO_ENSEMBLING_BYTES = 100 * 10**6
 """Data up to this size is ensembled where Mode is AUTO."""
 SEED = 42
@@ -345,16 +345,7 @@ def _check_mode(config: Mapping[str, Json], mode: Mode, faults: list[Fault]) -> 
 
 
 def _read_limits(criteria: Mapping[str, Json], mode: Mode, faults: list[Fault]) -> Limits:
-    for name in ("MaxAutoMLJobRuntimeInSeconds", "MaxRuntimePerTrainingJobInSeconds"):
-        if (criteria.get(name) or 0) > MAX_SECONDS_PER_JOB:
-            faults.append(
-                Fault(
-                    where=f"{_CONFIG}.CompletionCriteria.{name}",
-                    found=criteria[name],
-                    problem=f"is more than the {MAX_SECONDS_PER_JOB} seconds (30 days) that a job may take",
-                    fix="lower it",
-                )
-            )
+    faults += job_limits.seconds_faults(f"{_CONFIG}.CompletionCriteria", criteria)
     default = max(DEFAULT_MAX_CANDIDATES.values()) if mode == "AUTO" else DEFAULT_MAX_CANDIDATES[mode]
     return Limits(
         max_candidates=criteria.get("MaxCandidates") or default,

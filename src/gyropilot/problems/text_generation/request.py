@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 from gyropilot.errors import Fault, InvalidRequest
+from gyropilot.problems import job_limits
 from gyropilot.problems.contract import Json, Limits, RequestContext, Spec
 from gyropilot.problems.input_channels import ChannelRules, channel_faults, read_fraction
 from gyropilot.problems.text_generation.architectures import ARCHITECTURES
@@ -24,7 +25,6 @@ from gyropilot.problems.text_generation.tuning.specification import TuningSpec, 
 
 DEFAULT_BASE_MODEL = "Falcon7BInstruct"
 DEFAULT_SECONDS_PER_CANDIDATE = 259_200
-MAX_SECONDS_PER_JOB = 2_592_000
 
 _CONFIG = "AutoMLProblemTypeConfig.TextGenerationJobConfig"
 PROBED = "found by a probe"
@@ -228,16 +228,7 @@ def _read_limits(criteria: Mapping[str, Json], faults: list[Fault]) -> Limits:
                 fix="set it to 1 or leave it out",
             )
         )
-    for name in ("MaxAutoMLJobRuntimeInSeconds", "MaxRuntimePerTrainingJobInSeconds"):
-        if (criteria.get(name) or 0) > MAX_SECONDS_PER_JOB:
-            faults.append(
-                Fault(
-                    where=f"{where}.{name}",
-                    found=criteria[name],
-                    problem=f"is more than the {MAX_SECONDS_PER_JOB} seconds (30 days) that a job may take",
-                    fix="lower it",
-                )
-            )
+    faults += job_limits.seconds_faults(where, criteria)
     return Limits(
         max_candidates=1,
         seconds_per_candidate=criteria.get("MaxRuntimePerTrainingJobInSeconds", DEFAULT_SECONDS_PER_CANDIDATE),
