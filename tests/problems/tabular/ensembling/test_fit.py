@@ -174,6 +174,27 @@ def test_a_trial_without_a_model_says_why(tmp_path, monkeypatch):
         fit(task, ensembled_tables.Heard())
 
 
+class HeardOfTime(ensembled_tables.Heard):
+    """Keeps how many seconds training says it has."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds_left = []
+
+    def progress(self, phase, *, done, total, unit, values=None):
+        self.seconds_left += [] if values is None else [values.get("seconds_left")]
+
+
+@pytest.mark.parametrize("seconds_left", [None, 600.0])
+def test_a_trial_takes_no_more_than_its_own_bound_however_much_time_there_is(tmp_path, seconds_left):
+    table = ensembled_tables.Table("Regression", 120)
+    changes = {"models": ["linear-learner"], "is_bagged": False, "most_seconds": 30.0, "seconds_left": seconds_left}
+    heard = HeardOfTime()
+    fit(ensembled_tables.make_task(tmp_path, table, **changes), heard)
+    assert heard.seconds_left
+    assert all(0 <= one <= 30 for one in heard.seconds_left)
+
+
 def test_too_little_time_is_said(tmp_path):
     table = ensembled_tables.Table("Regression", 120)
     task = ensembled_tables.make_task(tmp_path, table, models=CHEAP, is_bagged=False, seconds_left=2.0)

@@ -42,6 +42,12 @@ def test_ten_trials_begin_with_one_quick_model_and_bear_names_that_models_may_ha
     assert all(re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", one["name"]) for one in found)
 
 
+def test_the_first_trial_is_bounded_though_the_request_sets_no_bound():
+    first, *others = asked(opened())
+    assert first["most_seconds"] <= 60
+    assert {one["most_seconds"] for one in others} == {1200.0}
+
+
 def test_a_request_bounds_the_trials():
     assert len(asked(opened(most=3))) == 3
 

@@ -9,14 +9,13 @@ is judged by a model that saw it. The rows of a validation channel are never tra
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
 from gyropilot import clock
 from gyropilot.errors import TrainingFailed
@@ -36,8 +35,6 @@ _SUPPORTED = "predicted_label,probability,probabilities,labels"
 _LEAST_FIT_SECONDS = 2.0
 _END_SECONDS = 4.0
 """What packing may need."""
-_UNBOUNDED_SECONDS = 1200.0
-"""What one fit may take where the request sets no bound."""
 
 
 def fit(task: TrainTask, reporter: Reporter) -> TrainResult:
@@ -93,7 +90,7 @@ class _Trial:
 
     def _plan(self) -> Plan:
         candidate = self._task.candidate
-        seconds = self._fit_seconds(float(candidate["share"]))
+        seconds = min(self._fit_seconds(float(candidate["share"])), float(candidate["most_seconds"]))
         return Plan(
             models=candidate["models"],
             algorithms=self._spec.algorithms or ALGORITHMS["ENSEMBLING"],
@@ -109,7 +106,7 @@ class _Trial:
     def _fit_seconds(self, share: float) -> float:
         left = self._seconds_left()
         if left is None:
-            return _UNBOUNDED_SECONDS
+            return math.inf
         # what is left after the fit pays for measuring, packing and what the library needs to come to an end
         seconds = left * share - min(120.0, max(3.0, 0.12 * left))
         if seconds < _LEAST_FIT_SECONDS:
@@ -127,7 +124,7 @@ class _Trial:
     def _rows(self) -> Frame:
         if not self._is_pooled:
             return self._training
-        return _together(self._training, self._validation)
+        return tables.together(self._training, self._validation)
 
     def _threshold(self, trained: Trained, rows: Frame) -> float:
         """Choose by training rows that were predicted unseen, not by those that rank candidates."""
@@ -206,7 +203,7 @@ class _Trial:
             metrics=scored.metrics,
             containers=(
                 Container(
-                    image=f"gyropilot/tabular:{_version()}",
+                    image=artifacts.image(),
                     model_path=f"{place}/{artifacts.ARCHIVE}",
                     environment=self._environment(),
                 ),
@@ -222,21 +219,3 @@ class _Trial:
         if self._schema.is_regression:
             return named
         return {**named, "SAGEMAKER_INFERENCE_OUTPUT": "predicted_label", "SAGEMAKER_INFERENCE_SUPPORTED": _SUPPORTED}
-
-
-def _together(first: Frame, second: Frame) -> Frame:
-    weights = None
-    if first.weights is not None and second.weights is not None:
-        weights = np.concatenate([first.weights, second.weights])
-    return Frame(
-        features=pd.concat([first.features, second.features], ignore_index=True),
-        target=np.concatenate([first.target, second.target]),
-        weights=weights,
-    )
-
-
-def _version() -> str:
-    try:
-        return metadata.version("gyropilot")
-    except metadata.PackageNotFoundError:
-        return "dev"

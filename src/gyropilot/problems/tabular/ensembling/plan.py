@@ -32,6 +32,8 @@ class Trial:
     stack_levels: int
     share: float
     """Of the time that is left when it begins, in (0, 1]."""
+    most_seconds: float = 1200.0
+    """That its fit may take however much time there is, and where the request sets no bound."""
 
 
 _BOOSTED = ("lightgbm", "catboost", "xgboost")
@@ -47,7 +49,7 @@ _OF_MANY_ROWS = (
 """The same in the order of what they are worth where all are dear: boosted trees gain most by more rows."""
 _MANY_ROWS = 15_000
 TRIALS: tuple[Trial, ...] = (
-    Trial(title="one quick model", models=("lightgbm",), is_bagged=False, stack_levels=0, share=0.4),
+    Trial(title="one quick model", models=("lightgbm",), is_bagged=False, stack_levels=0, share=0.4, most_seconds=60.0),
     Trial(title="every algorithm, bagged", models=_ALL, is_bagged=True, stack_levels=0, share=1.0),
     Trial(title="every algorithm, stacked", models=_ALL, is_bagged=True, stack_levels=1, share=0.6),
     Trial(title="portfolio 1", models=("portfolio-0-20",), is_bagged=True, stack_levels=0, share=0.6),
@@ -86,6 +88,7 @@ def trials(algorithms: tuple[str, ...], *, rows: int) -> list[Trial]:
                 is_bagged=trial.is_bagged,
                 stack_levels=trial.stack_levels,
                 share=trial.share,
+                most_seconds=trial.most_seconds,
             )
             planned.setdefault(key, settled)
     return list(planned.values())
@@ -123,6 +126,7 @@ class _Trials:
             "is_bagged": trial.is_bagged,
             "stack_levels": trial.stack_levels,
             "share": trial.share,
+            "most_seconds": trial.most_seconds,
         }
 
     def tell(self, name: str, result: TrainResult | None) -> None:
