@@ -9,7 +9,7 @@ from peft import PeftConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 
 import tiny_models
-from gyropilot.problems.text_generation import models
+from gyropilot.problems.text_generation import loop, models
 from gyropilot.problems.text_generation.batches import Example
 from gyropilot.problems.text_generation.crew import Crew
 from gyropilot.problems.text_generation.layers import FusedForward, why_not
@@ -151,3 +151,26 @@ def test_the_served_file_holds_what_stands_before_the_text(folder, kind, method,
             assert torch.equal(served[f"{name}.{task}" if task else name], one)
             assert one.dtype == torch.float32
             assert is_prefix or one.shape == (5, 32)
+
+
+@pytest.mark.parametrize("kind", ["falcon-rw", "mpt", "t5"])
+def test_models_that_are_not_packed_learn_too(tiny, folder, kind, tmp_path):
+    method = MultitaskPromptTuning(num_virtual_tokens=6, tasks=2, output_model_types=("ENCODER", "DECODER"))
+    model = method.attach(models.load(folder(kind), dtype="float32", attention="sdpa"), seed=5)
+    before = [prompted.effective(model, task) for task in range(2)]
+    outcome = loop.train(
+        model,
+        rows(2, count=16),
+        tiny.plan(epochs=12, learning_rate=0.05),
+        checkpoints=tmp_path,
+        reporter=tiny.listener(),
+        deadline=None,
+        checkpoint_seconds=1e9,
+        on_step=lambda record: None,
+    )
+    assert outcome.forward == "plain"
+    assert sum(outcome.losses[-2:]) < sum(outcome.losses[:2]) - 0.2
+    for task in range(2):
+        after = prompted.effective(model, task)
+        assert all(float((after[side] - before[task][side]).norm()) > 0.1 for side in after)
+    assert not torch.equal(prompted.effective(model, 0)["decoder"], prompted.effective(model, 1)["decoder"])

@@ -34,7 +34,7 @@ each_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.ke
 
 def train(tiny, folder, method, *, kind="llama", stop_after=None, **plan):
     # A prefix begins with what the base computes, whose last bits hang on the threads.
-    torch.set_num_threads(plan.get("threads", 1))
+    torch.set_num_threads(tiny.plan(**plan).threads)
     model = method.attach(tiny.loaded(kind), seed=11)
     outcome = loop.train(
         model,
@@ -70,9 +70,9 @@ def test_the_loss_falls_and_the_base_stays_as_it_was(tiny, kind, method, tmp_pat
 
 @each_method
 def test_a_run_that_was_stopped_goes_on_bit_for_bit(tiny, method, tmp_path):
-    whole, outcome = train(tiny, tmp_path / "whole", method, threads=2)
-    train(tiny, tmp_path / "parts", method, threads=2, stop_after=3)
-    again, resumed = train(tiny, tmp_path / "parts", method, threads=2)
+    whole, outcome = train(tiny, tmp_path / "whole", method)
+    train(tiny, tmp_path / "parts", method, stop_after=3)
+    again, resumed = train(tiny, tmp_path / "parts", method)
     assert resumed.resumed_at == 3
     assert resumed.losses == outcome.losses
     wanted = trainable_parameters(whole)
