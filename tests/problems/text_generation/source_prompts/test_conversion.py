@@ -136,7 +136,7 @@ def _behind_a_link(folder):
         (lambda f: (f / "adapter_model.safetensors").unlink(), "adapter_model.safetensors: is not there"),
         (
             lambda f: (f / "adapter_model.safetensors").write_bytes(b"x" * 40),
-            "adapter_model.safetensors: safetensors file is damaged",
+            "file is damaged",
         ),
         (_without(vectors.COLUMNS), "lacks prefix_task_cols"),
         (_pickled, "adapter_model.bin: cannot be read as tensors"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import pickle
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import torch
@@ -140,3 +141,12 @@ def test_sides_of_different_shapes_are_refused(tmp_path):
     folder = write(tmp_path, {"ENCODER": torch.randn(4, 8), "DECODER": torch.randn(5, 8)})
     with pytest.raises(InvalidData, match="differ in shape"):
         peer_folder.read(folder)
+
+
+def test_the_configuration_has_the_keys_of_the_peers_own_and_none_beside(tmp_path):
+    peers = yaml.safe_load((Path(__file__).parent / "peer_made" / "prompt_tuning" / "config.yml").read_text())
+    ours = yaml.safe_load((write(tmp_path, {"DECODER": torch.randn(4, 8)}) / "config.yml").read_text())
+    of_its_framework = {"caikit_nlp_version", "created", "module_class", "module_id", "name", "saved", "tracking_id"}
+    assert peers.keys() - ours.keys() == of_its_framework | {"version"}
+    assert ours.keys() <= peers.keys()
+    assert [type(ours[key]) for key in ours] == [type(peers[key]) for key in ours]
