@@ -30,6 +30,8 @@ def model_folder(tmp_path_factory):
 def job(tmp_path, model_folder):
     def of(*, validation_fraction=0.2, learning_rate=1e-2, **method):
         given = {"validation_fraction": validation_fraction, "learning_rate": learning_rate}
+        if "task_column" in method:
+            method = {"tuning_type": "MULTITASK_PROMPT_TUNING", **method}
         return tuning_jobs.Job(tmp_path, model_folder, method=TuningSpec(**method), **given)
 
     return of
