@@ -29,6 +29,16 @@ EVERYTHING = {
 }
 
 
+UNKNOWN = {
+    "AutoMLJobObjective": {"MetricName": "auc"},
+    "ProblemType": "BinaryClassification",
+    "AutoMLJobConfig": {
+        "Mode": "HYPERPARAMETER_TUNING",
+        "CandidateGenerationConfig": {"AlgorithmsConfig": [{"AutoMLAlgorithms": ["XGBoost"]}]},
+    },
+}
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     house = houses.build(tmp_path_factory.mktemp("house"), (TABULAR,))
@@ -87,6 +97,29 @@ def test_a_bare_job_is_described_with_the_defaults_that_the_service_fills_in(sag
     assert described["AutoMLJobConfig"] == {"SecurityConfig": {"EnableInterContainerTrafficEncryption": False}}
     assert described["GenerateCandidateDefinitionsOnly"] is False
     assert not {"AutoMLJobObjective", "ProblemType", "EndTime", "BestCandidate"} & described.keys()
+
+
+def test_unknown_names_are_told_beside_those_that_the_problem_type_takes(sagemaker):
+    told = refused(sagemaker, **UNKNOWN)
+    assert "Value 'auc' at 'autoMLJobObjective.metricName' failed to satisfy constraint" in told
+    assert (
+        "AutoMLJobObjective.MetricName: is no objective of BinaryClassification (found 'auc'); did you mean AUC? take"
+        " one of AUC, Accuracy, BalancedAccuracy, F1, Precision, Recall"
+    ) in told
+    assert (
+        "AutoMLJobConfig.CandidateGenerationConfig.AlgorithmsConfig[0].AutoMLAlgorithms: is not of the mode"
+        " HYPERPARAMETER_TUNING (found ['XGBoost']); did you mean xgboost? HYPERPARAMETER_TUNING takes linear-learner,"
+        " mlp, xgboost"
+    ) in told
+    with pytest.raises(botocore.exceptions.ClientError, match=r"is no objective of tabular jobs \(found 'AUROC'\); "):
+        sagemaker.create_auto_ml_job_v2(
+            AutoMLJobName="refused",
+            AutoMLJobInputDataConfig=[{"DataSource": CHANNEL["DataSource"]}],
+            OutputDataConfig={"S3OutputPath": "s3://data/out/"},
+            RoleArn=houses.ROLE,
+            AutoMLProblemTypeConfig={"TabularJobConfig": {"TargetAttributeName": "Churn"}},
+            AutoMLJobObjective={"MetricName": "AUROC"},
+        )
 
 
 def test_the_second_version_describes_and_lists_jobs_of_the_first(sagemaker):

@@ -11,9 +11,10 @@ from typing import Any
 
 from gyropilot.api.catalog import Catalog
 from gyropilot.api.exchange import Exchange
+from gyropilot.control import unknown_names
 from gyropilot.control.entrance import BODY_SECONDS, Entrance
 from gyropilot.control.house import House
-from gyropilot.errors import MalformedRequest, NotAllowed, NotAuthentic, RequestTooLarge, UnknownOperation
+from gyropilot.errors import InvalidShape, MalformedRequest, NotAllowed, NotAuthentic, RequestTooLarge, UnknownOperation
 from gyropilot.wire import parse, validate
 from gyropilot.wire.signature import SignedRequest
 
@@ -106,7 +107,12 @@ class Chain:
 
     def validate(self, exchange: Exchange) -> None:
         """Hold the request against its shape."""
-        exchange.request = validate.validated(exchange.entry.operation.input, exchange.request)
+        operation = exchange.entry.operation
+        try:
+            exchange.request = validate.validated(operation.input, exchange.request)
+        except InvalidShape as error:
+            mends = unknown_names.mends_of(self._house, operation.name, exchange.request)
+            raise InvalidShape("; ".join([str(error), *mends])) from error
 
     def operate(self, exchange: Exchange) -> None:
         """Run the operation."""

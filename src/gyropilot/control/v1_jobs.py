@@ -74,7 +74,7 @@ def create(
             raise InvalidRequest.of(unlike)
         return automl_jobs.create(house, principal, asked, invocation_id=invocation_id, region=region)
     except InvalidRequest as error:
-        faults = [_of_v1(fault) for fault in error.faults if fault not in unlike]
+        faults = [of_v1(fault) for fault in error.faults if fault not in unlike]
         raise InvalidRequest.of([*faults, *unlike]) from error
 
 
@@ -131,6 +131,18 @@ def v2_request(request: Mapping[str, Json]) -> dict[str, Json]:
     return _given(asked)
 
 
+def named_in(request: Mapping[str, Json]) -> dict[str, Json]:
+    """Give the part of `v2_request` that names objective and algorithms, of a request of any shape."""
+    config = request.get("AutoMLJobConfig")
+    within: Mapping[str, Json] = config if isinstance(config, dict) else {}
+    tabular = {name: within.get(name) for name in ("Mode", "CandidateGenerationConfig")}
+    tabular["ProblemType"] = request.get("ProblemType")
+    return {
+        "AutoMLProblemTypeConfig": {"TabularJobConfig": tabular},
+        "AutoMLJobObjective": request.get("AutoMLJobObjective"),
+    }
+
+
 def _given(values: Mapping[str, Json]) -> dict[str, Json]:
     return {name: value for name, value in values.items() if value is not None}
 
@@ -155,7 +167,8 @@ def _unlike_channels(channels: Sequence[Mapping[str, Json]]) -> list[Fault]:
     ]
 
 
-def _of_v1(fault: Fault) -> Fault:
+def of_v1(fault: Fault) -> Fault:
+    """Give a fault of the request that `v2_request` gave with the field as the first version names it."""
     for ours, theirs in _V1_PATHS:
         rest = fault.where.removeprefix(ours)
         if fault.where.startswith(ours) and rest[:1] in ("", ".", "["):

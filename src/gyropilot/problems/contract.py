@@ -14,10 +14,12 @@ child processes. It knows no queue, database, HTTP or Ray.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
+
+from gyropilot.errors import Fault
 
 Json = Any
 Split = Literal["Train", "Validation", "Test"]
@@ -348,6 +350,11 @@ class ModelServer(Protocol):
         """End what works in the background."""
 
 
+def _no_faults(_request: Mapping[str, Json]) -> tuple[Fault, ...]:
+    """Know of no names that are chosen among."""
+    return ()
+
+
 def _no_inputs(_spec: Spec) -> tuple[str, ...]:
     """Need nothing beside the channels."""
     return ()
@@ -427,6 +434,9 @@ class Problem:
     """Called in a replica with a ServeTask; gives a ModelServer."""
     image: str
     """Name of its inference image, without a tag: gyropilot/text-generation."""
+    unknown_names: Callable[[Mapping[str, Json]], Iterable[Fault]] = _no_faults
+    """Tells of objectives and algorithms that no problem type knows which ones this one takes; it is given requests of
+    any shape, which are refused already."""
     extra_inputs: Callable[[Spec], tuple[str, ...]] = _no_inputs
     """S3 URIs of single objects that profile reads beside the channels."""
     reports: tuple[Report, ...] = ()

@@ -24,6 +24,7 @@ TABULAR = Problem(
     read_spec=request.read_spec,
     resolved_attributes=request.resolved_attributes,
     resolved_by_profile=request.resolved_by_profile,
+    unknown_names=request.unknown_names,
     open_search=search.open_search,
     profile="gyropilot.problems.tabular.data:profile",
     train="gyropilot.problems.tabular.train:train",

@@ -6,6 +6,7 @@ Rules: which channels, modes, algorithms, objectives and columns this problem ty
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
@@ -113,6 +114,26 @@ def read(request: Mapping[str, Json], context: RequestContext) -> TabularSpec:
         limits=limits,
         defaulted=_defaulted(request, config, channels),
     )
+
+
+def unknown_names(request: Mapping[str, Json]) -> list[Fault]:
+    """Tell which objectives and algorithms there are, where unknown ones are named in a request of any shape."""
+    config = _members(_members(request.get("AutoMLProblemTypeConfig")).get("TabularJobConfig"))
+    faults: list[Fault] = []
+    metric, problem_type = _members(request.get("AutoMLJobObjective")).get("MetricName"), config.get("ProblemType")
+    known = {one for names in OBJECTIVES.values() for one in names}
+    if isinstance(metric, str) and metric not in known:
+        faults.append(_objective_fault(metric, problem_type if problem_type in get_args(ProblemType) else None))
+    given = _members(config.get("CandidateGenerationConfig")).get("AlgorithmsConfig")
+    first = _members(given[0]).get("AutoMLAlgorithms") if isinstance(given, list) and given else None
+    named = [one for one in first if isinstance(one, str)] if isinstance(first, list) else []
+    mode = next((one for one in ALGORITHMS if one == config.get("Mode")), None)
+    foreign = [one for one in named if one not in {name for names in ALGORITHMS.values() for name in names}]
+    return faults + ([_algorithms_fault(foreign, mode)] if foreign else [])
+
+
+def _members(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, dict) else {}
 
 
 def read_spec(values: Mapping[str, Json]) -> TabularSpec:
@@ -267,15 +288,26 @@ def _read_algorithms(config: Mapping[str, Json], mode: Mode, faults: list[Fault]
         return ()
     foreign = [name for name in names if name not in ALGORITHMS[mode]]
     if foreign:
-        faults.append(
-            Fault(
-                where=f"{_ALGORITHMS_PATH}[0].AutoMLAlgorithms",
-                found=foreign,
-                problem=f"{'are' if len(foreign) > 1 else 'is'} not of the mode {mode}",
-                fix=f"take some of {', '.join(ALGORITHMS[mode])}",
-            )
-        )
+        faults.append(_algorithms_fault(foreign, mode))
     return tuple(dict.fromkeys(names))
+
+
+def _algorithms_fault(foreign: Sequence[str], mode: TrainingMode | None) -> Fault:
+    """Say of algorithms that the mode does not have which ones it has; None: that no mode has them."""
+    which = [mode] if mode else list(ALGORITHMS)
+    known = list(dict.fromkeys(name for one in which for name in ALGORITHMS[one]))
+    taken = "; ".join(f"{one} takes {', '.join(ALGORITHMS[one])}" for one in which)
+    return Fault(
+        where=f"{_ALGORITHMS_PATH}[0].AutoMLAlgorithms",
+        found=list(foreign),
+        problem=f"{'are' if len(foreign) > 1 else 'is'} not of the mode {' or '.join(which)}",
+        fix=f"{_meant(foreign[0], known)}{taken}",
+    )
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name.lower(), {one.lower(): one for one in known}, n=1)
+    return f"did you mean {next(one for one in known if one.lower() == near[0])}? " if near else ""
 
 
 def _mode_for(names: Sequence[str]) -> str:
@@ -309,15 +341,20 @@ def _read_objective(
         )
     allowed = OBJECTIVES[problem_type] if problem_type else {one for names in OBJECTIVES.values() for one in names}
     if metric is not None and metric not in allowed:
-        faults.append(
-            Fault(
-                where="AutoMLJobObjective.MetricName",
-                found=metric,
-                problem=f"is no objective of {problem_type or 'tabular jobs'}",
-                fix=f"take one of {', '.join(sorted(allowed))}",
-            )
-        )
+        faults.append(_objective_fault(metric, problem_type))
     return problem_type, metric
+
+
+def _objective_fault(metric: str, problem_type: ProblemType | None) -> Fault:
+    """Say of an objective that the problem type does not have which ones it has; None: that none of ours has it."""
+    problem_types = [problem_type] if problem_type else list(get_args(ProblemType))
+    allowed = sorted({one for kind in problem_types for one in OBJECTIVES[kind]})
+    return Fault(
+        where="AutoMLJobObjective.MetricName",
+        found=metric,
+        problem=f"is no objective of {problem_type or 'tabular jobs'}",
+        fix=f"{_meant(metric, allowed)}take one of {', '.join(allowed)}",
+    )
 
 
 def _check_mode(config: Mapping[str, Json], mode: Mode, faults: list[Fault]) -> None:
