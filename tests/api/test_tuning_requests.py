@@ -168,6 +168,22 @@ def test_an_object_that_is_none_is_a_fault_of_the_tag(create, data, problem):
     assert problem in message
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (rb'{"\ud800\u0000": 1}', r"].\ud800\x00: is no parameter"),
+        (b'{"' + b"x" * 60_000 + b'": 1}', "].xxx"),
+        (b'{"verbalizer": "\\ud800{{input}}"}', "].verbalizer: is no Unicode text"),
+        (rb'{"\ud800": 1, "\ud800": 2}', r"].\ud800: stands more than once"),
+        (b'{"seed": ' + b"[" * 500 + b"]" * 500 + b"}", "].seed: is not an integer"),
+    ],
+)
+def test_hostile_names_and_values_are_told_legibly(create, data, told):
+    message = message_of(create, "hostile", data=data)
+    assert told in message
+    assert len(message) < 3000
+
+
 def test_the_tag_is_refused_on_another_problem_type(server):
     request = houses.mean_request("means", tags={TAG: "s3://data/tuning.json"})
     message = message_of(server.client().create_auto_ml_job_v2, **request)

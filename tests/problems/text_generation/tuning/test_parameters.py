@@ -389,7 +389,7 @@ def test_none_is_as_if_it_were_not_given():
         ("initMethod", "did you mean prompt_tuning_init_method?"),
         ("verbaliser", "did you mean verbalizer?"),
         ("base_model", "BaseModelName"),
-        ("", "known are tuning_type"),
+        ("no", "known are tuning_type"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest_known_one(name, hint):
@@ -425,3 +425,12 @@ def test_a_device_is_only_looked_for_where_the_machine_is_known():
 def test_settings_of_a_method_of_peft_are_kept():
     asked = read({**PEFT, "peft_settings": {"r": 4, "module_dropout": 0.1}}, CAUSAL)
     assert asked.tuning.peft_settings == {"r": 4, "module_dropout": 0.1}
+
+
+def test_more_names_than_there_are_parameters_are_told_in_one_fault():
+    many = {f"name{number}": 1 for number in range(20_000)}
+    assert "20000 members" in fault_of({**LORA, "tuning_config": many}).problem
+    told = faults_of(read, {**LORA, **many}, CAUSAL)[0]
+    assert (told.where, "20001 members" in told.problem) == ("parameters", True)
+    assert fault_of({**PEFT, "peft_settings": many}).where == "peft_settings"
+    assert fault_of({**LORA, "lora_targets": list(many)}).where == "lora_targets"

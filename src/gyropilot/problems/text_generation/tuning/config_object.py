@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from gyropilot.errors import Fault, InvalidRequest
+from gyropilot.log import printable
 from gyropilot.problems.contract import Json, ReadObject
 
 TAG = "gyropilot:TuningConfig"
 """Key of the tag whose value is the object's s3 URI."""
 WHERE = f"Tags[{TAG}]"
 MAX_BYTES = 64 * 1024
+_SHOWN, _MOST_TOLD = 80, 20
 
 
 def where(path: str) -> str:
-    """Name a field of the object."""
-    return f"{WHERE}.{path}"
+    """Name a field of the object; by an empty path the object itself."""
+    return f"{WHERE}.{path}" if path else WHERE
 
 
 def read(tags: Sequence[Mapping[str, str]], read_object: ReadObject | None) -> Mapping[str, Json]:
@@ -47,9 +50,9 @@ def parsed(data: bytes, uri: str) -> dict[str, Json]:
     doubled: list[str] = []
 
     def once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-        found = dict(pairs)
-        doubled.extend(sorted({name for name, _ in pairs if [one for one, _ in pairs].count(name) > 1}))
-        return found
+        counts = Counter(name for name, _ in pairs)
+        doubled.extend(name for name, count in counts.items() if count > 1)
+        return dict(pairs)
 
     try:
         values = json.loads(data.decode("utf-8-sig"), object_pairs_hook=once, parse_constant=_no_constant)
@@ -63,7 +66,8 @@ def parsed(data: bytes, uri: str) -> dict[str, Json]:
     if doubled:
         fix = "give each once"
         raise InvalidRequest.of(
-            Fault(where=where(name), problem="stands more than once in one object", fix=fix) for name in doubled
+            Fault(where=where(printable(name[:_SHOWN])), problem="stands more than once in one object", fix=fix)
+            for name in doubled[:_MOST_TOLD]
         )
     return values
 

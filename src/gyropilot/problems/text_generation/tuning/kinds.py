@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 Json = Any
 
+MOST_MEMBERS = 100
+"""What a list or an object may hold; there is no use for more."""
 _WHOLE = re.compile(r"-?[0-9]{1,16}")
 _DECIMAL = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
@@ -159,8 +161,8 @@ class Words:
         """Give the words in the order of `words`."""
         if not isinstance(value, (list, tuple)) or not all(isinstance(one, str) for one in value):
             raise Unfit("is not a list of texts")
-        if not value:
-            raise Unfit("is an empty list")
+        if not 0 < len(value) <= MOST_MEMBERS:
+            raise Unfit(f"has {len(value)} members, and may have 1 to {MOST_MEMBERS}")
         for one in value:
             if (self.words and one not in self.words) or not re.fullmatch(self.pattern, one):
                 raise Unfit(f"holds {one[:40]!r}, which is none of those known here")
@@ -238,6 +240,8 @@ class Settings:
         """Give the names with their values."""
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
             raise Unfit("is not an object of names and values")
+        if len(value) > MOST_MEMBERS:
+            raise Unfit(f"has {len(value)} members, and may have {MOST_MEMBERS}")
         return dict(value)
 
     def read_text(self, text: str) -> dict[str, Json]:

@@ -13,13 +13,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from gyropilot.errors import Fault, InvalidRequest
+from gyropilot.log import printable
 from gyropilot.problems.text_generation.tuning.combinations import (
     Surroundings,
     faults_between,
     following,
     unused,
 )
-from gyropilot.problems.text_generation.tuning.kinds import Json, Unfit, nearest
+from gyropilot.problems.text_generation.tuning.kinds import MOST_MEMBERS, Json, Unfit, nearest
 from gyropilot.problems.text_generation.tuning.parameters import (
     ELSEWHERE,
     EPOCHS,
@@ -77,8 +78,8 @@ class Way:
 
 
 def plainly(path: str) -> str:
-    """Name a parameter by itself."""
-    return path
+    """Name a parameter by itself; all of them together by that word."""
+    return path or "parameters"
 
 
 TUNE = Way(
@@ -95,7 +96,8 @@ def read(values: Mapping[str, Json], around: Surroundings, *, where: Callable[[s
     Args:
         values: by the parameters' names, `tuning_config` among them where they stand apart.
         around: what is known of base model, data and machine.
-        where: names a place as its caller wrote it; it is given `seed`, `tuning_config.num_virtual_tokens`.
+        where: names a place as its caller wrote it; it is given `seed`, `tuning_config.num_virtual_tokens`, or an empty
+            text for the whole.
 
     Raises:
         InvalidRequest: with every fault.
@@ -132,17 +134,18 @@ def of_object(values: Mapping[str, Json], *, where: Callable[[str], str], faults
 
     Args:
         values: by name or alias.
-        where: names a place as its caller wrote it; it is given `seed`, `tuning_config.num_virtual_tokens`.
+        where: names a place as its caller wrote it; it is given `seed`, `tuning_config.num_virtual_tokens`, or an empty
+            text for the whole.
         faults: gets what is wrong.
     """
-    inner = values.get(TUNING_CONFIG)
     outer = {name: value for name, value in values.items() if name != TUNING_CONFIG}
-    found = [one for name in outer for one in _of_name(name, name, outer[name], where, faults)]
-    if inner is not None and not isinstance(inner, Mapping):
+    found = _of_names(outer, "", where, faults)
+    inner = values.get(TUNING_CONFIG)
+    if isinstance(inner, Mapping):
+        found += _of_names(inner, f"{TUNING_CONFIG}.", where, faults)
+    elif inner is not None:
         problem, fix = "is not an object of names and values", "give an object of parameters"
         faults.append(Fault(where=where(TUNING_CONFIG), found=_short(inner), problem=problem, fix=fix))
-    for name, value in inner.items() if isinstance(inner, Mapping) else ():
-        found += _of_name(name, f"{TUNING_CONFIG}.{name}", value, where, faults)
     return found
 
 
@@ -187,8 +190,17 @@ class _Reader:
             return Given(parameter=parameter, where=where, found=value, fits=False)
 
 
+def _of_names(values: Mapping[str, Json], prefix: str, where: Callable[[str], str], faults: list[Fault]) -> list[Given]:
+    if len(values) > MOST_MEMBERS:
+        problem = f"has {len(values)} members, and there are {len(PARAMETERS)} parameters"
+        place = where(prefix.removesuffix("."))
+        faults.append(Fault(where=place, problem=problem, fix="leave out what is none"))
+        return []
+    return [one for name in values for one in _of_name(name, f"{prefix}{name}", values[name], where, faults)]
+
+
 def _of_name(name: str, path: str, value: Json, where: Callable[[str], str], faults: list[Fault]) -> list[Given]:
-    one, place = named(name), where(path)
+    one, place = named(name), where(printable(path[:_SHOWN]))
     is_inner = path != name
     if one is None:
         faults.append(_unknown(name, place, value, [one.name for one in PARAMETERS if not is_inner or _is_inner(one)]))
