@@ -6,11 +6,14 @@ import re
 import pytest
 import torch
 from transformers import (
+    ExponentialDecayLengthPenalty,
     LogitsProcessorList,
+    MinNewTokensLengthLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
+    TypicalLogitsWarper,
 )
 
 from gyropilot.errors import InvalidRequest
@@ -43,6 +46,32 @@ def test_the_chances_are_those_of_transformers(temperature, top_k, top_p, penalt
     given = asked(temperature=temperature, top_k=top_k, top_p=top_p, repetition_penalty=penalty)
     penalized = Chooser(given, READ, VOCABULARY)._penalized(scores())
     torch.testing.assert_close(distribution(penalized, given), wanted, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("typical_p", [0.01, 0.3, 0.95])
+@pytest.mark.parametrize("top_p", [1.0, 0.8])
+def test_typical_tokens_are_those_of_transformers(typical_p, top_p):
+    steps = [TemperatureLogitsWarper(0.7)]
+    steps += [TopPLogitsWarper(top_p)] if top_p < 1 else []
+    steps += [TypicalLogitsWarper(typical_p)]
+    wanted = LogitsProcessorList(steps)(torch.tensor([READ]), scores()[None].clone())[0].softmax(-1)
+    found = distribution(scores(), asked(temperature=0.7, top_p=top_p, typical_p=typical_p))
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-8)
+
+
+def test_the_end_is_kept_back_and_then_grows_as_transformers_has_it():
+    given = asked(do_sample=False, stop_ids=(4, 7), min_new_tokens=3, decay=(4, 1.5))
+    chooser, read = Chooser(given, (), VOCABULARY), torch.tensor([READ])
+    least = MinNewTokensLengthLogitsProcessor(len(READ), 3, [4, 7])
+    decay = ExponentialDecayLengthPenalty((4, 1.5), [4, 7], len(READ))
+    for _ in range(9):
+        wanted = decay(read, least(read, scores()[None].clone()))[0]
+        torch.testing.assert_close(chooser._with_end(scores()), wanted)
+        chooser.note(1)
+        read = torch.cat([read, torch.tensor([[1]])], 1)
+    for _ in range(4000):
+        chooser.note(1)
+    assert chooser.choose(-scores().abs() - 1).id in (4, 7)
 
 
 def test_tokens_are_drawn_as_often_as_their_chances_say():

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import services
 from gyropilot.errors import Unavailable
 from gyropilot.problems.text_generation.serving import payloads
+from gyropilot.problems.text_generation.templates import Encoder
 
 QUESTION = "What colour has stone 1?"
 LINES = "application/jsonlines"
@@ -295,6 +297,24 @@ def test_all_faults_are_told_at_once_with_the_nearest_names(served):
         ({"repetition_penalty": 1e-40}, "repetition_penalty"),
         ({"truncate": 10}, "truncate"),
         ({"watermark": True}, "watermark"),
+        ({"decoding_method": "BEAM"}, "decoding_method"),
+        ({"decoding_method": "SAMPLING", "do_sample": True}, "decoding_method"),
+        ({"decoding_method": "GREEDY", "temperature": 0.5}, "temperature"),
+        ({"decoding_method": "GREEDY", "typical_p": 0.5}, "typical_p"),
+        ({"decoding_method": "SAMPLING", "temperature": 0}, "temperature"),
+        ({"typical_p": 0}, "typical_p"),
+        ({"min_new_tokens": 9, "max_new_tokens": 8}, "min_new_tokens"),
+        ({"min_new_tokens": -1}, "min_new_tokens"),
+        ({"truncate_input_tokens": -1}, "truncate_input_tokens"),
+        ({"truncate_input_tokens": 2}, "truncate_input_tokens"),
+        ({"max_time": 0}, "max_time"),
+        ({"max_time": 121}, "max_time"),
+        ({"exponential_decay_length_penalty": 1.5}, "exponential_decay_length_penalty"),
+        ({"exponential_decay_length_penalty": [1, 11]}, "exponential_decay_length_penalty.decay_factor"),
+        ({"exponential_decay_length_penalty": {"decay_factor": 2}}, "exponential_decay_length_penalty.start_index"),
+        ({"token_logprobs": True}, "token_logprobs"),
+        ({"token_ranks": True}, "token_ranks"),
+        ({"preserve_input_text": True, "return_full_text": True}, "preserve_input_text"),
         ({"logprobs": True}, "logprobs"),
         ({"stop": ""}, "stop"),
         ({"stop": ["x"] * 17}, "stop"),
@@ -314,11 +334,81 @@ def test_what_contradicts_itself_or_is_not_offered_is_refused(served, parameters
         {"do_sample": None, "num_beams": 1, "best_of": 1, "watermark": False, "typical_p": 1.0, "truncate": None},
         {"max_new_tokens": 32.0, "seed": 2**64 - 1, "early_stopping": True, "repetition_penalty": 1},
         {"stop": [], "stop_sequences": None, "use_cache": False},
+        {"decoding_method": "GREEDY", "min_new_tokens": 0, "truncate_input_tokens": 0, "max_time": 120},
+        {"truncate_input_tokens": 200, "include_stop_sequence": True, "token_ranks": False},
+        {"exponential_decay_length_penalty": {"start_index": 200, "decay_factor": 1.0}},
         {"temperature": 1e-5, "top_p": 0.5},
     ],
 )
 def test_what_says_what_happens_anyway_is_taken(served, answer, parameters):
     assert served.text(QUESTION, **parameters) == answer
+
+
+def test_a_stop_text_stays_where_it_is_asked_for(served, answer):
+    middle = answer[3:6]
+    kept = served.text(QUESTION, stop=middle, include_stop_sequence=True)
+    assert kept == answer[: answer.index(middle) + 3]
+    told = served.events(
+        {"inputs": QUESTION, "stream": True, "parameters": {"stop": middle, "include_stop_sequence": True}}
+    )
+    assert "".join(one["token"]["text"] for one in told) == told[-1]["generated_text"] == kept
+
+
+def test_an_answer_has_as_many_tokens_as_it_must(served):
+    usual = detailed(served)
+    assert usual["finish_reason"] == "eos_token"
+    longer = usual["generated_tokens"] + 3
+    told = detailed(served, min_new_tokens=longer)
+    assert told["generated_tokens"] >= longer
+    ids = [one["id"] for one in usual["tokens"]]
+    assert [one["id"] for one in told["tokens"]][: len(ids)] == ids
+
+
+def test_the_end_comes_sooner_where_its_chances_grow(served):
+    usual = detailed(served, min_new_tokens=30, max_new_tokens=60)
+    decay = {"start_index": 30, "decay_factor": 10}
+    told = detailed(served, min_new_tokens=30, max_new_tokens=60, exponential_decay_length_penalty=decay)
+    assert told["finish_reason"] == "eos_token"
+    assert 30 <= told["generated_tokens"] <= min(45, usual["generated_tokens"])
+
+
+def test_an_answer_ends_as_it_is_when_its_time_is_over(served):
+    (one,) = served.answer({"inputs": QUESTION, "parameters": {"max_time": 1e-6, "details": True}})
+    assert (one["generated_text"], one["details"]["finish_reason"]) == ("", "time_limit")
+    (event,) = served.events({"inputs": QUESTION, "stream": True, "parameters": {"max_time": 1e-6}})
+    assert (event["token"], event["generated_text"], event["details"]["finish_reason"]) == (None, "", "time_limit")
+
+
+def test_a_long_prompt_is_cut_to_its_end_within_the_template(served, answer):
+    whole = detailed(served)["prompt_tokens"]
+    (one,) = served.answer(
+        {"inputs": "stone " * 400 + QUESTION, "parameters": {"truncate_input_tokens": whole, "details": True}}
+    )
+    assert whole - 3 <= one["details"]["prompt_tokens"] <= whole
+    assert served.text(QUESTION, truncate_input_tokens=whole) == answer
+
+
+def test_the_rendered_prompt_is_put_before_its_answer(tuned, served, answer):
+    encoder = Encoder.of_base_model(tuned.base_models / services.TINY, style="chat")
+    assert encoder.prompt_text(QUESTION) != QUESTION
+    assert served.text(QUESTION, preserve_input_text=True) == encoder.prompt_text(QUESTION) + answer
+
+
+def test_ranks_are_told_with_the_tokens(served):
+    (one,) = served.answer({"inputs": QUESTION, "parameters": {"generated_tokens": True, "token_ranks": True}})
+    assert {token["rank"] for token in one["details"]["tokens"]} == {1}
+    drawn = detailed(served, token_ranks=True, temperature=50.0, seed=1, top_n_tokens=20, max_new_tokens=10)
+    assert max(token["rank"] for token in drawn["tokens"]) > 20
+    for token, tops in zip(drawn["tokens"], drawn["top_tokens"], strict=True):
+        ids = [top["id"] for top in tops]
+        assert (ids.index(token["id"]) + 1 if token["id"] in ids else token["rank"]) == token["rank"]
+
+
+def test_a_decoding_method_says_whether_answers_are_drawn(served, answer):
+    assert served.text(QUESTION, decoding_method="GREEDY") == answer
+    told = detailed(served, decoding_method="SAMPLING", temperature=3.0, typical_p=0.9)
+    again = detailed(served, decoding_method="SAMPLING", temperature=3.0, typical_p=0.9, seed=told["seed"])
+    assert [one["id"] for one in again["tokens"]] == [one["id"] for one in told["tokens"]]
 
 
 def test_beside_text_inputs_parameters_stand_by_themselves(served):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from gyropilot.problems.text_generation.decoding.sampling import Token
 
-FinishReason = Literal["stop", "length", "cancelled"]
+FinishReason = Literal["stop", "length", "time", "cancelled"]
 
 
 class Generation:
@@ -20,7 +20,7 @@ class Generation:
     def __init__(self, cancelled: threading.Event | None = None) -> None:
         """`cancelled`, where given, ends the answer when it is set, as `cancel` does."""
         self.finish_reason: FinishReason | None = None
-        """stop: by a stop token; length: at max_new_tokens; None until the end, or after an error."""
+        """stop: by a stop token; length: at max_new_tokens; time: at max_seconds; None until the end, or failed."""
         self._cancelled = cancelled or threading.Event()
         self._changed = threading.Condition()
         self._tokens: deque[Token] = deque()

@@ -1,6 +1,7 @@
 """How the next token is chosen: greedy or drawn, as transformers defines the parameters; called by the scheduler.
 
-The order is that of transformers' generate: repetition penalty, temperature, top_k, top_p. A row is drawn with a
+The order is that of transformers' generate: repetition penalty, least length, growing chance of the end, temperature,
+top_k, top_p, typical_p. A row is drawn with a
 generator of its own, one number a token, by walking the vocabulary in its own order: rounding that differs with what
 else is computed beside the row moves no token but one at whose very edge the number falls.
 """
@@ -16,6 +17,7 @@ from gyropilot.errors import InvalidRequest
 
 _CANDIDATES = 1024
 """Tokens among which top_p looks first: sorting a whole vocabulary takes longer than a step of a small model."""
+_MOST_STEPS, _MOST_GROWTH = 300, 1e20
 _MIN_TEMPERATURE = 1e-4
 """Below it dividing logits by the temperature would leave float32; the most likely token is what is meant."""
 
@@ -32,13 +34,23 @@ class Sampling:
     """0: no bound."""
     top_p: float = 1.0
     """In (0, 1]; 1: no bound."""
+    typical_p: float = 1.0
+    """In (0, 1]; 1: no bound."""
     repetition_penalty: float = 1.0
     """Above 0; 1: none."""
+    min_new_tokens: int = 0
+    """No stop token comes before so many tokens."""
+    decay: tuple[int, float] | None = None
+    """After so many tokens stop tokens become likelier by this factor, from 1, a token; None: they do not."""
     seed: int | None = None
     """Same seed, same answer, whatever is computed beside it; None: another one each time."""
     stop_ids: tuple[int, ...] = ()
     logprobs: int | None = None
     """How many of the most likely tokens are told with each token, 0 for its own alone; None: nothing."""
+    tells_rank: bool = False
+    """Whether each token's place among the most likely ones is told with its probability."""
+    max_seconds: float | None = None
+    """Time from the request on after which the answer ends as it is; None: no bound."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +62,8 @@ class Token:
     """Natural logarithm of its probability by the model itself, before any parameter; None: not asked for."""
     top: tuple[tuple[int, float], ...] = ()
     """The most likely tokens at its place and their logarithms, best first."""
+    rank: int | None = None
+    """Its place among the most likely ones by the model itself, the first being 1; None: not asked for."""
 
 
 class Chooser:
@@ -58,6 +72,8 @@ class Chooser:
     def __init__(self, sampling: Sampling, read: Iterable[int], vocabulary: int) -> None:
         """Begin a row whose tokens so far, as the repetition penalty counts them, are `read`."""
         self.sampling = sampling
+        self._stops = torch.tensor(sampling.stop_ids, dtype=torch.long)
+        self._chosen = 0
         self._seen: torch.Tensor | None = None
         if sampling.repetition_penalty != 1.0:
             self._seen = torch.zeros(vocabulary, dtype=torch.bool)
@@ -71,7 +87,9 @@ class Chooser:
     @property
     def is_plain(self) -> bool:
         """Whether the most likely token is taken as the model says, and nothing is told of it."""
-        return not self._draws and self._seen is None and self.sampling.logprobs is None
+        sampling = self.sampling
+        is_shaped = self._chosen < sampling.min_new_tokens or sampling.decay is not None
+        return not (self._draws or is_shaped) and self._seen is None and sampling.logprobs is None
 
     def choose(self, logits: torch.Tensor) -> Token:
         """Give the next token from [vocabulary] logits in float32, which are left as they are.
@@ -79,12 +97,13 @@ class Chooser:
         Raises:
             InvalidRequest: the repetition penalty takes the scores out of what numbers can hold.
         """
-        scores = self._penalized(logits)
+        scores = self._with_end(self._penalized(logits))
         token = self._drawn(scores) if self._draws else int(scores.argmax())
         return self._told(token, logits)
 
     def note(self, token: int) -> None:
-        """Count a token as read."""
+        """Count a token as chosen and read."""
+        self._chosen += 1
         if self._seen is not None:
             self._seen[token] = True
 
@@ -106,6 +125,19 @@ class Chooser:
             )
         return scores
 
+    def _with_end(self, scores: torch.Tensor) -> torch.Tensor:
+        """Give the scores with those of stop tokens as the answer's length so far makes them."""
+        sampling = self.sampling
+        if self._chosen < sampling.min_new_tokens:
+            return scores.index_fill(0, self._stops, float("-inf"))
+        if sampling.decay is None or self._chosen <= sampling.decay[0]:
+            return scores
+        start, factor = sampling.decay
+        # beyond the bound the end is certain anyway, and numbers would leave what float32 holds
+        growth = min(factor ** min(self._chosen - start, _MOST_STEPS), _MOST_GROWTH) - 1
+        ends = scores[self._stops]
+        return scores.index_copy(0, self._stops, ends + ends.abs() * growth)
+
     def _drawn(self, scores: torch.Tensor) -> int:
         chances = distribution(scores, self.sampling).double().cumsum(0)
         number = torch.rand((), generator=self._generator, dtype=torch.float64) * chances[-1]
@@ -122,7 +154,8 @@ class Chooser:
         logprobs = torch.log_softmax(logits, dim=-1)
         best = torch.topk(logprobs, min(wanted, len(logprobs)))
         top = tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True))
-        return Token(id=token, logprob=float(logprobs[token]), top=top)
+        rank = 1 + int((logits > logits[token]).sum()) if self.sampling.tells_rank else None
+        return Token(id=token, logprob=float(logprobs[token]), top=top, rank=rank)
 
 
 def choose_all(choosers: Sequence[Chooser], logits: torch.Tensor) -> list[Token | Exception]:
@@ -153,7 +186,7 @@ def _chosen(chooser: Chooser, logits: torch.Tensor) -> Token | Exception:
 
 
 def distribution(scores: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """Give [vocabulary]: the chances of the tokens, 0 for those that top_k and top_p leave out; they sum to 1.
+    """Give [vocabulary]: the chances of the tokens, 0 where top_k, top_p or typical_p leaves one out; they sum to 1.
 
     Args:
         scores: [vocabulary], float32, repetition penalty applied.
@@ -165,12 +198,31 @@ def distribution(scores: torch.Tensor, sampling: Sampling) -> torch.Tensor:
         least = torch.topk(scores, sampling.top_k).values[-1]
         scores = scores.masked_fill(scores < least, float("-inf"))
     chances = torch.softmax(scores, dim=-1)
-    if sampling.top_p >= 1.0:
-        return chances
-    kept = _most_likely(chances, sampling.top_p)
+    if sampling.top_p < 1.0:
+        chances = _of_these(chances, _most_likely(chances, sampling.top_p))
+    if sampling.typical_p < 1.0:
+        chances = _of_these(chances, _typical(chances, sampling.typical_p))
+    return chances
+
+
+def _of_these(chances: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """Give the chances where only the tokens at the places `kept` may come."""
     chosen = torch.zeros_like(chances)
     chosen[kept] = chances[kept]
     return chosen.div_(chosen.sum())
+
+
+def _typical(chances: torch.Tensor, mass: float) -> torch.Tensor:
+    """Give the places of the tokens nearest to what is expected whose chances reach `mass` together, at least one.
+
+    Source: Meister et al., Locally Typical Sampling, as transformers' TypicalLogitsWarper has it.
+    """
+    surprise = -chances.log()
+    expected = (chances * surprise).nansum()
+    distances, places = torch.sort((surprise - expected).abs())
+    reached = int((chances[places].cumsum(0) < mass).sum())
+    least = distances[min(reached, len(distances) - 1)]
+    return places[distances <= least]
 
 
 def _most_likely(chances: torch.Tensor, top_p: float) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 Each turn of the thread is one pass through the model:
 
-    waiting ──room──> reading ──prompt read──> answering ──stop token, length, cancelled──> gone
+    waiting ──room──> reading ──prompt read──> answering ──stop token, length, time, cancelled──> gone
                       a part of the prompt      one token
                       a turn
 
@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -62,6 +63,8 @@ class _Request:
     sampling: Sampling
     adapter: LoadedAdapter | None
     tokens_needed: int
+    ends_at: float | None
+    """When time is over for it, on the monotonic clock."""
     overtaken: int = 0
     row: Row | None = None
     chooser: Chooser | None = None
@@ -213,6 +216,7 @@ class Scheduler:
                 sampling=sampling,
                 adapter=adapter,
                 tokens_needed=needed,
+                ends_at=None if sampling.max_seconds is None else clock.monotonic() + sampling.max_seconds,
             )
             self._work.waiting.append(request)
             self._work.changed.notify()
@@ -274,7 +278,7 @@ class Scheduler:
     def _turn_guarded(self) -> None:
         try:
             with torch.inference_mode():
-                self._drop_cancelled()
+                self._drop_over()
                 if self._rows:
                     self._turn()
         except Exception as error:
@@ -288,11 +292,11 @@ class Scheduler:
             work.changed.wait_for(lambda: self._rows or work.waiting or work.is_closed)
             if work.is_closed:
                 return False
-            gone = [one for one in work.waiting if one.generation.is_cancelled]
+            gone = [one for one in work.waiting if _over(one)]
             if gone:
                 work.waiting = deque(one for one in work.waiting if one not in gone)
                 for request in gone:
-                    request.generation.finish("cancelled")
+                    request.generation.finish(_over(request) or "cancelled")
             self._take_in(work.waiting)
             if work.waiting and not self._rows:
                 # the memory is with other schedulers of this process
@@ -322,10 +326,13 @@ class Scheduler:
         lengths = [one.tokens_needed for one in [*self._rows, *more]]
         return self._decoder.tokens_kept(lengths) * self._decoder.token_bytes
 
-    def _drop_cancelled(self) -> None:
-        for request in [one for one in self._rows if one.generation.is_cancelled]:
-            self._leave(request)
-            request.generation.finish("cancelled")
+    def _drop_over(self) -> None:
+        """End the answers that nobody waits for, and those whose time is over."""
+        for request in list(self._rows):
+            reason = _over(request)
+            if reason is not None:
+                self._leave(request)
+                request.generation.finish(reason)
 
     def _turn(self) -> None:
         self._turns += 1
@@ -425,6 +432,13 @@ class Scheduler:
         for request in requests:
             request.generation.fail(Unavailable(f"computing the answer failed: {error}"))
         self._decoder.reset()
+
+
+def _over(request: _Request) -> Literal["time", "cancelled"] | None:
+    """Say what ends a request before its next token; None: nothing does."""
+    if request.generation.is_cancelled:
+        return "cancelled"
+    return "time" if request.ends_at is not None and clock.monotonic() >= request.ends_at else None
 
 
 def _row(request: _Request) -> Row:

@@ -9,8 +9,12 @@ from typing import Literal, Protocol
 from gyropilot.errors import Unavailable
 from gyropilot.problems.text_generation.serving.spelling import Spelling, StopTexts
 
-FinishReason = Literal["length", "eos_token", "stop_sequence"]
-"""At its longest; by the model itself; before a stop text. The words are those of text-generation-inference."""
+FinishReason = Literal["length", "eos_token", "stop_sequence", "time_limit"]
+"""At its longest; by the model itself; at a stop text; when its time was over. The first three words are those of
+text-generation-inference."""
+
+
+_OWN_ENDS: dict[str, FinishReason] = {"length": "length", "time": "time_limit"}
 
 
 class GeneratedToken(Protocol):
@@ -28,13 +32,17 @@ class GeneratedToken(Protocol):
     def top(self) -> tuple[tuple[int, float], ...]:
         """The most likely tokens in its place with theirs, best first."""
 
+    @property
+    def rank(self) -> int | None:
+        """Its place among the most likely tokens, where it was asked for."""
+
 
 class Generation(Protocol):
     """What an engine gives for one prompt."""
 
     @property
     def finish_reason(self) -> str | None:
-        """After the end: stop, length or cancelled."""
+        """After the end: stop, length, time or cancelled."""
 
     def __iter__(self) -> Iterator[GeneratedToken]: ...
 
@@ -54,6 +62,7 @@ class Word:
     text: str
     logprob: float | None = None
     top: tuple[tuple[int, float], ...] = ()
+    rank: int | None = None
 
 
 class Answer:
@@ -69,15 +78,18 @@ class Answer:
         max_new_tokens: int,
         end_id: int,
         seed: int | None,
+        keeps_stop: bool = False,
+        rendered: str = "",
     ) -> None:
-        """`begin` has the work for it begun, once that is asked for."""
+        """`begin` has the work for it begun, once that is asked for; `rendered` is what is put before its text."""
         self.prompt_tokens, self.end_id, self.seed = prompt_tokens, end_id, seed
         self.finish_reason: FinishReason | None = None
         self.words: list[Word] = []
         """One a token, those that came."""
         self._begin, self._decode, self._most = begin, decode, max_new_tokens
         self._generation: Generation | None = None
-        self._spelling, self._stops = Spelling(decode), StopTexts(stops)
+        self.rendered = rendered
+        self._spelling, self._stops = Spelling(decode), StopTexts(stops, keeps_stop=keeps_stop)
         self._ids: list[int] = []
 
     def __iter__(self) -> Iterator[Word]:
@@ -91,13 +103,15 @@ class Answer:
             for token in generation:
                 self._ids.append(token.id)
                 text = self._text_of(token.id)
-                yield self._kept(Word(token_id=token.id, text=text, logprob=token.logprob, top=token.top))
+                yield self._kept(
+                    Word(token_id=token.id, text=text, logprob=token.logprob, top=token.top, rank=token.rank)
+                )
                 if self.finish_reason is not None:
                     return
             if generation.finish_reason == "cancelled":
                 raise Unavailable("the answer was broken off: nobody waits for it, or the model is being unloaded")
             rest = self._rest()
-            own_end: FinishReason = "length" if generation.finish_reason == "length" else "eos_token"
+            own_end = _OWN_ENDS.get(generation.finish_reason or "", "eos_token")
             self.finish_reason = "stop_sequence" if self._stops.is_met else own_end
             if rest:
                 self._add_to_last(rest)

@@ -36,17 +36,15 @@ NOT_OFFERED: tuple[tuple[str, tuple[Json, ...], str], ...] = (
     ("grammar", (), ""),
     ("length_penalty", (1,), ""),
     ("logprobs", (), "details tells the logarithm of each token's probability, top_n_tokens those of others"),
-    ("max_time", (), "max_new_tokens bounds an answer"),
-    ("min_length", (0,), ""),
-    ("min_new_tokens", (0,), ""),
+    ("min_length", (0,), "min_new_tokens is offered"),
     ("no_repeat_ngram_size", (0,), "repetition_penalty is offered"),
     ("num_beams", (1,), "do_sample with num_return_sequences gives several answers to choose from"),
     ("presence_penalty", (0,), "repetition_penalty is offered"),
-    ("truncate", (), "a prompt that is too long is refused with its number of tokens"),
-    ("typical_p", (1,), "top_p is offered"),
+    ("truncate", (), "truncate_input_tokens is offered"),
     ("watermark", (False,), ""),
 )
 """Parameters of other servers: the values that say what happens here anyway, and what there is instead."""
+_ONE = "send one of the two"
 CHANGES_NOTHING = ("early_stopping", "use_cache")
 """Flags of other servers that say how to compute, and change no answer."""
 
@@ -86,9 +84,11 @@ class Payload:
                 yield self._last_event(answer, word, index)
                 return
             yield _event(self._token(answer, word, index))
-        yield self._last_event(answer, Word(token_id=answer.end_id, text=""), len(answer.words) + 1)
+        end = None if answer.finish_reason == "time_limit" else Word(token_id=answer.end_id, text="")
+        yield self._last_event(answer, end, len(answer.words) + 1)
 
-    def _last_event(self, answer: Answer, word: Word, index: int) -> bytes:
+    def _last_event(self, answer: Answer, word: Word | None, index: int) -> bytes:
+        """Give the event with the whole text; no `word`: the answer's time was over, and there is no token to tell."""
         details = {
             "finish_reason": answer.finish_reason,
             "generated_tokens": answer.token_count,
@@ -96,14 +96,16 @@ class Payload:
             "seed": answer.seed,
         }
         text = self._text(self.question.prompts[0], answer)
-        return _event({**self._token(answer, word, index), "generated_text": text, "details": details})
+        token = {"index": index, "token": None} if word is None else self._token(answer, word, index)
+        return _event({**token, "generated_text": text, "details": details})
 
     def _token(self, answer: Answer, word: Word, index: int) -> dict[str, Json]:
         tops = {"top_tokens": _top(answer, word)} if self.question.top_tokens else {}
-        return {"index": index, "token": _token(answer, word), **tops, "generated_text": None, "details": None}
+        token = _token(answer, word, tells_rank=self.question.tells_ranks)
+        return {"index": index, "token": token, **tops, "generated_text": None, "details": None}
 
     def _text(self, prompt: Prompt, answer: Answer) -> str:
-        return f"{prompt.content}{answer.text}" if self.repeats_prompt else answer.text
+        return f"{prompt.content}{answer.text}" if self.repeats_prompt else f"{answer.rendered}{answer.text}"
 
     def _details(self, answer: Answer) -> dict[str, Json]:
         if not self.tells_details:
@@ -115,7 +117,7 @@ class Payload:
             "prompt_tokens": answer.prompt_tokens,
             "seed": answer.seed,
             "prefill": [],
-            "tokens": [_token(answer, one) for one in answer.words],
+            "tokens": [_token(answer, one, tells_rank=self.question.tells_ranks) for one in answer.words],
             **tops,
         }
 
@@ -258,11 +260,16 @@ def _read_parameters(
         fields.fault("num_return_sequences", "the most likely answer is but one", "set do_sample to true", found=copies)
     if is_streamed and len(prompts) * copies > 1:
         fields.faults.append(Fault(where="stream", problem="one answer is streamed a call", fix="ask for one"))
-    details = fields.flag("details") or "details" in environment.outputs
+    details = fields.flag("details") or "details" in environment.outputs or bool(fields.flag("generated_tokens"))
     top_tokens = fields.whole("top_n_tokens", least=0, most=MAX_TOP_TOKENS)
     if top_tokens and not details and not is_streamed:
         fields.fault("top_n_tokens", "is told in details, which are not asked for", "set details to true")
-    repeats_prompt = bool(fields.flag("return_full_text"))
+    told = {name: bool(fields.flag(name)) for name in ("token_logprobs", "token_ranks")}
+    for name in [name for name, is_asked in told.items() if is_asked and not details and not is_streamed]:
+        fields.fault(name, "are told with the tokens, which are not asked for", "set generated_tokens to true")
+    repeats_prompt, repeats_rendered = bool(fields.flag("return_full_text")), bool(fields.flag("preserve_input_text"))
+    if repeats_prompt and repeats_rendered:
+        fields.fault("preserve_input_text", "puts the rendered prompt where return_full_text puts the input", _ONE)
     length = questions.read_length(fields, ("max_new_tokens",), of_both="max_length")
     stops = questions.read_stops(fields, ("stop", "stop_sequences"))
     for name in CHANGES_NOTHING:
@@ -276,16 +283,21 @@ def _read_parameters(
         stops=stops,
         copies=copies,
         top_tokens=(top_tokens or 0) if details or is_streamed else None,
+        bounds=questions.read_bounds(fields),
+        keeps_stop=bool(fields.flag("include_stop_sequence")),
+        tells_ranks=told["token_ranks"],
+        repeats_rendered=repeats_rendered,
     )
     return Payload(
         question=question, form=form, is_streamed=is_streamed, tells_details=details, repeats_prompt=repeats_prompt
     )
 
 
-def _token(answer: Answer, word: Word) -> dict[str, Json]:
+def _token(answer: Answer, word: Word, *, tells_rank: bool = False) -> dict[str, Json]:
     token_id = answer.end_id if word.token_id is None else word.token_id
     is_end = token_id == answer.end_id and not word.text
-    return {"id": token_id, "text": word.text, "logprob": word.logprob, "special": is_end}
+    rank = {"rank": word.rank} if tells_rank else {}
+    return {"id": token_id, "text": word.text, "logprob": word.logprob, **rank, "special": is_end}
 
 
 def _top(answer: Answer, word: Word) -> list[Json]:

@@ -8,18 +8,20 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gyropilot.errors import Fault, InvalidRequest
+from gyropilot.errors import Fault, InvalidData, InvalidRequest
 from gyropilot.problems.text_generation.decoding.sampling import Sampling
 from gyropilot.problems.text_generation.decoding.scheduler import Scheduler
+from gyropilot.problems.text_generation.fitting import Limits, encode_rows
 from gyropilot.problems.text_generation.rendering import InvalidTemplate
 from gyropilot.problems.text_generation.serving import conversations
 from gyropilot.problems.text_generation.serving.answers import Answer
 from gyropilot.problems.text_generation.serving.environment import Environment
 from gyropilot.problems.text_generation.serving.fields import raise_faults
-from gyropilot.problems.text_generation.serving.questions import Length, Prompt, Question
+from gyropilot.problems.text_generation.serving.questions import Bounds, Length, Prompt, Question
 from gyropilot.problems.text_generation.templates import Encoder
 
 _SEEDS = 2**63
+_NO_LIMIT = 2**31
 _COUNTED_CHARACTERS = 2**18
 """Texts up to this long have their tokens counted before they are refused, which for megabytes would take seconds."""
 
@@ -64,12 +66,16 @@ class ServedModel:
         lengths: list[int] = []
         for prompt in question.prompts:
             try:
-                tokens = self._encoded(prompt)
-                lengths.append(self._room(prompt.where, len(tokens), question.length))
+                tokens = self._encoded(prompt, question)
+                lengths.append(self._room(prompt.where, len(tokens), question))
                 prompts.append(array("i", tokens))
             except InvalidRequest as error:
                 faults += error.faults
         raise_faults(faults)
+        if question.repeats_rendered and self.encoder.template.has_encoder:
+            problem = "asks for the prompt before the answer, and this model answers a text instead of continuing it"
+            name = f"{question.bounds.within}preserve_input_text"
+            raise InvalidRequest(where=name, found=True, problem=problem, fix="leave it out")
         for one, length in zip(prompts, lengths, strict=True):
             self.scheduler.check_room(self._virtual_tokens + len(one) + length)
         return Prepared(question=question, prompts=tuple(prompts), max_new_tokens=tuple(lengths))
@@ -84,16 +90,26 @@ class ServedModel:
         """Give the answers to each prompt, none begun; they end early when `cancelled` is set."""
         return [
             [
-                self._answer(prepared.question, tokens, length, copy, cancelled)
+                self._answer(prepared.question, prompt, tokens, length, copy, cancelled)
                 for copy in range(prepared.question.copies)
             ]
-            for tokens, length in zip(prepared.prompts, prepared.max_new_tokens, strict=True)
+            for prompt, tokens, length in zip(
+                prepared.question.prompts, prepared.prompts, prepared.max_new_tokens, strict=True
+            )
         ]
 
     def _answer(
-        self, question: Question, tokens: Sequence[int], length: int, copy: int, cancelled: threading.Event
+        self,
+        question: Question,
+        prompt: Prompt,
+        tokens: Sequence[int],
+        length: int,
+        copy: int,
+        cancelled: threading.Event,
     ) -> Answer:
         choosing = question.choosing
+        is_repeated = question.repeats_rendered and isinstance(prompt.content, str)
+        rendered = self.encoder.prompt_text(str(prompt.content)) if is_repeated else ""
         seed = None
         if choosing.do_sample:
             seed = ((secrets.randbits(53) if choosing.seed is None else choosing.seed) + copy) % _SEEDS
@@ -104,10 +120,15 @@ class ServedModel:
             temperature=choosing.temperature,
             top_k=choosing.top_k,
             top_p=choosing.top_p,
+            typical_p=choosing.typical_p,
             repetition_penalty=choosing.repetition_penalty,
             seed=seed,
             stop_ids=template.stop_ids,
+            min_new_tokens=question.bounds.least_tokens,
+            decay=choosing.decay,
             logprobs=question.top_tokens,
+            tells_rank=question.tells_ranks,
+            max_seconds=question.bounds.most_seconds,
         )
         return Answer(
             lambda: self.scheduler.submit(self._name, tuple(tokens), sampling, cancelled=_Either(cancelled)),
@@ -117,9 +138,11 @@ class ServedModel:
             max_new_tokens=length,
             end_id=template.eos_id,
             seed=seed,
+            keeps_stop=question.keeps_stop,
+            rendered=rendered,
         )
 
-    def _encoded(self, prompt: Prompt) -> list[int]:
+    def _encoded(self, prompt: Prompt, question: Question) -> list[int]:
         texts = [prompt.content] if isinstance(prompt.content, str) else [one.content for one in prompt.content]
         size = sum(map(len, texts))
         if size > self._most_characters:
@@ -128,11 +151,25 @@ class ServedModel:
         if not isinstance(prompt.content, str):
             return conversations.prompt_of(self.encoder, prompt.content)
         try:
-            return self.encoder.prompts([prompt.content])[0]
+            tokens = self.encoder.prompts([prompt.content])[0]
+            most = question.bounds.prompt_tokens
+            return tokens if most is None or len(tokens) <= most else self._truncated(prompt, question.bounds, most)
         except InvalidTemplate as error:
             raise InvalidRequest(where=prompt.where, problem=str(error), fix="send another text") from error
 
-    def _room(self, where: str, prompt_tokens: int, length: Length | None) -> int:
+    def _truncated(self, prompt: Prompt, bounds: Bounds, most: int) -> list[int]:
+        """Give the prompt cut as a row of the training is that is too long."""
+        limits = Limits(side=_NO_LIMIT, model=_NO_LIMIT, source=most)
+        try:
+            (row,) = encode_rows(self.encoder, [str(prompt.content)], [""], limits)
+        except InvalidData as error:
+            problem = "leaves nothing of the input: the model's template alone has more tokens"
+            fix = "raise it, or leave it out"
+            name = f"{bounds.within}truncate_input_tokens"
+            raise InvalidRequest(where=name, found=most, problem=problem, fix=fix) from error
+        return row.prompt_ids
+
+    def _room(self, where: str, prompt_tokens: int, question: Question) -> int:
         """Give how long the answer to a prompt may be."""
         room = self._tokens - self._virtual_tokens - prompt_tokens
         virtual = f", {self._virtual_tokens} virtual tokens of its tuning among them" if self._virtual_tokens else ""
@@ -144,8 +181,20 @@ class ServedModel:
                 problem=f"leaves no room for an answer: {both}{virtual}",
                 fix=f"shorten it by {1 - room} tokens or more",
             )
-        if length is None:
-            return min(self.environment.max_new_tokens, room)
+        least = question.bounds.least_tokens
+        if question.length is None:
+            most = min(max(least, self.environment.max_new_tokens), room)
+        else:
+            most = self._asked(where, prompt_tokens, question.length, room)
+        if least > most:
+            problem = f"is more than the {most} tokens that the answer may have"
+            fix = "ask for fewer, for a longer answer, or shorten the prompt"
+            name = f"{question.bounds.within}min_new_tokens"
+            raise InvalidRequest(where=name, found=least, problem=problem, fix=fix)
+        return most
+
+    def _asked(self, where: str, prompt_tokens: int, length: Length, room: int) -> int:
+        """Give how long an answer is to be that has `room`."""
         counted = prompt_tokens if length.counts_prompt and not self.encoder.template.has_encoder else 0
         asked = length.tokens - counted
         if asked < 1:

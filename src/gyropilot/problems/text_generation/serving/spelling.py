@@ -46,8 +46,9 @@ class Spelling:
 class StopTexts:
     """Lets text through up to the stop text that is whole first, holding back what may become one."""
 
-    def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = stops
+    def __init__(self, stops: Sequence[str], *, keeps_stop: bool = False) -> None:
+        """`keeps_stop` lets the stop text itself through too."""
+        self._stops, self._keeps_stop = stops, keeps_stop
         self._longest = max((len(one) for one in stops), default=0)
         self._held = ""
         self.is_met = False
@@ -60,7 +61,7 @@ class StopTexts:
         met = [(place + len(stop), place) for stop in self._stops if (place := held.find(stop)) >= 0]
         if met:
             self.is_met, self._held = True, ""
-            return held[: min(met)[1]]
+            return held[: min(met)[0 if self._keeps_stop else 1]]
         kept = self._beginning(held)
         self._held = held[len(held) - kept :]
         return held[: len(held) - kept]
