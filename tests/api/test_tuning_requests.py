@@ -1,10 +1,13 @@
 """Parameters of tuning through the API, as an unmodified client sends them: map of strings, tag, JSON object."""
 
+import ast
 import json
+import re
 
 import pytest
 from botocore.exceptions import ClientError
 
+import doc_blocks
 import houses
 import mean_problem
 import services
@@ -193,6 +196,22 @@ def test_the_tag_is_refused_on_another_problem_type(server):
 def test_a_misspelled_tag_of_ours_is_refused_with_the_right_one(create, server):
     request = houses.mean_request("misspelled", tags={"gyropilot:tuningconfig": "s3://data/tuning.json"})
     assert f"did you mean {TAG}?" in message_of(server.client().create_auto_ml_job_v2, **request)
+
+
+def test_what_the_page_asks_for_is_taken(create):
+    page = (doc_blocks.TOP / "docs" / "problems" / "tuning.md").read_text()
+    section = page.partition("## In the AWS call")[2].partition("\n## ")[0]
+    programs = [ast.parse(one) for one in re.findall(r"```python\n(.*?)```", section, re.DOTALL)]
+    given = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for program in programs
+        for node in program.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)
+    }
+    strings = given["config"]["TextGenerationHyperParameters"]
+    assert create("page-strings", strings)["method"]["num_virtual_tokens"] == int(strings["numVirtualTokens"])
+    spec = create("page-object", values=given["tuning"])
+    assert (spec["epochs"], spec["method"]["verbalizer"]) == (20, given["tuning"]["verbalizer"])
 
 
 def _tagged(*names):
