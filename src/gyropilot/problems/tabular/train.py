@@ -8,7 +8,7 @@ from dataclasses import replace
 from gyropilot import clock
 from gyropilot.problems import tasks
 from gyropilot.problems.contract import Json, Reporter
-from gyropilot.problems.tabular.threads import use_threads
+from gyropilot.problems.tabular import threads
 
 
 def train(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json]:
@@ -18,7 +18,7 @@ def train(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json]:
         TrainingFailed: no usable model came out; the message says what to mend.
     """
     task = tasks.train_task(arguments)
-    use_threads(1)
+    threads.use_threads(1)
     # numpy and what stands on it read their threads when they are imported, so these come after use_threads
     from gyropilot.problems.tabular import lineage
 
@@ -27,6 +27,7 @@ def train(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json]:
     else:
         from gyropilot.problems.tabular.hpo.fit import fit
     began = clock.monotonic()
-    result = fit(task, reporter)
+    fitted = fit(task, reporter)
+    result = replace(fitted, chosen={**fitted.chosen, **threads.told()})
     place = lineage.write(task, result, seconds=clock.monotonic() - began)
     return tasks.to_json(replace(result, artifacts={**result.artifacts, "lineage": place}))
