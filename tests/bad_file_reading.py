@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
-
-import pyarrow
 
 from gyropilot.errors import GyropilotError
 from gyropilot.problems.text_generation import data
+from memory_rise import MemoryRise
 
 
 def profile_each(arguments, reporter):
@@ -18,10 +16,7 @@ def profile_each(arguments, reporter):
 
 
 def profile(task, reporter):
-    ctypes.CDLL(None).malloc_trim(0)  # what earlier cases left would hide what this one takes
-    pyarrow.default_memory_pool().release_unused()
-    held = _memory("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    rise = MemoryRise()
     try:
         found = data.profile(task, reporter)
     except GyropilotError as error:
@@ -33,9 +28,4 @@ def profile(task, reporter):
             "rows": [[rows[number].input, rows[number].output] for number in range(count)],
             "findings": found["findings"],
         }
-    return outcome | {"risen_bytes": _memory("VmHWM") - held}
-
-
-def _memory(name):
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))
+    return outcome | {"risen_bytes": rise.bytes()}

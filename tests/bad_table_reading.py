@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
-
-import pyarrow
 
 from gyropilot.errors import GyropilotError
 from gyropilot.problems.tabular import data, tables
 from gyropilot.problems.tabular.columns import read_schema
+from memory_rise import MemoryRise
 
 
 def profile_each(arguments, reporter):
@@ -19,17 +17,14 @@ def profile_each(arguments, reporter):
 
 
 def profile(task, reporter):
-    ctypes.CDLL(None).malloc_trim(0)  # what earlier cases left would hide what this one takes
-    pyarrow.default_memory_pool().release_unused()
-    held = _memory("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    rise = MemoryRise()
     try:
         found = data.profile(task, reporter)
     except GyropilotError as error:
         outcome = {"message": str(error)}
     else:
         outcome = {"profile": found, "read": _read_back(Path(task["prepared"]), found)}
-    return outcome | {"risen_bytes": _memory("VmHWM") - held}
+    return outcome | {"risen_bytes": rise.bytes()}
 
 
 def _read_back(prepared, found):
@@ -37,8 +32,3 @@ def _read_back(prepared, found):
     schema = read_schema(found["schema"])
     frames = [tables.read_prepared(prepared / f"{name}.parquet", schema) for name in ("training", "validation")]
     return [[len(one.target), *one.features.shape] for one in frames]
-
-
-def _memory(name):
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))
