@@ -85,6 +85,8 @@ class TrainingRun:
         first_adapter = fingerprint(tuned) if self._method.saves_adapter else ""
         self._start.passed("model")
         found_rate = self._probed_rate(tuned)
+        if found_rate is not None:
+            self._start.passed("learning rate")
         losses = self._epoch_losses(tuned, evaluator, measuring)
         trained = self._trained(tuned, measuring, losses)
         artifacts.empty(task.output)

@@ -19,7 +19,7 @@ import torch
 
 from gyropilot import clock
 from gyropilot.files import write_whole
-from gyropilot.problems.contract import Json, Reporter
+from gyropilot.problems.contract import HandBack, Json, Reporter
 from gyropilot.problems.text_generation import batches, forward
 from gyropilot.problems.text_generation.batches import Example
 from gyropilot.problems.text_generation.crew import Crew
@@ -29,6 +29,7 @@ from gyropilot.problems.text_generation.loop import TrainPlan
 from gyropilot.problems.text_generation.models import trainable_parameters
 from gyropilot.problems.text_generation.tuning.specification import TuningType
 
+PHASE = "finding the learning rate"
 FILE = "learning_rate.json"
 """In the folder of the checkpoints."""
 DOCUMENTED_RATES: Mapping[TuningType, float] = {
@@ -43,6 +44,8 @@ DOCUMENTED_RATES: Mapping[TuningType, float] = {
 }
 """Where the search begins, and what holds where there are too few rows or too little time for one."""
 LADDER = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4, 3e-5)
+_AS_GOOD = 0.95
+"""Share of the best fall from which a rate counts as good as the best: the largest such is taken."""
 _SAFETY = 0.5
 _STEPS = 6
 """Steps at each rate."""
@@ -91,13 +94,22 @@ def find(
         tuning: gives the documented rate.
         remembered: folder of the checkpoints.
         seconds_left: of the whole candidate; the probe takes a twentieth of them and 90 s at most.
-        reporter: hears the event.
+        reporter: hears how far it is, and the event.
+
+    Raises:
+        HandBack: the service goes down; nothing was written.
     """
     file = remembered / FILE
     if file.exists():
         return FoundRate(**json.loads(file.read_text(encoding="utf-8")))
     began = clock.monotonic()
-    found = _searched(model, examples, plan, tuning, seconds=min(_SECONDS_SHARE * seconds_left, _MOST_SECONDS))
+    seconds = min(_SECONDS_SHARE * seconds_left, _MOST_SECONDS)
+    try:
+        found = _searched(model, examples, plan, tuning, seconds=seconds, reporter=reporter)
+    except (MemoryError, RuntimeError, ValueError) as error:
+        # The loop says better what is wrong with a model, and makes its packs smaller where memory runs out.
+        why = f"the documented rate of {tuning}, since the probe broke off: {error}"
+        found = FoundRate(rate=DOCUMENTED_RATES[tuning], losses={}, start_loss=None, why=why)
     remembered.mkdir(parents=True, exist_ok=True)
     write_whole(file, json.dumps(found.to_json()))
     took = clock.monotonic() - began
@@ -108,7 +120,13 @@ def find(
 
 
 def _searched(
-    model: torch.nn.Module, examples: Sequence[Example], plan: TrainPlan, tuning: TuningType, *, seconds: float
+    model: torch.nn.Module,
+    examples: Sequence[Example],
+    plan: TrainPlan,
+    tuning: TuningType,
+    *,
+    seconds: float,
+    reporter: Reporter,
 ) -> FoundRate:
     documented = DOCUMENTED_RATES[tuning]
     if len(examples) < _LEAST_ROWS:
@@ -118,7 +136,7 @@ def _searched(
         why = f"the documented rate of {tuning}, since the time is too short to probe"
         return FoundRate(rate=documented, losses={}, start_loss=None, why=why)
     with _kept(model):
-        probe = _Probe(model, examples, plan, until=clock.monotonic() + seconds)
+        probe = _Probe(model, examples, plan, until=clock.monotonic() + seconds, reporter=reporter)
         losses, start = _climb(probe, LADDER.index(documented)), probe.start_loss
     told = {f"{rate:g}": min(loss, 1e30) for rate, loss in losses.items()}
     good = {rate: loss for rate, loss in losses.items() if loss < start * (1 - _LEAST_FALL)}
@@ -126,9 +144,13 @@ def _searched(
         cause = "no rate that was tried lowered the loss within a few steps" if losses else "the time was too short"
         why = f"the documented rate of {tuning}, since {cause}"
         return FoundRate(rate=documented, losses=told, start_loss=start, why=why)
-    best = min(good, key=good.__getitem__)
-    tried = ", ".join(f"{rate}: {loss:.3g}" for rate, loss in told.items())
-    why = f"half of {best:g}, which of those tried lowered the loss most within {_STEPS} steps ({start:.3g}; {tried})"
+    enough = start - _AS_GOOD * (start - min(good.values()))
+    best = max(rate for rate, loss in good.items() if loss <= enough)
+    tried = ", ".join(f"{rate} to {loss:.3g}" for rate, loss in told.items())
+    why = (
+        f"half of {best:g}, the largest of those tried that lower the loss about most within {_STEPS} steps"
+        f" (from {start:.3g}: {tried})"
+    )
     return FoundRate(rate=_SAFETY * best, losses=told, start_loss=start, why=why)
 
 
@@ -158,9 +180,18 @@ def _climb(probe: _Probe, first: int) -> dict[float, float]:
 class _Probe:
     """Takes the same few steps from the same start at one rate after the other."""
 
-    def __init__(self, model: torch.nn.Module, examples: Sequence[Example], plan: TrainPlan, *, until: float) -> None:
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        examples: Sequence[Example],
+        plan: TrainPlan,
+        *,
+        until: float,
+        reporter: Reporter,
+    ) -> None:
         torch.set_num_threads(plan.threads)
-        self._model, self._plan, self._until = model, plan, until
+        self._model, self._plan, self._until, self._reporter = model, plan, until, reporter
+        self._tried = 0
         self._parameters = trainable_parameters(model)
         self._steps, self._held = _drawn(examples, plan)
         self._start = {name: one.detach().clone() for name, one in self._parameters.items()}
@@ -169,7 +200,10 @@ class _Probe:
         self._longest = 0.0
 
     def loss_after(self, rate: float) -> float | None:
-        """Give the held rows' loss after the steps at `rate`, inf where it broke; None: the time was too short."""
+        """Give the held rows' loss after the steps at `rate`, inf where it broke; None: the time was too short.
+
+        Time is too short once a stop was asked for, too.
+        """
         began = clock.monotonic()
         if began + self._longest > self._until:
             return None
@@ -182,6 +216,8 @@ class _Probe:
         self._model.train()
         with Crew(self._way, threads=self._plan.threads) as crew:
             for number, examples in enumerate(self._steps):
+                if self._is_to_end():
+                    return None
                 self._way.refresh()
                 loss = self._stepped(crew, optimizer, examples)
                 if not math.isfinite(loss):
@@ -191,6 +227,8 @@ class _Probe:
                     return None
         loss = self._held_loss()
         self._longest = max(self._longest, clock.monotonic() - began)
+        self._tried += 1
+        self._reporter.progress(PHASE, done=self._tried, total=max(3, self._tried + 1), unit="rates")
         return loss if math.isfinite(loss) else math.inf
 
     def _stepped(self, crew: Crew, optimizer: torch.optim.Optimizer, examples: Sequence[Example]) -> float:
@@ -203,6 +241,11 @@ class _Probe:
         torch.nn.utils.clip_grad_norm_(parameters, self._plan.grad_clip, foreach=True)
         optimizer.step()
         return loss
+
+    def _is_to_end(self) -> bool:
+        if self._reporter.hand_back_requested():
+            raise HandBack
+        return self._reporter.stop_requested()
 
     def _held_loss(self) -> float:
         self._way.refresh()
