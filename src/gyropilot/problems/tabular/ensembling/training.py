@@ -91,37 +91,17 @@ def train(folder: Path, rows: Frame, schema: Schema, plan: Plan, reporter: Repor
         seconds_for_a_fit=None if plan.seconds is None else plan.seconds * _SHARE * plan.cores / max(1, fold_count),
     )
     listener = Listener(reporter, _count(settings) * (1 + plan.stack_levels), plan.seconds)
-    predictor = TabularPredictor(
-        label=TARGET,
-        problem_type=_PROBLEM_TYPES[schema.problem_type],
-        eval_metric=_METRICS.get(plan.objective, "log_loss"),
-        path=str(folder),
-        sample_weight=WEIGHT if rows.weights is not None else None,
-        weight_evaluation=rows.weights is not None,
-        verbosity=0,
-        log_to_file=False,
-    )
+    predictor = _predictor(folder, rows, schema, plan)
     held_out = None if plan.is_bagged else _held_out(rows, schema, plan.seed)
     with quiet(), _without_accelerator(), folds.side_by_side(plan.cores, listener.is_over, plan.seconds):
         predictor.fit(
             table if held_out is None else table.drop(index=held_out),
             tuning_data=None if held_out is None else table.loc[held_out],
-            time_limit=plan.seconds,
             hyperparameters=settings,
             feature_metadata=_metadata(schema),
             num_bag_folds=fold_count,
-            num_bag_sets=1,
-            num_stack_levels=plan.stack_levels,
-            dynamic_stacking=False,
-            # temperature scaling moves no answer, and loading what it computes with takes seconds
-            calibrate=False,
-            calibrate_decision_threshold=False,
-            num_cpus=plan.cores,
-            num_gpus=0,
-            memory_limit=max(0.5, plan.memory_bytes / 2**30) if plan.memory_bytes > 0 else "auto",
             callbacks=[listener],
-            ag_args_ensemble={"fold_fitting_strategy": "sequential_local"},
-            raise_on_no_models_fitted=False,
+            **_arguments(plan),
         )
         failures = _failures(predictor)
         if not predictor.model_names():
@@ -141,6 +121,37 @@ def train(folder: Path, rows: Frame, schema: Schema, plan: Plan, reporter: Repor
         weights=weights,
         folds=fold_count,
     )
+
+
+def _predictor(folder: Path, rows: Frame, schema: Schema, plan: Plan) -> Predictor:
+    return TabularPredictor(
+        label=TARGET,
+        problem_type=_PROBLEM_TYPES[schema.problem_type],
+        eval_metric=_METRICS.get(plan.objective, "log_loss"),
+        path=str(folder),
+        sample_weight=WEIGHT if rows.weights is not None else None,
+        weight_evaluation=rows.weights is not None,
+        verbosity=0,
+        log_to_file=False,
+    )
+
+
+def _arguments(plan: Plan) -> dict[str, Json]:
+    """Give what a fit is told that does not depend on the rows."""
+    return {
+        "time_limit": plan.seconds,
+        "num_bag_sets": 1,
+        "num_stack_levels": plan.stack_levels,
+        "dynamic_stacking": False,
+        # temperature scaling moves no answer, and loading what it computes with takes seconds
+        "calibrate": False,
+        "calibrate_decision_threshold": False,
+        "num_cpus": plan.cores,
+        "num_gpus": 0,
+        "memory_limit": max(0.5, plan.memory_bytes / 2**30) if plan.memory_bytes > 0 else "auto",
+        "ag_args_ensemble": {"fold_fitting_strategy": "sequential_local"},
+        "raise_on_no_models_fitted": False,
+    }
 
 
 def _nothing(failures: Mapping[str, str]) -> Trained:
