@@ -174,6 +174,19 @@ def test_a_trial_without_a_model_says_why(tmp_path, monkeypatch):
         fit(task, ensembled_tables.Heard())
 
 
+class StopsAtTheSecondModel(ensembled_tables.Heard):
+    def stop_requested(self):
+        return any(done >= 1 for phase, done, *_ in self.phases if phase == "training")
+
+
+def test_a_stop_in_the_middle_of_a_bagged_trial_keeps_the_models_that_are_whole(tmp_path):
+    table = ensembled_tables.Table("BinaryClassification", 160)
+    task = ensembled_tables.make_task(tmp_path, table, models=CHEAP, is_bagged=True)
+    result = fit(task, StopsAtTheSecondModel())
+    assert (result.ended_by, result.chosen["models"]) == ("stop", 1)
+    assert 0 <= result.score <= 1
+
+
 class HeardOfTime(ensembled_tables.Heard):
     """Keeps how many seconds training says it has."""
 
