@@ -110,18 +110,6 @@ def test_what_cannot_be_imported_says_why_and_what_to_do(home, tmp_path, tiny_mo
     assert not names & {"wide", "empty", "job"}
 
 
-def test_the_output_of_a_job_is_imported_from_its_bucket(service, tmp_path, tiny_model_folder):
-    folder = adapter(tmp_path / "adapter", width=width_of(tiny_model_folder))
-    s3 = service.boto3("s3")
-    s3.create_bucket(Bucket="made")
-    for path in folder.iterdir():
-        s3.upload_file(str(path), "made", f"out/job/adapter/{path.name}")
-    imported = service.gyropilot("prompts", "import", "s3://made/out/job", "--name", "of-job")
-    assert imported.returncode == 0, imported.stderr
-    assert SourcePrompts(service.home / "source_prompts").verify("of-job").tasks == ("task-1", "task-2", "task-3")
-    assert service.gyropilot("prompts", "remove", "of-job").returncode == 0
-
-
 def test_all_that_is_wrong_with_a_training_is_told_before_it_begins_by_its_option(home, tmp_path):
     rows = tmp_path / "rows.csv"
     rows.write_text("input,output,task\na,b,c\n")
@@ -132,3 +120,25 @@ def test_all_that_is_wrong_with_a_training_is_told_before_it_begins_by_its_optio
         assert f"{option}: " in told(ran)
     unknown = prompts(home, "train", rows, "--name", "wrong", "--base-model", "Nope")
     assert "Nope" in told(unknown)
+
+
+@pytest.mark.slow
+def test_rows_of_several_tasks_become_a_source_prompt(home, tmp_path):
+    rows = tmp_path / "rows.csv"
+    told_rows = [f"What is {number}?,{word},{word}" for number in range(20) for word in ("even", "odd", "round")]
+    rows.write_text("\n".join(["input,output,kind", *told_rows]))
+    asked = ["--name", "kinds", "--base-model", services.TINY, "--task-column", "kind", "--num-virtual-tokens", "5"]
+    ran = prompts(home, "train", rows, *asked, "--epochs", "1", "--learning-rate", "0.05", "--ranks", "2")
+    assert ran.exit_code == 0, told(ran)
+    assert "validation loss" in ran.stdout
+    assert "training" in ran.stderr
+    found = SourcePrompts(home / "source_prompts").verify("kinds")
+    assert (found.tasks, found.rows, found.ranks) == (("even", "odd", "round"), 5, 2)
+    assert found.base_model == services.TINY
+    assert found.base_config_digest
+    assert not list(home.glob(".source-prompt-*"))
+    one_task = tmp_path / "one.csv"
+    one_task.write_text("\n".join(["input,output,kind", *(f"What is {number}?,one,one" for number in range(20))]))
+    refused = prompts(home, "train", one_task, *["--name", "one", *asked[2:]], "--learning-rate", "0.05")
+    assert "names one task" in told(refused)
+    assert SourcePrompts(home / "source_prompts").find("one") is None

@@ -102,12 +102,13 @@ def import_prompt(path: str, name: str | None, base_model: str | None, home: Pat
     settings = settings_file.read({"home": home})
     name = name or Path(path.rstrip("/")).name
     _prompts(settings).check_free(name)
+    named = None if base_model is None else _named_base(base_model, settings)
     with _working_folder(settings) as working:
         folder = source_prompt_files.brought(path, settings, working / "fetched")
         arguments = {"folder": str(folder), "to": str(working / "vectors.safetensors")}
         made = child_runs.run(f"{_ROOM}.conversion:convert", arguments, settings, working / "child", tell=_silent)
         of_tasks = tuple(f"task-{number}" for number in range(1, made["tasks"] + 1))
-        base = _base_of(base_model, made["base_model"], settings)
+        base = named or _base_said(made["base_model"], settings)
         shape = vectors.read_shape(working / "vectors.safetensors", submodules=made["submodules"], tasks=of_tasks)
         _check_width(shape.width, base)
         added = _prompts(settings).add(
@@ -242,13 +243,15 @@ def _facts(found: SourcePrompt) -> list[tuple[str, str]]:
     ]
 
 
-def _base_of(named: str | None, said: str, settings: Settings) -> InstalledModel | None:
-    """Give the base model: the one named, else the one of which the folder says that it is its own."""
-    store = BaseModelStore(settings.base_models, settings.allow_downloads)
-    if named is None:
-        known = {one.hub_id: one.name for one in catalog.CATALOG}.get(said, said)
-        return next((one for one in store.installed() if one.name == known), None)
-    found = store.find(named)
+def _named_base(name: str, settings: Settings) -> InstalledModel:
+    found = BaseModelStore(settings.base_models, settings.allow_downloads).find(name)
     if found is None:
-        raise NotFound(f"--base-model: {named!r} is not installed; `gyropilot models list` shows what is")
+        raise NotFound(f"--base-model: {name!r} is not installed; `gyropilot models list` shows what is")
     return found
+
+
+def _base_said(said: str, settings: Settings) -> InstalledModel | None:
+    """Give the base model of which a folder says that it is its own, by our name or the hub's, if it is installed."""
+    known = {one.hub_id: one.name for one in catalog.CATALOG}.get(said, said)
+    installed = BaseModelStore(settings.base_models, settings.allow_downloads).installed()
+    return next((one for one in installed if one.name == known), None)
