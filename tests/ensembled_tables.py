@@ -117,7 +117,7 @@ def make_task(folder: Path, table: Table, *, models, is_bagged, seconds_left=Non
         "is_bagged": is_bagged,
         "stack_levels": 0,
         "share": 1.0,
-        "most_seconds": 1200.0,
+        "most_seconds": None,
         **candidate,
     }
     return TrainTask(

@@ -9,7 +9,6 @@ is judged by a model that saw it. The rows of a validation channel are never tra
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +34,8 @@ _SUPPORTED = "predicted_label,probability,probabilities,labels"
 _LEAST_FIT_SECONDS = 2.0
 _END_SECONDS = 4.0
 """What packing may need."""
+_UNBOUNDED_SECONDS = 1200.0
+"""What one fit may take where the request sets no bound."""
 
 
 def fit(task: TrainTask, reporter: Reporter) -> TrainResult:
@@ -90,7 +91,9 @@ class _Trial:
 
     def _plan(self) -> Plan:
         candidate = self._task.candidate
-        seconds = min(self._fit_seconds(float(candidate["share"])), float(candidate["most_seconds"]))
+        seconds = self._fit_seconds(float(candidate["share"]))
+        if candidate["most_seconds"] is not None:
+            seconds = min(seconds, float(candidate["most_seconds"]))
         return Plan(
             models=candidate["models"],
             algorithms=self._spec.algorithms or ALGORITHMS["ENSEMBLING"],
@@ -106,7 +109,7 @@ class _Trial:
     def _fit_seconds(self, share: float) -> float:
         left = self._seconds_left()
         if left is None:
-            return math.inf
+            return _UNBOUNDED_SECONDS
         # what is left after the fit pays for measuring, packing and what the library needs to come to an end
         seconds = left * share - min(120.0, max(3.0, 0.12 * left))
         if seconds < _LEAST_FIT_SECONDS:

@@ -32,8 +32,8 @@ class Trial:
     stack_levels: int
     share: float
     """Of the time that is left when it begins, in (0, 1]."""
-    most_seconds: float = 1200.0
-    """That its fit may take however much time there is, and where the request sets no bound."""
+    most_seconds: float | None = None
+    """That its fit may take however much time there is; None: no bound of its own."""
 
 
 _BOOSTED = ("lightgbm", "catboost", "xgboost")
