@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +15,12 @@ from gyropilot import settings as settings_file
 from gyropilot.base_models import catalog
 from gyropilot.base_models.records import InstalledModel
 from gyropilot.base_models.store import BaseModelStore
-from gyropilot.cli import child_runs, completing, options, source_prompt_files, texts
+from gyropilot.cli import completing, options, source_prompt_files, texts
 from gyropilot.cli.source_training import TrainingLine, training_tasks
-from gyropilot.errors import InvalidData, NotFound
+from gyropilot.errors import InvalidData, MissingExtra, NotFound
+from gyropilot.local import child_runs
 from gyropilot.log import printable
+from gyropilot.problems.text_generation.problem import TEXT_GENERATION
 from gyropilot.problems.text_generation.source_prompts import asking, vectors
 from gyropilot.problems.text_generation.source_prompts.record import SourcePrompt, config_digest, embedding_width
 from gyropilot.problems.text_generation.source_prompts.store import SourcePrompts
@@ -100,6 +103,7 @@ def import_prompt(path: str, name: str | None, base_model: str | None, home: Pat
     the files is never run.
     """
     settings = settings_file.read({"home": home})
+    _check_installed()
     name = name or Path(path.rstrip("/")).name
     _prompts(settings).check_free(name)
     named = None if base_model is None else _named_base(base_model, settings)
@@ -168,6 +172,7 @@ def train(
     gyropilot prompts train rows.csv --name topics --base-model SmolLM2-135M-Instruct
     """
     settings = settings_file.read({"home": home})
+    _check_installed()
     store = BaseModelStore(settings.base_models, settings.allow_downloads)
     _prompts(settings).check_free(name)
     spec = asking.spec_of(parameters, base_model=base_model, accept_eula=accept_eula, store=store, where=_option)
@@ -188,6 +193,12 @@ def train(
         )
     click.echo(f"validation loss {made['loss']:.4f} over {len(added.tasks)} tasks")
     click.echo(_told(added))
+
+
+def _check_installed() -> None:
+    missing = [module for module in TEXT_GENERATION.modules if importlib.util.find_spec(module) is None]
+    if missing:
+        raise MissingExtra(TEXT_GENERATION.extra, f"gyropilot prompts ({', '.join(missing)} cannot be found)")
 
 
 def _silent(_message: object) -> None:
