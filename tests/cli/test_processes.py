@@ -4,9 +4,10 @@ import os
 import pytest
 from click.testing import CliRunner
 
-from gyropilot.cli import machine, notes, processes, service
+from gyropilot.cli import notes, processes, service
 from gyropilot.cli.env import env
 from gyropilot.errors import InvalidRequest
+from gyropilot.local import machine
 from gyropilot.settings import Settings
 
 

@@ -21,12 +21,13 @@ import uvicorn
 from gyropilot import log, names
 from gyropilot.api import app as api_app
 from gyropilot.base_models.store import BaseModelStore
-from gyropilot.cli import machine, notes, service
+from gyropilot.cli import notes, service
 from gyropilot.cli.connections import BoundedProtocol
 from gyropilot.control.entrance import Entrance
 from gyropilot.control.house import House
 from gyropilot.engine.local_process import LocalProcessEngine
 from gyropilot.errors import InvalidRequest
+from gyropilot.local import machine
 from gyropilot.problems.catalog import PROBLEMS
 from gyropilot.s3 import app as s3_app
 from gyropilot.serve.async_calls.runner import AsyncInvocations

@@ -10,12 +10,10 @@ from typing import Any
 import click
 
 from gyropilot import clock
-from gyropilot.cli import job_requests, machine, texts
+from gyropilot.cli import texts
 from gyropilot.engine.engine import Message
-from gyropilot.errors import InvalidData
+from gyropilot.local.training import Training, arguments_of, channel
 from gyropilot.log import printable
-from gyropilot.problems import tasks
-from gyropilot.problems.contract import LocalChannel, LocalFile, ProfileTask, TrainTask
 from gyropilot.problems.text_generation.request import TextGenerationSpec
 from gyropilot.sdk.values import Progress
 from gyropilot.settings import Settings
@@ -32,33 +30,15 @@ def training_tasks(
     name: str, data: Path, spec: TextGenerationSpec, settings: Settings, working: Path
 ) -> dict[str, Json]:
     """Give what the child is called with, to train on one file in the folder `working`."""
-    size = data.stat().st_size
-    file = LocalFile(path=data.resolve(), uri=data.resolve().as_uri(), size_bytes=size, etag="")
-    share: dict[str, Json] = {
-        "job_name": name,
-        "spec": spec.to_json(),
-        "base_models": settings.base_models,
-        "prepared": working / "prepared",
-        "output_uri": f"file://{working}",
-        "cores": settings.cores or machine.cores(),
-        "memory_bytes": machine.job_memory_bytes(settings),
-    }
-    profile = ProfileTask(channels=(_channel(data, file),), output=_made(working / "profile"), **share)
-    train = TrainTask(
-        candidate={"name": name},
-        profile={},
-        checkpoints=_made(working / "checkpoints"),
-        output=_made(working / "output"),
-        seconds_left=None,
-        checkpoint_seconds=settings.checkpoint_seconds,
+    training = Training(
+        name=name,
+        spec=spec,
+        base_models=settings.base_models,
+        channels=(channel(data, where=str(data)),),
+        working=working,
         evaluation_seconds=_GENERATION_SECONDS,
-        **share,
     )
-    return {
-        "profile": tasks.to_json(profile),
-        "train": tasks.to_json(train),
-        "to": str(working / "vectors.safetensors"),
-    }
+    return {**arguments_of(training, settings), "to": str(working / "vectors.safetensors")}
 
 
 class TrainingLine:
@@ -89,24 +69,3 @@ class TrainingLine:
             self._shown_at = clock.monotonic()
             click.echo(texts.progress_line(progress, width=_WIDTH), err=True)
         self._phase = progress.phase
-
-
-def _channel(data: Path, file: LocalFile) -> LocalChannel:
-    name = data.name.lower()
-    is_gzip = name.endswith(".gz")
-    kind = "parquet" if name.endswith(".parquet") else "csv" if name.removesuffix(".gz").endswith(".csv") else ""
-    if not kind:
-        raise InvalidData(
-            where=str(data), problem="is no file of rows", fix="give a file that ends in .csv, .csv.gz or .parquet"
-        )
-    return LocalChannel(
-        channel_type="training",
-        content_type=job_requests.CONTENT_TYPES[kind],
-        compression="Gzip" if is_gzip else "None",
-        files=(file,),
-    )
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    return folder

@@ -6,9 +6,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from gyropilot.cli import machine, texts
+from gyropilot.cli import texts
 from gyropilot.cli.checkups.finding import Finding, fail, ok, warn
 from gyropilot.engine import sandbox
+from gyropilot.local import machine
 from gyropilot.settings import Settings
 
 _LITTLE_MEMORY = 3.5 * 2**30

@@ -7,9 +7,10 @@ import shlex
 import stat
 from collections.abc import Iterator
 
-from gyropilot.cli import machine, texts
+from gyropilot.cli import texts
 from gyropilot.cli.checkups.finding import Finding, fail, ok, warn
 from gyropilot.errors import InvalidRequest
+from gyropilot.local import machine
 from gyropilot.serve.replicas.process import check_socket_length
 from gyropilot.settings import Settings
 

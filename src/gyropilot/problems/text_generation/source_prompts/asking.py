@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from gyropilot.base_models.store import BaseModelStore
-from gyropilot.errors import Fault, InvalidRequest
-from gyropilot.problems.contract import Json, Limits
+from gyropilot.problems.contract import Json
+from gyropilot.problems.text_generation import asked_spec
 from gyropilot.problems.text_generation.request import TextGenerationSpec
-from gyropilot.problems.text_generation.tuning import reading
 from gyropilot.problems.text_generation.tuning.combinations import Surroundings
-
-VALIDATION_FRACTION = 0.2
 
 
 def spec_of(
@@ -35,36 +31,12 @@ def spec_of(
     Raises:
         InvalidRequest: with every fault.
     """
-    faults: list[Fault] = []
-    try:
-        store.check_available(base_model, accept_eula=accept_eula)
-    except InvalidRequest as error:
-        faults += error.faults
-    found = store.find(base_model)
-    around = Surroundings()
-    if found is not None:
-        around = Surroundings(
-            is_encoder_decoder=found.kind == "seq2seq",
-            context_tokens=found.context_tokens,
-            base_model=found.name,
-            base_folder=found.path,
-        )
-    given = reading.of_object({"tuning_type": "MULTITASK_PROMPT_TUNING", **values}, where=where, faults=faults)
-    way = replace(reading.TUNE, where=lambda parameter: where(parameter.name))
-    asked = reading.settle(given, around, way=way, faults=faults)
-    if faults:
-        raise InvalidRequest.of(faults)
-    return TextGenerationSpec(
+    return asked_spec.spec_of(
+        {"tuning_type": "MULTITASK_PROMPT_TUNING", **values},
         base_model=base_model,
-        loaded_model=base_model if found is None else found.name,
         accept_eula=accept_eula,
-        epochs=asked.epochs,
-        batch_size=asked.batch_size,
-        learning_rate=asked.learning_rate,
-        warmup_steps=asked.warmup_steps,
-        seed=asked.seed,
-        validation_fraction=VALIDATION_FRACTION,
-        defaulted=asked.defaulted,
-        limits=Limits(max_candidates=1, seconds_per_candidate=None, seconds_per_job=None),
-        method=asked.tuning,
+        store=store,
+        around=Surroundings(),
+        where=lambda path: where(path.rpartition(".")[2]),
+        validation_fraction=asked_spec.VALIDATION_FRACTION,
     )

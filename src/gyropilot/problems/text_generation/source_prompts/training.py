@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gyropilot.problems import tasks
 from gyropilot.problems.contract import Json, Reporter
-from gyropilot.problems.text_generation import data, train
+from gyropilot.problems.text_generation import whole_run
 
 
 def make(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json]:
@@ -21,15 +21,15 @@ def make(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json]:
         InvalidData: the rows cannot be used.
         TrainingFailed: nothing usable came out.
     """
-    profile = data.profile(arguments["profile"], reporter)
-    result = train.train({**arguments["train"], "profile": profile}, reporter)
+    made = whole_run.run(arguments, reporter)
+    profile, result = made["profile"], made["result"]
     # Imports torch, which train prepared the process for.
     from gyropilot.problems.text_generation.source_prompts import conversion
 
     task = tasks.train_task({**arguments["train"], "profile": profile})
-    made = conversion.from_adapter(task.output / conversion.ADAPTER, Path(arguments["to"]))
+    vectors = conversion.from_adapter(task.output / conversion.ADAPTER, Path(arguments["to"]))
     return {
-        "submodules": made["submodules"],
+        "submodules": vectors["submodules"],
         "tasks": profile["tasks"],
         "loss": result["score"],
         "chosen": result["chosen"],

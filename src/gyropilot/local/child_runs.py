@@ -7,12 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
-from gyropilot.cli import machine
 from gyropilot.engine.engine import Ending, Message, Run, Task
 from gyropilot.engine.local_process import LocalProcessEngine
 from gyropilot.errors import TrainingFailed
+from gyropilot.local import machine
 from gyropilot.settings import Settings
 
 Json = Any
@@ -57,8 +55,8 @@ def run(function: str, arguments: Mapping[str, Json], settings: Settings, scratc
     if ending.outcome == "result":
         return ending.result
     if ending.outcome == "died" or ending.error == "InternalFailure":
-        click.echo(log.decode(errors="replace")[-_TOLD_LOG_CHARACTERS:], err=True)
-    # Of every kind: what the command line shows of an error is its text.
+        _say(log.decode(errors="replace")[-_TOLD_LOG_CHARACTERS:])
+    # Of every kind: what is shown of an error is its text.
     raise TrainingFailed(ending.message)
 
 
@@ -77,4 +75,9 @@ def _followed(child: Run, tell: Tell) -> Ending:
                 raise
             is_asked = True
             child.request_stop()
-            click.echo("\nending early with what there is; Ctrl-C again ends at once", err=True)
+            _say("\nending early with what there is; Ctrl-C again ends at once")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
