@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+import prompted_models
 import tiny_models
 from gyropilot.problems.text_generation import models
 from gyropilot.problems.text_generation.decoding import llama_weights, products
@@ -170,3 +171,26 @@ def test_products_that_differ_are_not_used(monkeypatch):
     assert kind_of_products(torch.float32) is PackedProduct
     monkeypatch.setattr(products.PackedProduct, "added", lambda _, x, start: start)
     assert kind_of_products(torch.float32) is PlainProduct
+
+
+@pytest.mark.parametrize("parts", [[27], [7, 20], [20, 7], [1, 24, 2]])
+@pytest.mark.parametrize("rows", [{"before_text": 20}, {"prefix": 20}], ids=["prompt", "prefix"])
+def test_virtual_tokens_are_read_in_parts_as_a_text_is(folder, tmp_path, rows, parts):
+    tuned = prompted_models.prompted(models.load(folder, dtype="float32", attention="sdpa").model, **rows)
+    decoder = open_decoder(folder, dtype="float32")
+    adapter = decoder.read_adapter(tuned.virtual_tokens.save(tmp_path / "adapter"))
+    (text, beside) = texts([7, 30])
+    left = [0] * adapter.before.read + text
+    row, other = decoder.begin(left, adapter), decoder.begin(beside, None)
+    for size in parts if adapter.before.read else [3, 4]:
+        found = decoder.compute([Read(row, left[:size]), *([Read(other, beside)] if not other.length else [])])[:1]
+        left = left[size:]
+        if other.length == len(beside):
+            decoder.end(other)
+    with torch.inference_mode():
+        wanted = prompted_models.next_logits(tuned, text, [])
+        torch.testing.assert_close(found[0], wanted, rtol=1e-4, atol=5e-5)
+        found = decoder.compute([Read(row, [9])])
+        wanted = prompted_models.next_logits(tuned, text, [9])
+    torch.testing.assert_close(found[0], wanted, rtol=1e-4, atol=5e-5)
+    assert row.length == 28
