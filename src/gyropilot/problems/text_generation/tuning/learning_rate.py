@@ -2,8 +2,9 @@
 
 From the same start a few steps are taken at a rate, and the loss of other training rows is measured: first at the
 type's documented rate, then at ever larger ones while that gets better, or at ever smaller ones where it did not. The
-best is lowered by a safety factor, for what helps most within a few steps is more than hundreds of steps take. It is
-the same for the same rows, seed and machine; trained parameters and random generators are left as they were to the bit.
+largest that lowers it about as much as the best is halved: what helps most within a few steps is more than hundreds of
+them take. It is the same for the same rows, seed and machine, unless the time runs out; trained parameters and random
+generators are left as they were, to the bit.
 """
 
 from __future__ import annotations
