@@ -136,6 +136,7 @@ def test_rows_of_several_tasks_become_a_source_prompt(home, tmp_path):
     assert (found.tasks, found.rows, found.ranks) == (("even", "odd", "round"), 5, 2)
     assert found.base_model == services.TINY
     assert found.base_config_digest
+    assert found.made_by == "trained on rows.csv, 48 rows, 1 epochs, seed 42"
     assert not list(home.glob(".source-prompt-*"))
     one_task = tmp_path / "one.csv"
     one_task.write_text("\n".join(["input,output,kind", *(f"What is {number}?,one,one" for number in range(20))]))

@@ -21,6 +21,7 @@ from gyropilot.errors import InvalidData, MissingExtra, NotFound
 from gyropilot.local import child_runs
 from gyropilot.log import printable
 from gyropilot.problems.text_generation.problem import TEXT_GENERATION
+from gyropilot.problems.text_generation.request import TextGenerationSpec
 from gyropilot.problems.text_generation.source_prompts import asking, vectors
 from gyropilot.problems.text_generation.source_prompts.record import SourcePrompt, config_digest, embedding_width
 from gyropilot.problems.text_generation.source_prompts.store import SourcePrompts
@@ -189,10 +190,15 @@ def train(
             tasks=tuple(made["tasks"]),
             base_model=base.name,
             base_config_digest=config_digest(base.path),
-            made_by=f"trained on {data.name}, {made['rows']['training']} rows, {spec.epochs} epochs, seed {spec.seed}",
+            made_by=_told_training(data, spec, made),
         )
     click.echo(f"validation loss {made['loss']:.4f} over {len(added.tasks)} tasks")
     click.echo(_told(added))
+
+
+def _told_training(data: Path, spec: TextGenerationSpec, made: Json) -> str:
+    epochs = f"{spec.epochs} epochs" if made["ended_by"] == "finished" else f"ended early of {spec.epochs} epochs"
+    return f"trained on {data.name}, {made['rows']['training']} rows, {epochs}, seed {spec.seed}"
 
 
 def _check_installed() -> None:
