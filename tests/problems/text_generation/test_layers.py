@@ -140,6 +140,28 @@ def test_rows_are_checked_in_loss_and_gradients_before_they_go_the_fast_way(tiny
     assert "differs from the plain one" in reason
 
 
+def test_rows_out_of_a_network_are_compared_as_rows_in_bfloat16(tiny):
+    loaded = tiny.loaded("llama")
+    loaded.model.to(torch.bfloat16)
+    model = PTuning(num_virtual_tokens=20).attach(loaded, seed=5)
+    tokens = model.virtual_tokens
+    way, reason = forward.choose(model, tiny.examples(9), check="gradients", precision="bfloat16")
+    assert (way.name, reason) == ("fused", "")
+    assert model.virtual_tokens is tokens
+    way.loss_sum(batches.pack(tiny.examples(9))).backward()
+    assert all(one.grad is not None for one in trainable_parameters(model).values())
+
+
+def test_a_fast_way_that_puts_texts_elsewhere_behind_rows_is_not_taken(tiny, monkeypatch):
+    loaded = tiny.loaded("llama")
+    loaded.model.to(torch.bfloat16)
+    model = PromptTuning(num_virtual_tokens=20).attach(loaded, seed=5)
+    monkeypatch.setattr("gyropilot.problems.text_generation.layers._rotated", lambda x, place, direction: x)
+    way, reason = forward.choose(model, tiny.examples(9), check="gradients", precision="bfloat16")
+    assert way.name == "plain"
+    assert "differs from the plain one" in reason
+
+
 def test_attention_prefixes_go_the_plain_way(tiny):
     model = PrefixTuning(num_virtual_tokens=7).attach(tiny.loaded("llama"), seed=5)
     way, reason = forward.choose(model, tiny.examples(5), check="gradients", precision="float32")

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 import torch
 
-from gyropilot.problems.text_generation import batches, layers
+from gyropilot.problems.text_generation import batches, layers, virtual_tokens
 from gyropilot.problems.text_generation.architectures import Layout
 from gyropilot.problems.text_generation.batches import Example, Pack
 from gyropilot.problems.text_generation.models import DtypeName, head_of, trainable_parameters
@@ -22,6 +22,9 @@ from gyropilot.problems.text_generation.plain import PlainForward
 _CHECKED_EXAMPLES = 3
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15}
 """Largest relative difference of losses, and of gradients as vectors: rounding, far below what a wrong mask gives."""
+_ROWS_SLACK = 3.0
+"""As many times as large may the difference of gradients of virtual tokens be in bfloat16: they come through every
+block, and the plain way itself is 0.12 off its own float32 there (SmolLM2-135M)."""
 
 
 class Forward(Protocol):
@@ -61,29 +64,36 @@ def choose(
     """
     sample = sorted((examples[index] for index in range(min(64, len(examples)))), key=lambda one: one.length)
     sample = [one for one in sample if one.task == sample[0].task][:_CHECKED_EXAMPLES]
-    tolerance = _TOLERANCE[torch.bfloat16 if precision == "bfloat16" else head_of(model).weight.dtype]
-    labels = sum(len(one.answer_ids) for one in sample)
+    with _shaken(model), virtual_tokens.as_leaves(model, task=sample[0].task) as rows:
+        parameters = (rows or trainable_parameters(model)) if check == "gradients" else {}
+        reason = _why_not_fast(model, sample, parameters, precision=precision)
+    # Made anew, for the ways that were compared hold what was moved meanwhile.
+    return (PlainForward(model, precision=precision), reason) if reason else (layers.FusedForward(model), "")
+
+
+def _why_not_fast(
+    model: torch.nn.Module, sample: list[Example], parameters: Mapping[str, torch.Tensor], *, precision: DtypeName
+) -> str:
+    """Say why `model` does not go the fast way; raises ValueError where not even the plain one may pack."""
+    dtype = torch.bfloat16 if precision == "bfloat16" else head_of(model).weight.dtype
+    tolerance, labels = _TOLERANCE[dtype], sum(len(one.answer_ids) for one in sample)
+    slack = _ROWS_SLACK if dtype == torch.bfloat16 and virtual_tokens.of(model) else 1.0
+    plain = PlainForward(model, precision=precision)
+    wanted = _measured(plain, parameters, [batches.pack([one]) for one in sample])
+    if not wanted[""].isfinite():
+        return "the model's own loss is not finite"
     reason = layers.why_not(model)
-    with _shaken(model):
-        parameters = trainable_parameters(model) if check == "gradients" else {}
-        plain = PlainForward(model, precision=precision)
-        wanted = _measured(plain, parameters, [batches.pack([one]) for one in sample])
-        if not wanted[""].isfinite():
-            return plain, "the model's own loss is not finite"
-        if not reason:
-            fused = layers.FusedForward(model)
-            off = _difference(_measured(fused, parameters, [batches.pack(sample)]), wanted, labels)
-            if not off <= tolerance:
-                reason = f"the fast way differs from the plain one by {off:.2g}"
-        if reason:
-            together = batches.pack(sample, start="shared" if plain.layout == "packed" else "each its own")
-            off = _difference(_measured(plain, parameters, [together]), wanted, labels)
-            if not off <= tolerance:
-                raise ValueError(f"packed rows differ from single ones by {off:.2g}")
+    if not reason:
+        found = _measured(layers.FusedForward(model), parameters, [batches.pack(sample)])
+        off = _difference(found, wanted, labels, slack=slack)
+        if not off <= tolerance:
+            reason = f"the fast way differs from the plain one by {off:.2g}"
     if reason:
-        return plain, reason
-    fused.refresh()
-    return fused, ""
+        together = batches.pack(sample, start="shared" if plain.layout == "packed" else "each its own")
+        off = _difference(_measured(plain, parameters, [together]), wanted, labels, slack=slack)
+        if not off <= tolerance:
+            raise ValueError(f"packed rows differ from single ones by {off:.2g}")
+    return reason
 
 
 @contextmanager
@@ -112,7 +122,7 @@ def _shaken(model: torch.nn.Module) -> Iterator[None]:
 
 
 def _measured(
-    forward: Forward, parameters: Mapping[str, torch.nn.Parameter], packs: Sequence[Pack]
+    forward: Forward, parameters: Mapping[str, torch.Tensor], packs: Sequence[Pack]
 ) -> dict[str, torch.Tensor]:
     """Give the loss and the gradients of `parameters`."""
     total = torch.zeros(())
@@ -129,8 +139,10 @@ def _measured(
     return found
 
 
-def _difference(found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], labels: int) -> float:
-    """Give the larger of the relative differences of loss and of all gradients taken as one vector.
+def _difference(
+    found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], labels: int, *, slack: float = 1.0
+) -> float:
+    """Give the larger of the relative differences of loss and, over `slack`, of all gradients taken as one vector.
 
     A model that knows its rows by heart has a loss of nearly nothing, so a loss counts as at least 0.1 a label.
     """
@@ -142,4 +154,4 @@ def _difference(found: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Te
         return loss
     off = sum(float((found[name].float() - wanted[name].float()).square().sum()) for name in names)
     size = sum(float(wanted[name].float().square().sum()) for name in names)
-    return max(loss, math.sqrt(off / max(size, 1e-30)))
+    return max(loss, math.sqrt(off / max(size, 1e-30)) / slack)
