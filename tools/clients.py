@@ -1,6 +1,6 @@
 """Installs programs of other makers, which tests drive or benches compare with: each in a folder below .venv/clients.
 
-    python tools/clients.py [flaml] [javascript] [sagemaker-core] [sagemaker-sdk]
+    python tools/clients.py [caikit] [flaml] [javascript] [sagemaker-core] [sagemaker-sdk]
 
 prints each one's folder; without a name: all.
 
@@ -13,6 +13,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import sysconfig
 import venv
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,13 @@ def flaml(folder: Path) -> None:
     _environment(folder, BENCH_PINS / "flaml.txt")
 
 
+def caikit(folder: Path) -> None:
+    """Install caikit-nlp into an environment that finds the torch, transformers and peft of this one behind its own."""
+    _environment(folder, BENCH_PINS / "caikit.txt")
+    (own,) = folder.glob("lib/python*/site-packages")
+    (own / "zz_ours.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+
+
 def _environment(folder: Path, pinned: Path) -> None:
     venv.create(folder, with_pip=True)
     pip = (
@@ -60,6 +68,7 @@ def _environment(folder: Path, pinned: Path) -> None:
 
 
 _CLIENTS: dict[str, tuple[Callable[[Path], None], Path]] = {
+    "caikit": (caikit, BENCH_PINS / "caikit.txt"),
     "flaml": (flaml, BENCH_PINS / "flaml.txt"),
     "javascript": (javascript, PINS / "javascript" / "package-lock.json"),
     "sagemaker-core": (sagemaker_core, PINS / "sagemaker_core" / "requirements.txt"),
