@@ -55,7 +55,7 @@ def run(function: str, arguments: Mapping[str, Json], settings: Settings, scratc
     if ending.outcome == "result":
         return ending.result
     if ending.outcome == "died" or ending.error == "InternalFailure":
-        _say(log.decode(errors="replace")[-_TOLD_LOG_CHARACTERS:])
+        say(log.decode(errors="replace")[-_TOLD_LOG_CHARACTERS:])
     # Of every kind: what is shown of an error is its text.
     raise TrainingFailed(ending.message)
 
@@ -75,9 +75,10 @@ def _followed(child: Run, tell: Tell) -> Ending:
                 raise
             is_asked = True
             child.request_stop()
-            _say("\nending early with what there is; Ctrl-C again ends at once")
+            say("\nending early with what there is; Ctrl-C again ends at once")
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Write a line to standard error."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()

@@ -57,7 +57,7 @@ def from_adapter(folder: Path, to: Path) -> dict[str, Json]:
     Raises:
         InvalidData: it is no adapter of virtual tokens, or its files are not as they should be.
     """
-    config = _read_config(folder / ADAPTER_CONFIG)
+    config = read_config(folder / ADAPTER_CONFIG)
     kind = str(config.get("peft_type"))
     if kind not in _PEFT_TYPES:
         fix = f"give an adapter of {', '.join(_PEFT_TYPES)}"
@@ -91,7 +91,7 @@ def _from_peer(folder: Path, to: Path) -> dict[str, Json]:
     }
 
 
-def _read_config(path: Path) -> Mapping[str, Json]:
+def read_config(path: Path) -> Mapping[str, Json]:
     fix = "give the folder that PEFT's save_pretrained wrote"
     try:
         if path.is_symlink() or path.stat().st_size > _MOST_CONFIG_BYTES:

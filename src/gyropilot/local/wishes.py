@@ -1,0 +1,89 @@
+"""What a caller of `tune` asks for, as it was given, and what is seen of it before anything else: its rows."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gyropilot import clock
+from gyropilot.errors import Fault, InvalidData, InvalidRequest
+from gyropilot.local import model_folders
+from gyropilot.local.rows import Rows, rows_of
+from gyropilot.local.training import ChannelType
+from gyropilot.problems.text_generation.tuning import reading
+
+Json = Any
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What a caller asks for, as it was given."""
+
+    base_model: object
+    train_stream: object
+    validation_stream: object
+    accept_eula: bool
+    values: Mapping[str, Json]
+    """Parameters of tuning by their names; None where one was not given."""
+    output: Path | None
+    """Where the model is written; None: nowhere, it is kept until it is closed."""
+    where: Callable[[str], str] = reading.plainly
+    """Names a parameter as the caller wrote it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Streams:
+    """The rows of a wish."""
+
+    training: Rows | None
+    """None: they are not as they must be."""
+    validation: Rows | None
+    """None: there are none, or they are not as they must be."""
+
+    def columns(self) -> tuple[str, ...] | None:
+        """Give the columns of the training rows."""
+        return None if self.training is None else self.training.columns
+
+
+def streams_of(wish: Wish, folder: Path, faults: list[Fault]) -> Streams:
+    """Bring the rows into files below the new folder `folder`; what is wrong goes to `faults`, as does an output folder
+    that is not free.
+    """
+    folder.mkdir()
+    output = wish.output
+    if output is not None:
+        gathered(faults, lambda: model_folders.check_free(output, where=wish.where("output")))
+    if wish.train_stream is None:
+        fix = "give rows, or the path of a CSV or Parquet file"
+        faults.append(Fault(where=wish.where("train_stream"), problem="is missing", fix=fix))
+    return Streams(
+        training=_rows(wish, "training", wish.train_stream, folder, faults),
+        validation=_rows(wish, "validation", wish.validation_stream, folder, faults),
+    )
+
+
+def new_name() -> str:
+    """Give a name for a job."""
+    return f"tune-{clock.now():%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def gathered(faults: list[Fault], read: Callable[[], _Found]) -> _Found | None:
+    """Give what `read` does; of what it refuses the faults are kept, and None is given."""
+    try:
+        return read()
+    except (InvalidRequest, InvalidData) as error:
+        faults += error.faults
+        return None
+
+
+def _rows(wish: Wish, kind: ChannelType, stream: object, folder: Path, faults: list[Fault]) -> Rows | None:
+    if stream is None:
+        return None
+    inner = wish.values.get(reading.TUNING_CONFIG)
+    column = wish.values.get("task_column") or (inner.get("task_column") if isinstance(inner, Mapping) else None)
+    name = wish.where("train_stream" if kind == "training" else "validation_stream")
+    return rows_of(stream, folder, where=name, channel_type=kind, task_column=column, faults=faults)
