@@ -21,6 +21,7 @@ SUMMARIES = {
     "serve": "Start a process that keeps the replicas of endpoints, beside others on PostgreSQL.",
     "env": "Print the exports that point AWS clients at the running service.",
     "jobs": "Create, list, show, watch and stop jobs; fetch what they made.",
+    "tune": "Tune a language model on a file of rows, with or without a running service.",
     "deploy": "Serve the best model of a job as an endpoint.",
     "endpoints": "List, show and delete endpoints, and read their logs.",
     "invoke": "Send one request to an endpoint.",

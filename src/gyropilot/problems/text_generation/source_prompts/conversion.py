@@ -92,6 +92,7 @@ def _from_peer(folder: Path, to: Path) -> dict[str, Json]:
 
 
 def read_config(path: Path) -> Mapping[str, Json]:
+    """Give the JSON object of an adapter_config.json; raises InvalidData where it is none."""
     fix = "give the folder that PEFT's save_pretrained wrote"
     try:
         if path.is_symlink() or path.stat().st_size > _MOST_CONFIG_BYTES:
