@@ -179,6 +179,26 @@ def test_chances_behind_virtual_tokens_are_those_of_the_scored_model(family, kin
         assert name == "base" or not torch.allclose(logits, bare, atol=2e-3)
 
 
+@pytest.mark.parametrize("kind", [kind for kind in tiny_models.CONFIGS if "t5" not in kind])
+def test_a_prompt_s_tokens_are_told_with_the_chances_that_the_scored_model_gives_them(family, kind):
+    one = family(kind)
+    prompt, names = one.prompts()[2], (*one.rows, "base", *ADAPTERS)
+    asked = Sampling(max_new_tokens=1, tells_prompt=True, tells_rank=True, logprobs=0)
+    running = [one.scheduler.submit(name, prompt, asked) for name in names]
+    for name, generation_ in zip(names, running, strict=True):
+        list(generation_)
+        first, *others = generation_.prompt_tokens
+        assert (first.id, first.logprob, first.rank) == (prompt[0], None, None)
+        model = one.with_adapter(name)
+        for place, token in enumerate(others, start=1):
+            logits = generation.first_logits(model, prompt[:place])
+            assert token.id == prompt[place]
+            assert token.logprob == pytest.approx(float(torch.log_softmax(logits, -1)[token.id]), abs=2e-4)
+            above = logits - logits[token.id]
+            assert 1 + int((above > 1e-4).sum()) <= token.rank <= 1 + int((above > -1e-4).sum())
+        assert place == len(prompt) - 1
+
+
 PEFT_GENERATES = [(kind, "rows") for kind in ("llama-2", "mistral", "gpt-neox", "falcon-7b", "mpt", "flan-t5")]
 PEFT_GENERATES += [(kind, "prefix") for kind in ("llama-2 with shared keys", "gpt-neox")]
 

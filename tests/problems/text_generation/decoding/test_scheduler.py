@@ -10,7 +10,7 @@ import torch
 import tiny_models
 from gyropilot.errors import InvalidRequest, LimitExceeded, NotFound, TrainingFailed, Unavailable
 from gyropilot.problems.text_generation import models
-from gyropilot.problems.text_generation.decoding import memory
+from gyropilot.problems.text_generation.decoding import admission, memory, prompt_tokens
 from gyropilot.problems.text_generation.decoding import scheduler as scheduling
 from gyropilot.problems.text_generation.decoding.sampling import Sampling
 from gyropilot.problems.text_generation.decoding.scheduler import Scheduler
@@ -85,6 +85,50 @@ def test_a_prompt_longer_than_a_part_is_answered_as_when_it_is_read_whole(schedu
     model = models.load(folder[kind], dtype="float32", attention="sdpa").model
     (wanted,) = generate(model, [prompt], stop_ids=(), max_new_tokens=5)
     assert answered(scheduler, prompt) == list(wanted.token_ids)
+
+
+@pytest.mark.parametrize("scheduler", KINDS, indirect=True)
+def test_what_is_told_of_a_long_prompt_is_the_same_read_in_parts_some_logits_at_a_time(scheduler, monkeypatch):
+    prompt = torch.randint(3, 200, (400,), generator=torch.Generator().manual_seed(1)).tolist()
+    asked = Sampling(max_new_tokens=1, tells_prompt=True, tells_rank=True, logprobs=0)
+
+    def told():
+        generation = scheduler.submit("base", prompt, asked)
+        assert len(list(generation)) == 1
+        return list(generation.prompt_tokens)
+
+    whole = told()
+    heard = []
+    hear = prompt_tokens.PromptTokens.hear
+    monkeypatch.setattr(prompt_tokens.PromptTokens, "hear", lambda *of: (heard.append(len(of[1])), hear(*of)))
+    monkeypatch.setattr(prompt_tokens, "_LOGITS_AT_ONCE", 7 * scheduler._decoder.vocabulary)
+    stepping = scheduler.submit("base", [5, 6], ENDLESS)
+    taken(stepping, 1)
+    found = told()
+    stepping.cancel()
+    assert (max(heard), sum(heard)) == (7, 400)
+    assert [(one.id, one.rank) for one in found] == [(one.id, one.rank) for one in whole]
+    assert [one.id for one in found] == prompt
+    wanted = [one.logprob for one in whole[1:]]
+    assert [one.logprob for one in found[1:]] == pytest.approx(wanted, abs=1e-4)
+    assert min(wanted) < -1
+
+
+def test_a_prompt_of_no_numbers_ends_its_own_answer_alone(scheduler):
+    compute = scheduler._decoder.compute
+
+    def broken(reads):
+        for one in reads:
+            if one.hear is not None:
+                one.hear(torch.full((1, scheduler._decoder.vocabulary), float("nan")))
+        return compute(reads)
+
+    scheduler._decoder.compute = broken
+    beside = scheduler.submit("base", [5, 6], Sampling(max_new_tokens=40))
+    taken(beside, 1)
+    with pytest.raises(ArithmeticError, match="a token of this prompt"):
+        answered(scheduler, [5, 6, 7], tells_prompt=True)
+    assert len(list(beside)) == 39
 
 
 def test_a_short_prompt_does_not_wait_for_the_whole_of_a_long_one_before_it(scheduler):
@@ -193,7 +237,7 @@ def test_a_small_request_goes_past_one_that_there_is_no_room_for_yet(folder, mon
 
 def test_one_that_is_overtaken_gets_its_turn(folder, monkeypatch):
     monkeypatch.setattr(memory, "LIBRARY_BYTES", 0)
-    monkeypatch.setattr(scheduling, "_MOST_OVERTAKEN", 2)
+    monkeypatch.setattr(admission, "_MOST_OVERTAKEN", 2)
     made, _ = in_memory_for(400, folder[KINDS[0]])
     recorder, all_came = Recorder(made._decoder), threading.Event()
     compute, made._decoder.compute = recorder, lambda reads: (all_came.wait(), compute(reads))[1]

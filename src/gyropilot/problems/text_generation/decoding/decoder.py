@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +34,11 @@ class Read:
 
     row: Row
     tokens: Sequence[int]
+    hear: Callable[[torch.Tensor], None] | None = None
+    """Is told the logits behind each of the tokens in order, [some, vocabulary] float32 at a time; None: nobody asks.
+
+    Of a model with an encoder nobody does.
+    """
 
 
 class Decoder(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterable
 from typing import Literal
 
 from gyropilot.problems.text_generation.decoding.sampling import Token
@@ -21,6 +22,8 @@ class Generation:
         """`cancelled`, where given, ends the answer when it is set, as `cancel` does."""
         self.finish_reason: FinishReason | None = None
         """stop: by a stop token; length: at max_new_tokens; time: at max_seconds; None until the end, or failed."""
+        self.prompt_tokens: Iterable[Token] = ()
+        """Those of the prompt that have been read, where they were asked for: all, once there is a token."""
         self._cancelled = cancelled or threading.Event()
         self._changed = threading.Condition()
         self._tokens: deque[Token] = deque()

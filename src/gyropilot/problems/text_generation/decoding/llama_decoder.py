@@ -15,46 +15,33 @@ its own rows alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch.nn import functional
 
-from gyropilot.problems.text_generation.decoding.adapters import Change, check_fits, read_adapter
+from gyropilot.problems.text_generation.decoding.adapters import read_adapter
 from gyropilot.problems.text_generation.decoding.decoder import LoadedAdapter, Read, Row
 from gyropilot.problems.text_generation.decoding.key_values import GROWTH, KeptRow, KeyValues, Shelf, places_for
+from gyropilot.problems.text_generation.decoding.llama_adapters import (
+    AdaptedTokens,
+    StackedAdapter,
+    by_adapter,
+    stacked,
+)
 from gyropilot.problems.text_generation.decoding.llama_weights import Weights, linear_names, paired, shape_of
 from gyropilot.problems.text_generation.decoding.products import Product, kind_of_products
-from gyropilot.problems.text_generation.decoding.virtual_tokens import NOTHING, Place, TokensBefore
-
-
-@dataclass(frozen=True, eq=False)
-class _Added:
-    """What an adapter adds to linear layers that read the same input: x A^T, a part of it for each, times B^T."""
-
-    down: torch.Tensor
-    """[rank of all, in]."""
-    ups: tuple[tuple[slice, slice, torch.Tensor], ...]
-    """Of each layer: its columns of the result, its columns of x A^T, and B^T with the scale in it."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Adapter:
-    """An adapter, block by block: what it adds to qkv, o, gate and up, down; no blocks where it changes none."""
-
-    blocks: tuple[tuple[_Added | None, ...], ...]
-    size_bytes: int
-    before: TokensBefore
-    """Keys of a prefix as this decoder keeps keys (llama_weights.paired)."""
+from gyropilot.problems.text_generation.decoding.prompt_tokens import tell
+from gyropilot.problems.text_generation.decoding.virtual_tokens import Place, TokensBefore
 
 
 @dataclass(eq=False)
 class _Row(KeptRow):
     """A text."""
 
-    adapter: _Adapter | None = None
+    adapter: StackedAdapter | None = None
 
 
 @dataclass(frozen=True)
@@ -67,15 +54,6 @@ class _Block:
     second_norm: torch.Tensor
     gate_up: Product
     down: Product
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Tokens of a pass whose rows have one adapter."""
-
-    adapter: _Adapter
-    tokens: torch.Tensor | None
-    """Their places; None: all."""
 
 
 @dataclass(frozen=True)
@@ -166,30 +144,7 @@ class LlamaDecoder:
             model_tokens=shape.model_tokens,
         )
         adapter = read_adapter(folder, place, dtype=self._dtype, device=torch.device("cpu"))
-        if not adapter.changes:
-            return _Adapter(blocks=(), size_bytes=adapter.size_bytes, before=_paired_keys(adapter.before))
-        check_fits(adapter, self._sizes)
-        blocks = [
-            tuple(self._added(adapter.changes, group) for group in (names[:3], names[3:4], names[4:6], names[6:]))
-            for names in self._names
-        ]
-        return _Adapter(blocks=tuple(blocks), size_bytes=adapter.size_bytes, before=NOTHING)
-
-    def _added(self, changes: Mapping[str, Change], names: Sequence[str]) -> _Added | None:
-        downs: list[torch.Tensor] = []
-        ups = []
-        column = inner = 0
-        for name in names:
-            size = self._sizes[name][0]
-            if name in changes:
-                change = changes[name]
-                up = paired(change.up, self._shape.width) if name.endswith(("q_proj", "k_proj")) else change.up
-                rank = len(change.down)
-                ups.append((slice(column, column + size), slice(inner, inner + rank), up.t().contiguous()))
-                downs.append(change.down)
-                inner += rank
-            column += size
-        return _Added(down=torch.cat(downs), ups=tuple(ups)) if downs else None
+        return stacked(adapter, self._names, self._sizes, head_width=shape.width)
 
     def tokens_kept(self, lengths: Sequence[int]) -> int:
         """Give how many places their shelves have."""
@@ -201,7 +156,7 @@ class LlamaDecoder:
 
     def begin(self, prompt: Sequence[int], adapter: LoadedAdapter | None) -> Row:
         """Give the row of a new text; nothing is computed."""
-        mine = cast(_Adapter | None, adapter)
+        mine = cast(StackedAdapter | None, adapter)
         return _Row(prompt_length=len(prompt) + (mine.before.known if mine else 0), adapter=mine)
 
     @torch.inference_mode()
@@ -228,12 +183,20 @@ class LlamaDecoder:
         counts = [len(tokens_by_row[row]) for row in rows]
         positions = torch.cat([torch.arange(row.length, row.length + n) for row, n in zip(rows, counts, strict=True)])
         embedded = self._embedded(ids, rows, counts)
-        hidden = self._pass(embedded, positions, self._seen(shared, rows, counts), _groups(rows, counts))
+        adapted = by_adapter([row.adapter for row in rows], counts)
+        hidden = self._pass(embedded, positions, self._seen(shared, rows, counts), adapted)
         for row, count in zip(rows, counts, strict=True):
             row.length += count
-        place_by_row = dict(zip(rows, (torch.tensor(counts).cumsum(0) - 1).tolist(), strict=True))
-        last = torch.tensor([place_by_row[row] for row in tokens_by_row])
-        return self._head.of(self._normed(hidden[last], self._last_norm)).float()
+        end_by_row = dict(zip(rows, torch.tensor(counts).cumsum(0).tolist(), strict=True))
+        for one in reads:
+            if one.hear is not None:
+                end = end_by_row[cast(_Row, one.row)]
+                tell(one.hear, hidden[end - len(one.tokens) : end], self._logits, vocabulary=self.vocabulary)
+        return self._logits(hidden[torch.tensor([end_by_row[row] - 1 for row in tokens_by_row])])
+
+    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Give [tokens, vocabulary] float32."""
+        return self._head.of(self._normed(hidden, self._last_norm)).float()
 
     def _begin_with(self, row: _Row, before: TokensBefore) -> None:
         """Put what a row knows before it reads among its keys and values."""
@@ -312,7 +275,7 @@ class LlamaDecoder:
         return ((rows[:, None] * len(heads) + heads[None, :]) * shelf.places + places[:, None]).flatten()
 
     def _pass(
-        self, x: torch.Tensor, positions: torch.Tensor, seen: Sequence[_Seen], groups: Sequence[_Group]
+        self, x: torch.Tensor, positions: torch.Tensor, seen: Sequence[_Seen], adapted: Sequence[AdaptedTokens]
     ) -> torch.Tensor:
         """Give [tokens, hidden]: the last block's result, from what the first reads."""
         shape = self._shape
@@ -322,20 +285,20 @@ class LlamaDecoder:
         for number, block in enumerate(self._blocks):
             normed = self._normed(x, block.first_norm)
             qkv = block.qkv.of(normed)
-            self._add(qkv, normed, groups, number, 0)
+            _add(qkv, normed, adapted, number, 0)
             self._turn(qkv, turned)
             found = [self._attended(qkv, one, number) for one in seen]
             attended = found[0] if len(found) == 1 else torch.cat(found)
             attended = attended.view(len(x), queries)
             x = block.out.added(attended, x)
-            self._add(x, attended, groups, number, 1)
+            _add(x, attended, adapted, number, 1)
             normed = self._normed(x, block.second_norm)
             gate_up = block.gate_up.of(normed)
-            self._add(gate_up, normed, groups, number, 2)
+            _add(gate_up, normed, adapted, number, 2)
             gate, up = gate_up.chunk(2, dim=1)
             product = functional.silu(gate).mul_(up)
             x = block.down.added(product, x)
-            self._add(x, product, groups, number, 3)
+            _add(x, product, adapted, number, 3)
         return x
 
     def _attended(self, qkv: torch.Tensor, seen: _Seen, layer: int) -> torch.Tensor:
@@ -369,37 +332,8 @@ class LlamaDecoder:
     def _normed(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return functional.rms_norm(x, weight.shape, weight, self._shape.epsilon)
 
-    def _add(self, result: torch.Tensor, x: torch.Tensor, groups: Sequence[_Group], number: int, part: int) -> None:
-        """Add what the rows' adapters change, in place."""
-        for group in groups:
-            added = group.adapter.blocks[number][part]
-            if added is None:
-                continue
-            inner = functional.linear(x if group.tokens is None else x[group.tokens], added.down)
-            for columns, ranks, up in added.ups:
-                if group.tokens is None:
-                    result[:, columns].addmm_(inner[:, ranks], up)
-                else:
-                    result[:, columns].index_add_(0, group.tokens, inner[:, ranks] @ up)
 
-
-def _paired_keys(before: TokensBefore) -> TokensBefore:
-    """Give a prefix with the two numbers of a key side by side that positions rotate together, as all keys here."""
-    if before.prefix is None:
-        return before
-    keys, values = before.prefix
-    halves = keys.view(*keys.shape[:3], 2, -1)
-    return replace(before, prefix=(halves.transpose(3, 4).flatten(3).contiguous(), values))
-
-
-def _groups(rows: Sequence[_Row], counts: Sequence[int]) -> list[_Group]:
-    places_by_adapter: dict[_Adapter, list[int]] = {}
-    start = 0
-    for row, count in zip(rows, counts, strict=True):
-        if row.adapter is not None and row.adapter.blocks:
-            places_by_adapter.setdefault(row.adapter, []).extend(range(start, start + count))
-        start += count
-    return [
-        _Group(adapter, None if len(places) == start else torch.tensor(places))
-        for adapter, places in places_by_adapter.items()
-    ]
+def _add(result: torch.Tensor, x: torch.Tensor, adapted: Sequence[AdaptedTokens], block: int, product: int) -> None:
+    """Add what the rows' adapters change in a product that read `x`, in place."""
+    for one in adapted:
+        one.add(result, x, block, product)

@@ -26,6 +26,7 @@ from torch.nn import functional
 from transformers import DynamicCache, EncoderDecoderCache
 
 from gyropilot.problems.text_generation import embeddings, models
+from gyropilot.problems.text_generation.decoding import prompt_tokens
 from gyropilot.problems.text_generation.decoding.adapters import Adapter, check_fits, read_adapter
 from gyropilot.problems.text_generation.decoding.decoder import LoadedAdapter, Read, Row
 from gyropilot.problems.text_generation.decoding.virtual_tokens import NOTHING, Place, TokensBefore
@@ -129,12 +130,23 @@ class PlainDecoder:
     def compute(self, reads: Sequence[Read]) -> torch.Tensor:
         """Read tokens and give [reads, vocabulary] float32 on the CPU: what each row would say next."""
         tokens_by_row = {cast(_Row, one.row): one.tokens for one in reads}
+        hear_by_row = {cast(_Row, one.row): one.hear for one in reads if one.hear is not None}
         logits: dict[_Row, torch.Tensor] = {}
         for cohort in self._cohorts(tokens_by_row):
             hidden = self._read(cohort, [tokens_by_row[row] for row in cohort.rows])
-            found = self._head(hidden * self._scale if self._scale != 1.0 else hidden).float().cpu()
+            # contiguous, or the product copies the head once a row
+            found = self._logits(hidden[:, -1].contiguous())
             logits.update(zip(cohort.rows, found, strict=True))
+            for row, mine in zip(cohort.rows, hidden, strict=True):
+                if row in hear_by_row:
+                    read = mine[len(mine) - len(tokens_by_row[row]) :]
+                    prompt_tokens.tell(hear_by_row[row], read, self._logits, vocabulary=self.vocabulary)
         return torch.stack([logits[row] for row in tokens_by_row])
+
+    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Give [rows, vocabulary] float32 on the CPU."""
+        found = self._head(hidden * self._scale if self._scale != 1.0 else hidden)
+        return cast(torch.Tensor, found).float().cpu()
 
     def end(self, row: Row) -> None:
         """Let go of a row."""
@@ -192,12 +204,12 @@ class PlainDecoder:
             _cut(cohort.crossed, 0, longest)
 
     def _read(self, cohort: _Cohort, tokens: list[Sequence[int]]) -> torch.Tensor:
-        """Give [rows, hidden]: the last position's hidden state, contiguous so that the head is not copied."""
+        """Give [rows, length, hidden]: the hidden state of each token, those of a text at the end of its row."""
         self._assigned = cohort.rows
         output = self._continued(cohort, tokens) if self._is_causal else self._answered(cohort, tokens)
         for row, read in zip(cohort.rows, tokens, strict=True):
             row.length += len(read)
-        return cast(torch.Tensor, output.last_hidden_state)[:, -1].contiguous()
+        return cast(torch.Tensor, output.last_hidden_state)
 
     def _continued(self, cohort: _Cohort, tokens: list[Sequence[int]]) -> Any:  # noqa: ANN401 - of transformers
         width = max(len(read) for read in tokens)

@@ -49,6 +49,8 @@ class Sampling:
     """How many of the most likely tokens are told with each token, 0 for its own alone; None: nothing."""
     tells_rank: bool = False
     """Whether each token's place among the most likely ones is told with its probability."""
+    tells_prompt: bool = False
+    """Whether the prompt's tokens are told too, each with its probability and, where `tells_rank`, its place."""
     max_seconds: float | None = None
     """Time from the request on after which the answer ends as it is; None: no bound."""
 

@@ -15,68 +15,31 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from gyropilot import clock
 from gyropilot.errors import InvalidRequest, LimitExceeded, NotFound, Unavailable
-from gyropilot.problems.text_generation.decoding.decoder import Decoder, LoadedAdapter, Read, Row
+from gyropilot.problems.text_generation.decoding.admission import Admission
+from gyropilot.problems.text_generation.decoding.decoder import Decoder, LoadedAdapter, Read
 from gyropilot.problems.text_generation.decoding.generations import Generation
 from gyropilot.problems.text_generation.decoding.memory import Memory
 from gyropilot.problems.text_generation.decoding.opening import open_decoder, weight_bytes
+from gyropilot.problems.text_generation.decoding.prefill import PART_TOKENS, Prefill
+from gyropilot.problems.text_generation.decoding.prompt_tokens import PromptTokens
+from gyropilot.problems.text_generation.decoding.requests import Begun, Request
 from gyropilot.problems.text_generation.decoding.sampling import Chooser, Sampling, Token, choose_all
 from gyropilot.problems.text_generation.decoding.threads import Threads
 from gyropilot.problems.text_generation.decoding.virtual_tokens import NOTHING
 from gyropilot.problems.text_generation.training_memory import Dtype
 
 _MOST_ROWS = 256
-_MOST_WAITING = 1024
-_MOST_OVERTAKEN = 64
-"""How many smaller requests may go before one that there is no room for yet."""
-_LOOKED_AT = 32
-"""How far behind it they may stand."""
 _ROOM_SECONDS = 0.02
 """How often to look whether other schedulers of the process have left room."""
-_PART_TOKENS = 256
-"""Most tokens of prompts that a turn reads."""
-_LEAST_PART = 16
-_TURN_SECONDS = 0.1
-"""How long reading prompts may take in a turn that others wait for."""
-_FIRST_RATE = 300.0
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class _Request:
-    """A request from its arrival to its end."""
-
-    generation: Generation
-    prompt: Sequence[int]
-    """With a token of no meaning for each of `rows_before`."""
-    rows_before: int
-    """Virtual tokens that are read before the caller's."""
-    sampling: Sampling
-    adapter: LoadedAdapter | None
-    tokens_needed: int
-    ends_at: float | None
-    """When time is over for it, on the monotonic clock."""
-    overtaken: int = 0
-    row: Row | None = None
-    chooser: Chooser | None = None
-    read: int = 0
-    """Tokens of the prompt that have been read."""
-    chosen: int = 0
-    last: int = 0
-    """The token that is read next."""
-
-    @property
-    def left(self) -> int:
-        return len(self.prompt) - self.read
 
 
 @dataclass
@@ -84,7 +47,6 @@ class _Work:
     """What callers and the thread share; guarded by `changed`."""
 
     changed: threading.Condition = field(default_factory=threading.Condition)
-    waiting: deque[_Request] = field(default_factory=deque)
     adapter_by_name: dict[str, LoadedAdapter | None] = field(default_factory=dict)
     ended: Unavailable | None = None
     """Why nothing is taken on any more."""
@@ -123,9 +85,9 @@ class Scheduler:
         self.capacity = _MOST_ROWS
         """Requests computed at once; more wait for their turn."""
         self._work = _Work()
-        self._rows: list[_Request] = []
-        self._turns = 0
-        self._rate = _FIRST_RATE
+        self._admission = Admission(self._memory, self._decoder)
+        self._prefill = Prefill(in_parts=self._decoder.reads_in_parts)
+        self._rows: list[Request] = []
         self._threads = Threads(cores)
         self._thread = threading.Thread(target=self._run, name="decoding", daemon=True)
         self._thread.start()
@@ -207,9 +169,8 @@ class Scheduler:
             before = NOTHING if adapter is None else adapter.before
             needed = before.count + len(prompt_ids) + sampling.max_new_tokens
             self.check_room(needed)
-            if len(self._work.waiting) >= _MOST_WAITING:
-                raise LimitExceeded(f"{_MOST_WAITING} requests wait already; try again later")
-            request = _Request(
+            self._admission.check()
+            request = Request(
                 generation=Generation(cancelled),
                 prompt=[0] * before.read + [*prompt_ids] if before.read else prompt_ids,
                 rows_before=before.read,
@@ -218,7 +179,7 @@ class Scheduler:
                 tokens_needed=needed,
                 ends_at=None if sampling.max_seconds is None else clock.monotonic() + sampling.max_seconds,
             )
-            self._work.waiting.append(request)
+            self._admission.waiting.append(request)
             self._work.changed.notify()
         return request.generation
 
@@ -267,12 +228,12 @@ class Scheduler:
         finally:
             with self._work.changed:
                 self._work.is_closed = True
-                requests = [*self._rows, *self._work.waiting]
+                requests = [*self._rows, *self._admission.waiting]
                 self._rows = []
-                self._work.waiting.clear()
+                self._admission.waiting.clear()
             for request in requests:
                 request.generation.fail(error)
-            self._memory.let_go(self)
+            self._admission.let_go()
             self._memory.give_back(self._kept_bytes)
 
     def _turn_guarded(self) -> None:
@@ -286,63 +247,34 @@ class Scheduler:
 
     def _admit(self) -> bool:
         """Sleep until there is work and take in what there is room for; false: closed."""
-        work = self._work
-        with work.changed:
-            self._memory.hold_texts(self, self._bytes_of([]))
-            work.changed.wait_for(lambda: self._rows or work.waiting or work.is_closed)
-            if work.is_closed:
+        admission, changed = self._admission, self._work.changed
+        with changed:
+            admission.hold(self._rows)
+            changed.wait_for(lambda: self._rows or admission.waiting or self._work.is_closed)
+            if self._work.is_closed:
                 return False
-            gone = [one for one in work.waiting if _over(one)]
-            if gone:
-                work.waiting = deque(one for one in work.waiting if one not in gone)
-                for request in gone:
-                    request.generation.finish(_over(request) or "cancelled")
-            self._take_in(work.waiting)
-            if work.waiting and not self._rows:
+            admission.end_over()
+            admission.take_in(self._rows, capacity=self.capacity)
+            if admission.waiting and not self._rows:
                 # the memory is with other schedulers of this process
-                work.changed.wait(_ROOM_SECONDS)
+                changed.wait(_ROOM_SECONDS)
         return True
-
-    def _take_in(self, waiting: deque[_Request]) -> None:
-        """Begin those that there is room for: in turn, and smaller ones past one that is too large for now."""
-        while waiting and self._has_room(waiting[0]):
-            self._rows.append(waiting.popleft())
-        if not waiting:
-            self._memory.want_no_more(self)
-            return
-        first = waiting[0]
-        for request in list(waiting)[1:_LOOKED_AT]:
-            if first.overtaken >= _MOST_OVERTAKEN or len(self._rows) >= self.capacity:
-                return
-            if 2 * request.tokens_needed <= first.tokens_needed and self._has_room(request):
-                waiting.remove(request)
-                self._rows.append(request)
-                first.overtaken += 1
-
-    def _has_room(self, request: _Request) -> bool:
-        return len(self._rows) < self.capacity and self._memory.hold_texts(self, self._bytes_of([request]))
-
-    def _bytes_of(self, more: Sequence[_Request]) -> int:
-        lengths = [one.tokens_needed for one in [*self._rows, *more]]
-        return self._decoder.tokens_kept(lengths) * self._decoder.token_bytes
 
     def _drop_over(self) -> None:
         """End the answers that nobody waits for, and those whose time is over."""
         for request in list(self._rows):
-            reason = _over(request)
+            reason = request.over
             if reason is not None:
                 self._leave(request)
                 request.generation.finish(reason)
 
     def _turn(self) -> None:
-        self._turns += 1
         self._begin()
         if not self._rows:
             return
         going = [one for one in self._rows if one.left == 0]
-        parts = self._parts(is_awaited=bool(going))
-        reads = [Read(_row(one), [one.last]) for one in going]
-        reads += [Read(_row(one), one.prompt[one.read : one.read + size]) for one, size in parts]
+        parts = self._prefill.parts(self._rows, is_awaited=bool(going))
+        reads = [one.step() for one in going] + [one.part(size) for one, size in parts]
         logits = self._computed(reads, read=sum(size for _, size in parts))
         asked = list(going)
         places = list(range(len(going)))
@@ -352,42 +284,27 @@ class Scheduler:
                 asked.append(one)
                 places.append(place)
         if asked:
-            choosers = [_chooser(one) for one in asked]
+            choosers = [one.computed.chooser for one in asked]
             found = choose_all(choosers, logits if len(asked) == len(reads) else logits[places])
             for one, token in zip(asked, found, strict=True):
                 self._take(one, token)
 
     def _begin(self) -> None:
-        for request in [one for one in self._rows if one.row is None]:
+        for request in [one for one in self._rows if one.begun is None]:
             try:
-                before = self._decoder.text_before(request.prompt[request.rows_before :])
-                request.chooser = Chooser(request.sampling, before, self._decoder.vocabulary)
-                request.row = self._decoder.begin(request.prompt, request.adapter)
+                request.begun = self._begun(request)
             except Exception as error:
                 self._leave(request)
                 request.generation.fail(error)
 
-    def _parts(self, *, is_awaited: bool) -> list[tuple[_Request, int]]:
-        """Give which prompts are read this turn, and how many tokens of each.
-
-        In turn the oldest and the shortest come first: neither waits for all of the other.
-        """
-        unread = [one for one in self._rows if one.left]
-        if self._turns % 2:
-            unread.sort(key=lambda one: one.left)
-        budget = _PART_TOKENS
-        if is_awaited:
-            budget = max(_LEAST_PART, min(budget, int(self._rate * _TURN_SECONDS)))
-        parts: list[tuple[_Request, int]] = []
-        for request in unread:
-            size = min(request.left, budget) if self._decoder.reads_in_parts else request.left
-            if size > budget and parts:
-                continue
-            parts.append((request, size))
-            budget -= size
-            if budget <= 0:
-                break
-        return parts
+    def _begun(self, request: Request) -> Begun:
+        before, sampling = request.rows_before, request.sampling
+        told = None
+        if sampling.tells_prompt:
+            told = PromptTokens(request.prompt, before=before, tells_rank=sampling.tells_rank)
+            request.generation.prompt_tokens = told
+        chooser = Chooser(sampling, self._decoder.text_before(request.prompt[before:]), self._decoder.vocabulary)
+        return Begun(self._decoder.begin(request.prompt, request.adapter), chooser, told)
 
     def _computed(self, reads: Sequence[Read], *, read: int) -> torch.Tensor:
         """Compute a pass, with the best number of threads; note how many tokens of prompts are `read` in a second."""
@@ -399,11 +316,13 @@ class Scheduler:
             logits = self._decoder.compute(reads)
             seconds = clock.monotonic() - started_at
         self._threads.note(tokens, number, seconds, most=most)
-        if read >= _LEAST_PART and seconds > 0:
-            self._rate = 0.7 * self._rate + 0.3 * read / seconds
+        self._prefill.note(read, seconds)
         return logits
 
-    def _take(self, request: _Request, token: Token | Exception) -> None:
+    def _take(self, request: Request, token: Token | Exception) -> None:
+        told = request.computed.prompt_tokens
+        if told is not None and not request.chosen and not told.is_sound:
+            token = ArithmeticError("the model computed no numbers for a token of this prompt")
         if isinstance(token, Exception):
             self._leave(request)
             request.generation.fail(token)
@@ -414,15 +333,15 @@ class Scheduler:
             return
         request.chosen += 1
         request.last = token.id
-        _chooser(request).note(token.id)
+        request.computed.chooser.note(token.id)
         request.generation.put(token)
         if request.chosen >= request.sampling.max_new_tokens:
             self._leave(request)
             request.generation.finish("length")
 
-    def _leave(self, request: _Request) -> None:
-        if request.row is not None:
-            self._decoder.end(request.row)
+    def _leave(self, request: Request) -> None:
+        if request.begun is not None:
+            self._decoder.end(request.begun.row)
         self._rows.remove(request)
 
     def _give_up(self, error: Exception) -> None:
@@ -432,23 +351,6 @@ class Scheduler:
         for request in requests:
             request.generation.fail(Unavailable(f"computing the answer failed: {error}"))
         self._decoder.reset()
-
-
-def _over(request: _Request) -> Literal["time", "cancelled"] | None:
-    """Say what ends a request before its next token; None: nothing does."""
-    if request.generation.is_cancelled:
-        return "cancelled"
-    return "time" if request.ends_at is not None and clock.monotonic() >= request.ends_at else None
-
-
-def _row(request: _Request) -> Row:
-    assert request.row is not None
-    return request.row
-
-
-def _chooser(request: _Request) -> Chooser:
-    assert request.chooser is not None
-    return request.chooser
 
 
 def _opened(memory: Memory, folder: Path, dtype: Dtype) -> Decoder:
@@ -465,4 +367,4 @@ def _opened(memory: Memory, folder: Path, dtype: Dtype) -> Decoder:
 
 def _least_bytes(decoder: Decoder) -> int:
     """Give the memory of the texts without which a model is not worth loading."""
-    return decoder.token_bytes * _PART_TOKENS
+    return decoder.token_bytes * PART_TOKENS
