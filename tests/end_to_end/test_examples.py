@@ -1,5 +1,6 @@
-"""The programs in examples/ that need a finished job, as a user runs them."""
+"""The programs in examples/ that need a finished job or no service, as a user runs them."""
 
+import csv
 import sys
 from pathlib import Path
 
@@ -18,3 +19,19 @@ def test_a_job_is_deployed_asked_and_its_endpoint_deleted(service, endpoint):
     said = ran.stdout.split("answer:   ")[1]
     answer, streamed = said.split("\nstreamed: ")
     assert streamed == f"{answer}\ndeleted from-example\n"
+
+
+@pytest.mark.slow
+def test_a_prompt_is_tuned_asked_saved_and_loaded(tmp_path, tiny_model_folder):
+    with (tmp_path / "data.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("input", "output"), *services.rows(16)])
+    options = ["--base-model", tiny_model_folder, "--epochs", "1", "--virtual-tokens", "4", "--length", "6"]
+    command = [sys.executable, EXAMPLES / "prompt_tuning.py", "data.csv", "What is 2 and 2?", *options]
+    home = {"GYROPILOT_HOME": str(tmp_path / "home")}
+    ran = services.run(command, cwd=tmp_path, env=services.clean_environment() | home)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.endswith("loaded:   the same answer\n")
+    answer, streamed = (line.partition("  ")[2].strip() for line in ran.stdout.splitlines()[1:3])
+    assert answer.startswith(("'", '"'))
+    assert streamed == answer.rpartition(" ")[0][1:-1]
+    assert (tmp_path / "tuned" / "adapter" / "prompt.safetensors").is_file()

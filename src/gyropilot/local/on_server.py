@@ -25,6 +25,7 @@ from gyropilot.local.working_folders import working_folder
 from gyropilot.names import DEFAULT_ROLE_NAME, role_arn
 from gyropilot.problems.contract import LocalChannel
 from gyropilot.problems.text_generation import asked_spec
+from gyropilot.problems.text_generation.request import TextGenerationSpec
 from gyropilot.problems.text_generation.tuning import config_object
 from gyropilot.problems.text_generation.tuning.combinations import Surroundings
 from gyropilot.problems.text_generation.tuning.reading import Asked
@@ -58,10 +59,20 @@ def tuned(wish: Wish, settings: Settings, client: Client, *, tell: Tell) -> Tune
         _waited_for(client, name, tell)
         client.download(name, working / "output")
         files = working / "model"
-        model_folders.lay_out(working / "output", files, shares_base=False, tuning=None)
+        told = {"spec": _spec(wish, asked).to_json(), "job_name": name}
+        model_folders.lay_out(working / "output", files, shares_base=False, tuning=told)
         if wish.output is not None:
             model_folders.copy(files, wish.output, base=None)
         return TunedModel(files, load.bases_of(files, None, settings, working), settings, held.pop_all())
+
+
+def _spec(wish: Wish, asked: Asked) -> TextGenerationSpec:
+    """Give what was asked for as the specification that the job has."""
+    base = str(wish.base_model)
+    fraction = None if wish.validation_stream is not None else asked_spec.VALIDATION_FRACTION
+    return asked_spec.settled(
+        asked, base_model=base, loaded_model=base, accept_eula=wish.accept_eula, validation_fraction=fraction
+    )
 
 
 def _request(wish: Wish, streams: Streams, asked: Asked, client: Client, name: str, working: Path) -> dict[str, Json]:

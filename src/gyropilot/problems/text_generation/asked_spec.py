@@ -56,9 +56,22 @@ def spec_of(
     asked = asked_of(values, around if found is None else _beside(found, around), where=where, faults=faults)
     if faults:
         raise InvalidRequest.of(faults)
-    return TextGenerationSpec(
+    return settled(
+        asked,
         base_model=base_model,
         loaded_model=base_model if found is None else found.name,
+        accept_eula=accept_eula,
+        validation_fraction=validation_fraction,
+    )
+
+
+def settled(
+    asked: Asked, *, base_model: str, loaded_model: str, accept_eula: bool, validation_fraction: float | None
+) -> TextGenerationSpec:
+    """Give the specification of what was asked for, on a base model."""
+    return TextGenerationSpec(
+        base_model=base_model,
+        loaded_model=loaded_model,
         accept_eula=accept_eula,
         epochs=asked.epochs,
         batch_size=asked.batch_size,
