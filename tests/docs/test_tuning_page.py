@@ -15,13 +15,10 @@ PAGE = doc_blocks.TOP / "docs" / "problems" / "tuning.md"
 
 @pytest.mark.slow
 def test_the_program_of_the_tuning_page_runs(service, tmp_path):
-    text = PAGE.read_text(encoding="utf-8")
-    (program,) = re.findall(
-        r"<!-- run in tests/docs/test_tuning_page.py -->\n```python\n(.*?)```",
-        PAGE.read_text(encoding="utf-8"),
-        re.DOTALL,
+    found = re.search(
+        r"<!-- run in tests/docs/test_tuning_page.py -->\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL
     )
-    program = program.replace("SmolLM2-135M-Instruct", services.TINY).replace("num_epochs=20", "num_epochs=2")
+    program = found[1].replace("SmolLM2-135M-Instruct", services.TINY).replace("num_epochs=20", "num_epochs=2")
     home = {"GYROPILOT_HOME": str(service.home)}
     # A program that starts processes is a file, as a reader's is.
     (tmp_path / "program.py").write_text(program)
