@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import json
 import shutil
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -115,6 +116,22 @@ def test_a_file_that_lacks_a_column_is_refused(home, tmp_path):
     (tmp_path / "rows.txt").write_text("input,output\na,b\n")
     (fault,) = refused(home, train_stream=str(tmp_path / "rows.txt"))
     assert "ends in .csv or .parquet" in fault.fix
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"), [("accept_eula", "yes"), ("server", "http://x"), ("output", 7), ("base_model", None)]
+)
+def test_what_is_of_another_kind_is_refused_by_its_name(home, argument, value):
+    (fault,) = refused(home, **{argument: value})
+    assert fault.where == argument
+
+
+def test_neither_the_call_nor_the_command_imports_what_computes():
+    code = (
+        "import sys, gyropilot.tuning, gyropilot.cli.tune\n"
+        "print([one for one in ('torch', 'transformers', 'peft', 'pandas') if one in sys.modules])"
+    )
+    assert services.run([sys.executable, "-c", code]).stdout == "[]\n"
 
 
 def test_a_folder_that_is_no_model_is_refused(home, tmp_path):

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from gyropilot import settings as settings_file
 from gyropilot.engine.engine import Message
+from gyropilot.errors import InvalidRequest
 from gyropilot.local import in_process, on_server
 from gyropilot.local import load as loading
 from gyropilot.local.child_runs import Tell
@@ -138,11 +139,11 @@ def tune(
         base_model=base_model,
         train_stream=train_stream,
         validation_stream=validation_stream,
-        accept_eula=accept_eula is True,
+        accept_eula=accept_eula,
         values=values,
-        output=None if output is None else Path(output).expanduser().absolute(),
+        output=None if output is None else _folder(output, "output"),
     )
-    chosen = settings_file.read({} if home is None else {"home": Path(home)})
+    chosen = settings_file.read({} if home is None else {"home": _folder(home, "home")})
     if silence_progress_bars is not False:
         return _tuned(wish, chosen, server, _silent)
     bar = ProgressBar()
@@ -172,14 +173,23 @@ def load(
         InvalidRequest: the base model is not here, or is another one.
         TrainingFailed: the files do not fit together.
     """
-    chosen = settings_file.read({} if home is None else {"home": Path(home)})
-    return loading.from_folder(Path(folder).expanduser().absolute(), base_model, verbalizer, chosen)
+    chosen = settings_file.read({} if home is None else {"home": _folder(home, "home")})
+    return loading.from_folder(_folder(folder, "folder"), base_model, verbalizer, chosen)
 
 
 def _tuned(wish: Wish, chosen: settings_file.Settings, server: Client | Literal[True] | None, tell: Tell) -> TunedModel:
+    if not (server is None or server is True or isinstance(server, Client)):
+        fix = "give True, or a gyropilot.sdk.client.Client"
+        raise InvalidRequest(where="server", found=server, problem="is no client of a service", fix=fix)
     if server is None:
         return in_process.tuned(wish, chosen, tell=tell)
     return on_server.tuned(wish, chosen, Client.from_environment() if server is True else server, tell=tell)
+
+
+def _folder(given: object, where: str) -> Path:
+    if not isinstance(given, str | PathLike) or not str(given):
+        raise InvalidRequest(where=where, found=given, problem="is no path", fix="give the path of a folder")
+    return Path(given).expanduser().absolute()
 
 
 def _given(config: TuningConfig | Mapping[str, Json] | None) -> Json:

@@ -62,7 +62,7 @@ def _asked(wish: Wish, settings: Settings, working: Path) -> Training:
     spec = asked_spec.spec_of(
         wish.values,
         base_model=base.name,
-        accept_eula=wish.accept_eula,
+        accept_eula=wish.accept_eula is True,
         store=base.store,
         around=around,
         where=wish.where,

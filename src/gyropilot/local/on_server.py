@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def _spec(wish: Wish, asked: Asked) -> TextGenerationSpec:
     base = str(wish.base_model)
     fraction = None if wish.validation_stream is not None else asked_spec.VALIDATION_FRACTION
     return asked_spec.settled(
-        asked, base_model=base, loaded_model=base, accept_eula=wish.accept_eula, validation_fraction=fraction
+        asked, base_model=base, loaded_model=base, accept_eula=wish.accept_eula is True, validation_fraction=fraction
     )
 
 
@@ -83,7 +84,7 @@ def _request(wish: Wish, streams: Streams, asked: Asked, client: Client, name: s
     folder = f"s3://{bucket}/tune/{name}"
     channels = [one.channel for one in (streams.training, streams.validation) if one is not None]
     parameters = working / "tuning.json"
-    parameters.write_text(json.dumps(_parameters(wish.values, asked)), encoding="utf-8")
+    parameters.write_text(json.dumps(_parameters(wish.values, asked), default=_plain), encoding="utf-8")
     client.upload(parameters, f"{folder}/{parameters.name}")
     config: dict[str, Json] = {"BaseModelName": wish.base_model}
     if wish.accept_eula:
@@ -104,6 +105,11 @@ def _parameters(values: Mapping[str, Json], asked: Asked) -> dict[str, Json]:
     given.pop("lr", None)
     ours = {"tuning_type": asked.tuning.tuning_type, "num_epochs": asked.epochs}
     return {**given, **ours, **({"learning_rate": asked.learning_rate} if asked.learning_rate is not None else {})}
+
+
+def _plain(value: object) -> float:
+    """Give a number as JSON has it: those of numpy are checked, and no numbers to JSON."""
+    return int(value) if isinstance(value, Integral) else float(value)  # type: ignore[arg-type]
 
 
 def _uploaded(client: Client, channel: LocalChannel, folder: str) -> dict[str, Json]:

@@ -26,7 +26,7 @@ class Wish:
     base_model: object
     train_stream: object
     validation_stream: object
-    accept_eula: bool
+    accept_eula: object
     values: Mapping[str, Json]
     """Parameters of tuning by their names; None where one was not given."""
     output: Path | None
@@ -57,6 +57,10 @@ def streams_of(wish: Wish, folder: Path, faults: list[Fault]) -> Streams:
     output = wish.output
     if output is not None:
         gathered(faults, lambda: model_folders.check_free(output, where=wish.where("output")))
+    if not isinstance(wish.accept_eula, bool):
+        fix = "give true or false"
+        place = wish.where("accept_eula")
+        faults.append(Fault(where=place, found=wish.accept_eula, problem="is not true or false", fix=fix))
     if wish.train_stream is None:
         fix = "give rows, or the path of a CSV or Parquet file"
         faults.append(Fault(where=wish.where("train_stream"), problem="is missing", fix=fix))
