@@ -1,5 +1,7 @@
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -28,6 +30,31 @@ def test_no_more_jobs_run_at_once_than_there_are_cores(tmp_path):
     assert processes.fitted(Settings(home=tmp_path, cores=2, jobs_at_once=8)).jobs_at_once == 2
     assert processes.fitted(Settings(home=tmp_path, cores=8, jobs_at_once=2)).jobs_at_once == 2
     assert processes.fitted(Settings(home=tmp_path, jobs_at_once=4096)).jobs_at_once == machine.cores()
+
+
+_SIGNALLED = """
+import os, signal, sys, threading
+from gyropilot.cli import processes
+
+begun = threading.Semaphore(0)
+
+def signal_again_and_again():
+    for number in range(5000):
+        begun.acquire()
+        for _ in range(number % 50):
+            pass
+        os.kill(os.getpid(), signal.SIGINT if number % 2 else signal.SIGTERM)
+
+threading.Thread(target=signal_again_and_again, daemon=True).start()
+for _ in range(5000):
+    with processes.signals() as wait_for_signal:
+        begun.release()
+        wait_for_signal()
+"""
+
+
+def test_a_signal_ends_the_wait_however_soon_it_comes():
+    subprocess.run([sys.executable, "-c", _SIGNALLED], check=True, timeout=60)
 
 
 def test_the_machine_is_what_this_process_may_use():

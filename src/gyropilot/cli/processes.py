@@ -10,7 +10,6 @@ import os
 import resource
 import signal
 import socket
-import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -101,13 +100,9 @@ def work(settings: Settings, announce: Announce) -> None:
     """
     settings = _prepared(settings)
     _refuse_sqlite(settings, "worker")
-    ended = threading.Event()
-    with _home(settings), _house(settings) as house:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: ended.set())
-        with _working(house):
-            announce(settings)
-            ended.wait()
+    with _home(settings), _house(settings) as house, signals() as wait_for_signal, _working(house):
+        announce(settings)
+        wait_for_signal()
 
 
 def serve_models(settings: Settings, announce: Announce) -> None:
@@ -120,13 +115,29 @@ def serve_models(settings: Settings, announce: Announce) -> None:
     """
     settings = _prepared(settings)
     _refuse_sqlite(settings, "serve")
-    ended = threading.Event()
-    with _home(settings), _house(settings) as house:
+    with _home(settings), _house(settings) as house, signals() as wait_for_signal, _serving(house):
+        announce(settings)
+        wait_for_signal()
+
+
+@contextmanager
+def signals() -> Iterator[Callable[[], object]]:
+    """Give what waits, in the main thread, until SIGTERM or SIGINT has come since the block began.
+
+    It waits at a socket that the interpreter writes to in the very moment. Handlers run between two steps of the main
+    thread: one that sets an event can wait for ever for a lock that the thread below it holds in `wait`, and does not
+    run at all where the signal comes just before a call that blocks.
+    """
+    reader, writer = socket.socketpair()
+    writer.settimeout(0)
+    with reader, writer:
+        signal.set_wakeup_fd(writer.fileno())
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: ended.set())
-        with _serving(house):
-            announce(settings)
-            ended.wait()
+            signal.signal(number, lambda *_: None)
+        try:
+            yield lambda: reader.recv(1)
+        finally:
+            signal.set_wakeup_fd(-1)
 
 
 def fitted(settings: Settings) -> Settings:
