@@ -233,8 +233,8 @@ class MeanServer:
             _grow()
         if fault == "slow to load":
             threading.Event().wait(60)
-        if fault == "held at load":  # until a file `go` lies beside the models
-            while not (folder.parent / "go").exists():
+        if fault == "held at load":  # until a file `.go` lies beside the models, which a sweep leaves there
+            while not (folder.parent / ".go").exists():
                 threading.Event().wait(0.02)
         self._models[name] = learned["mean"]
 

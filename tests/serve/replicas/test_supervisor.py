@@ -251,7 +251,7 @@ def test_a_load_that_takes_too_long_in_a_shared_process_delays_others_and_leaves
         put_model(house, f"{name}.tar.gz", mean, shares="queue", fault=fault)
         for name, mean, fault in (("first", 21.0, ""), ("held", 22.0, "held at load"), ("third", 23.0, ""))
     )
-    go = house.settings.model_files / "go"
+    go = house.settings.model_files / ".go"
     (neighbour,) = in_service(house, create(house, "neighbour", variant(first)))
     overdue = create(house, "overdue", variant(held, startup_seconds=1))
     failed = settled(house, overdue)
