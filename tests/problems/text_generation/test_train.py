@@ -8,6 +8,7 @@ import pytest
 import services
 import tuning_jobs
 from gyropilot.errors import InvalidData, TrainingFailed
+from gyropilot.problems.contract import HandBack
 from gyropilot.problems.text_generation import artifacts
 
 STEPS = 24
@@ -98,6 +99,20 @@ def test_a_killed_training_goes_on_to_the_same_bits(prepared, straight, phase, d
         assert "evaluating tuned" not in again.phases()
     weights = artifacts.MODEL + "/model.safetensors"
     assert (task.output / weights).read_bytes() == (straight[0].output / weights).read_bytes()
+
+
+def test_a_hand_back_at_the_end_of_an_epoch_leaves_no_gap_in_the_curve(prepared, straight):
+    job, profile = prepared
+    task = job.train_task(profile, attempt="handed-back")
+    shutil.copyfile(straight[0].checkpoints / "hardware.json", task.checkpoints / "hardware.json")
+    leaving = tuning_jobs.Listener()
+    leaving.hand_back_requested = lambda: [one["done"] for one in leaving.progressed][-1:] == [STEPS // 2]
+    with pytest.raises(HandBack):
+        job.train(task, leaving)
+    assert not [kind for kind, _, _ in leaving.events if kind == "validation_loss"]
+    job.train(task)
+    assert evaluation(task)["epochs"] == evaluation(straight[0])["epochs"]
+    assert [one["epoch"] for one in evaluation(task)["epochs"]] == [1, 2]
 
 
 def test_a_stop_keeps_what_was_trained_so_far(prepared):

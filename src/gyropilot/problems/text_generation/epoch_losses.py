@@ -74,12 +74,15 @@ class EpochLosses:
         self._seconds, self._tokens = 0.0, 0
 
     def heard(self, record: StepRecord) -> None:
-        """Hear a step, those before a resume first; where it ends an epoch the model as it then is is measured."""
+        """Hear a step, those before a resume first; where it ends an epoch the model as it then is is measured.
+
+        At the step that was resumed at it is, too, where a hand-back left no time for it: the checkpoint is of that step.
+        """
         self._seconds, self._tokens = self._seconds + record.seconds, self._tokens + record.tokens
         is_end = abs(record.epoch - round(record.epoch)) < 1e-9
         if not is_end or round(record.epoch) >= self._plan.epochs:
             return
-        if record.step > self._resumed_at and not self._is_hurried():
+        if self._is_to_measure(record.step) and not self._is_hurried():
             self._measure(record)
         self._seconds, self._tokens = 0.0, 0
 
@@ -93,6 +96,10 @@ class EpochLosses:
             seen, total, labels = seen + part.rows, total + part.loss_sum, labels + part.labels
         end = EpochLoss(epoch=round(last.epoch, 6), step=last.step, loss=total / labels, rows=seen)
         return *(one for one in self._losses if one.step < last.step), end
+
+    def _is_to_measure(self, step: int) -> bool:
+        """Say whether the model is of this step, and its loss is not known."""
+        return step > self._resumed_at or (step == self._resumed_at and all(one.step != step for one in self._losses))
 
     def _measure(self, record: StepRecord) -> None:
         rows = self._losses[0].rows if self._losses else self._affordable()
