@@ -9,7 +9,7 @@ import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
-from gyropilot.control.request_surroundings import cuda_devices
+from gyropilot.engine.gpus import cuda_devices
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.local import bases, model_folders, training, wishes
 from gyropilot.local.child_runs import Tell

@@ -13,10 +13,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pyarrow
-import pyarrow.parquet
+from typing import TYPE_CHECKING, Any
 
 from gyropilot.data import frames
 from gyropilot.errors import Fault, InvalidData
@@ -24,6 +21,9 @@ from gyropilot.local import training
 from gyropilot.local.training import ChannelType
 from gyropilot.problems.contract import LocalChannel
 from gyropilot.problems.text_generation.row_columns import PAIRS
+
+if TYPE_CHECKING:  # it is imported where rows are written: a quarter of a second
+    import pyarrow.parquet
 
 Json = Any
 _CHUNK = 1024
@@ -127,6 +127,9 @@ def _unpacked(file: Path, folder: Path, channel_type: ChannelType) -> Path:
 
 def _write(file: Path, reading: _Reading, stream: Iterable[object]) -> None:
     """Write the rows; the columns are those of the first row."""
+    import pyarrow
+    import pyarrow.parquet
+
     writer: pyarrow.parquet.ParquetWriter | None = None
     try:
         for rows in _chunks(_checked(reading, stream)):
