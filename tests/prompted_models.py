@@ -33,16 +33,19 @@ class Drawn:
     def key_values(self, task):
         return list(zip(*self._prefix[:, task], strict=True)) if self.is_prefix else None
 
-    def save(self, folder, *, task=0):
-        """Write the folder of an adapter that serving reads."""
+    def save(self, folder):
+        """Write the folder of an adapter that serving reads, with all tasks."""
         folder.mkdir(parents=True, exist_ok=True)
         metadata = {"format": "1"}
         if self.is_prefix:
-            keys, values = (one.contiguous() for one in self._prefix[:, task])
+            keys, values = (one.contiguous() for one in self._prefix[:, 0])
             save_file({"keys": keys, "values": values}, folder / "prefix.safetensors", metadata)
             return folder
-        sides = {"decoder" if self.is_causal else "encoder": self.text_rows(task)}
-        sides |= {} if self.is_causal else {"decoder": self.answer_rows(task)}
+        sides = {}
+        for task in range(self.tasks):
+            of = f".{task}" if task else ""
+            sides[("decoder" if self.is_causal else "encoder") + of] = self.text_rows(task)
+            sides |= {} if self.is_causal else {f"decoder{of}": self.answer_rows(task)}
         rows = {side: part.contiguous() for side, part in sides.items() if part is not None}
         save_file(rows, folder / "prompt.safetensors", metadata)
         return folder

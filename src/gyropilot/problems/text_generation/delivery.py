@@ -10,7 +10,7 @@ Called by training_run.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -88,7 +88,13 @@ class Delivery:
 
 
 def serving_of(
-    base: BaseModelFacts, model: torch.nn.Module, *, tuning: TuningType, dtype: DtypeName, max_new_tokens: int
+    base: BaseModelFacts,
+    model: torch.nn.Module,
+    *,
+    tuning: TuningType,
+    tasks: Sequence[str],
+    dtype: DtypeName,
+    max_new_tokens: int,
 ) -> dict[str, Json]:
     """Give the content of gyropilot-serving.json: what serving must know of `model`, as it was measured."""
     return {
@@ -99,6 +105,7 @@ def serving_of(
         "stands_in_for": base.stands_in_for,
         "tuning": tuning,
         "virtual_tokens": virtual_tokens.count_of(model),
+        "tasks": list(tasks),
         "dtype": dtype,
         "model_tokens": base.model_tokens,
         "max_new_tokens": max_new_tokens,

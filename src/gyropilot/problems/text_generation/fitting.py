@@ -40,6 +40,8 @@ class Encoded:
 
     prompt_ids: list[int]
     answer_ids: list[int]
+    kept: Values | None
+    """Out of which the prompt was rendered; None: it lost its end."""
     is_input_cut: bool
     is_output_cut: bool
 
@@ -79,11 +81,18 @@ def _row(encoder: Encoder, values: Values, prompt: list[int], answer: list[int],
         end = [eos_id] if encoder.template.has_encoder else []
         fitted = _first_tokens(prompt, max(1, min(limits.source or limits.side, room)), end=end)
         is_input_cut = len(fitted) < len(prompt)
+        input_kept = None if is_input_cut else values
     else:
-        fitted, is_input_cut = _within_template(encoder, values, prompt, room, limits)
+        fitted, input_kept, is_input_cut = _within_template(encoder, values, prompt, room, limits)
     _check_room(len(fitted), limits)
     kept = _first_tokens(kept, limits.model - len(fitted), end=[eos_id])
-    return Encoded(prompt_ids=fitted, answer_ids=kept, is_input_cut=is_input_cut, is_output_cut=len(kept) < len(answer))
+    return Encoded(
+        prompt_ids=fitted,
+        answer_ids=kept,
+        kept=input_kept,
+        is_input_cut=is_input_cut,
+        is_output_cut=len(kept) < len(answer),
+    )
 
 
 def _first_tokens(tokens: list[int], limit: int, *, end: list[int]) -> list[int]:
@@ -93,8 +102,8 @@ def _first_tokens(tokens: list[int], limit: int, *, end: list[int]) -> list[int]
 
 def _within_template(
     encoder: Encoder, values: Values, prompt: list[int], room: int, limits: Limits
-) -> tuple[list[int], bool]:
-    """Give the prompt with the beginning of its input left out where it is too long, and whether it was."""
+) -> tuple[list[int], str, bool]:
+    """Give the prompt with the beginning of its input left out where it is too long, what was kept, and whether."""
     text = kept = values if isinstance(values, str) else values[INPUT]
     if limits.source is None and len(prompt) > limits.side:
         kept = encoder.last_tokens(text, limits.side)
@@ -103,7 +112,7 @@ def _within_template(
     while kept and (excess := len(prompt) - most) > 0:
         kept = encoder.last_tokens(kept, encoder.length(kept) - excess)
         prompt = encoder.prompts([kept])[0]
-    return prompt, kept != text
+    return prompt, kept, kept != text
 
 
 def _check_room(prompt_tokens: int, limits: Limits) -> None:

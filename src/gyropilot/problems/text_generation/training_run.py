@@ -97,6 +97,7 @@ class TrainingRun:
             self._base,
             model,
             tuning=self._spec.tuning,
+            tasks=task.profile.get("tasks") or (),
             dtype=self._hardware.dtype,
             max_new_tokens=measured.max_new_tokens,
         )

@@ -178,7 +178,7 @@ def test_products_that_differ_are_not_used(monkeypatch):
 def test_virtual_tokens_are_read_in_parts_as_a_text_is(folder, tmp_path, rows, parts):
     tuned = prompted_models.prompted(models.load(folder, dtype="float32", attention="sdpa").model, **rows)
     decoder = open_decoder(folder, dtype="float32")
-    adapter = decoder.read_adapter(tuned.virtual_tokens.save(tmp_path / "adapter"))
+    adapter = decoder.read_adapter(tuned.virtual_tokens.save(tmp_path / "adapter"), task=0)
     (text, beside) = texts([7, 30])
     left = [0] * adapter.before.read + text
     row, other = decoder.begin(left, adapter), decoder.begin(beside, None)

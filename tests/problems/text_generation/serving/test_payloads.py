@@ -10,7 +10,7 @@ import pytest
 
 import services
 from gyropilot.errors import Unavailable
-from gyropilot.problems.text_generation.serving import payloads
+from gyropilot.problems.text_generation.serving import payloads, served_model
 from gyropilot.problems.text_generation.templates import Encoder
 
 QUESTION = "What colour has stone 1?"
@@ -386,6 +386,10 @@ def test_a_long_prompt_is_cut_to_its_end_within_the_template(served, answer):
     )
     assert whole - 3 <= one["details"]["prompt_tokens"] <= whole
     assert served.text(QUESTION, truncate_input_tokens=whole) == answer
+    kept = served.text("stone " * 400 + QUESTION, truncate_input_tokens=whole, preserve_input_text=True)
+    assert QUESTION[-12:] in kept
+    assert len(kept) < len(QUESTION) * 4
+    assert kept.endswith(one["generated_text"])
 
 
 def test_the_rendered_prompt_is_put_before_its_answer(tuned, served, answer):
@@ -402,6 +406,46 @@ def test_ranks_are_told_with_the_tokens(served):
     for token, tops in zip(drawn["tokens"], drawn["top_tokens"], strict=True):
         ids = [top["id"] for top in tops]
         assert (ids.index(token["id"]) + 1 if token["id"] in ids else token["rank"]) == token["rank"]
+
+
+def test_logprobs_and_tokens_are_left_out_where_they_are_refused(served):
+    told = detailed(served, token_logprobs=False, token_ranks=True, top_n_tokens=2)
+    assert all("logprob" not in token and token["rank"] == 1 for token in told["tokens"])
+    assert all(tops[0].keys() == {"id", "text"} for tops in told["top_tokens"])
+    assert "logprob" in detailed(served)["tokens"][0]
+    assert "tokens" not in detailed(served, generated_tokens=False)
+    event, *_ = served.events({"inputs": QUESTION, "stream": True, "parameters": {"token_logprobs": False}})
+    assert event["token"].keys() == {"id", "text", "special"}
+
+
+def test_the_tokens_of_the_prompt_are_told(tuned, served):
+    encoder = Encoder.of_base_model(tuned.base_models / services.TINY, style="chat")
+    (ids,) = encoder.prompts([QUESTION])
+    parameters = {"input_tokens": True, "token_ranks": True, "max_new_tokens": 3}
+    told = asked(served, **parameters)["details"]
+    first, *others = told["input_tokens"]
+    assert [one["id"] for one in told["input_tokens"]] == ids
+    assert (first["logprob"], first["rank"], told["prompt_tokens"]) == (None, None, len(ids))
+    assert all(one["logprob"] < 0 < one["rank"] for one in others)
+    assert "".join(one["text"] for one in told["input_tokens"]) == encoder.text(ids)
+    *_, last = served.events({"inputs": QUESTION, "stream": True, "parameters": parameters})
+    assert last["details"]["input_tokens"] == told["input_tokens"]
+    bare = asked(served, input_tokens=True, generated_tokens=False, token_logprobs=False)["details"]
+    assert bare["input_tokens"] == [{"id": one["id"], "text": one["text"]} for one in told["input_tokens"]]
+    assert "tokens" not in bare
+    assert "input_tokens" not in detailed(served)
+
+
+def test_what_is_told_of_prompts_has_its_bounds(served, monkeypatch):
+    drawn = {"input_tokens": True, "do_sample": True, "num_return_sequences": 2}
+    (fault,) = served.refused({"inputs": QUESTION, "parameters": drawn})
+    assert (fault.where, fault.fix) == ("parameters.input_tokens", "ask for one answer")
+    monkeypatch.setattr(served_model, "MAX_TOLD_TOKENS", 100)
+    (fault,) = served.refused({"inputs": [QUESTION] * 20, "parameters": {"input_tokens": True}})
+    assert fault.where == "parameters.input_tokens"
+    assert fault.problem.endswith("and one payload is told at most 100")
+    (fault,) = served.refused({"text_inputs": QUESTION, "task": "colours"})
+    assert (fault.where, fault.problem) == ("task", "and the model knows no tasks")
 
 
 def test_a_decoding_method_says_whether_answers_are_drawn(served, answer):

@@ -57,9 +57,10 @@ def change(folder, **values):
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
 
-def scored(model, folder, text, *, length=20):
+def scored(model, folder, text, *, length=20, task=0):
     encoder = Encoder.of_tuned_model(folder)
-    (answer,) = generate(model, encoder.prompts([text]), stop_ids=encoder.template.stop_ids, max_new_tokens=length)
+    stop_ids = encoder.template.stop_ids
+    (answer,) = generate(model, encoder.prompts([text]), stop_ids=stop_ids, max_new_tokens=length, tasks=[task])
     return encoder.text(answer.token_ids)
 
 
@@ -104,6 +105,61 @@ def test_a_folder_that_lacks_its_virtual_tokens_is_refused(tuned, folder):
         path.unlink()
     with pytest.raises(TrainingFailed, match=r"lack its virtual tokens \(adapter/prompt.safetensors"):
         served_models.opened(tuned.base_models).load("prompt", folder, {})
+
+
+def test_an_adapter_of_another_training_than_the_description_is_refused_and_nothing_of_it_stays(
+    tuned, folder, served, tmp_path
+):
+    server = served_models.opened(tuned.base_models)
+    try:
+        server.load("lora", served_models.unpacked(tuned.output, tmp_path / "lora"), {})
+        change(folder, virtual_tokens=7)
+        with pytest.raises(TrainingFailed, match=r"says that 7 virtual tokens .*and the adapter has 6"):
+            server.load("prompt", folder, {})
+        change(folder, virtual_tokens=6)
+        server.load("prompt", folder, {})
+        assert served_models.Served(server, "lora").text(QUESTION) == served.text(QUESTION)
+    finally:
+        server.close()
+
+
+TASKS = ("colours", "sizes", "names")
+
+
+@pytest.mark.parametrize("rows", [{"before_text": 6, "tasks": 3}])
+def test_each_task_of_a_model_is_answered_behind_its_own_tokens(tuned, tuned_prompt, folder):
+    change(folder, tasks=TASKS)
+    wanted = [scored(tuned_prompt, folder, QUESTION, task=number) for number in range(3)]
+    assert len(set(wanted)) == 3
+    with served_models.serving(folder, base_models=tuned.base_models) as model:
+        assert [model.text(QUESTION, max_new_tokens=20, task=name) for name in TASKS] == wanted
+        assert model.text(QUESTION, max_new_tokens=20) == wanted[0]
+        assert model.answer({"text_inputs": QUESTION, "max_new_tokens": 20, "task": "names"}) == {
+            "generated_texts": [wanted[2]]
+        }
+        (fault,) = model.refused({"inputs": QUESTION, "parameters": {"task": "colour"}})
+        assert (fault.where, fault.found) == ("parameters.task", "colour")
+        assert fault.fix == "known: colours, sizes, names"
+
+
+@pytest.mark.parametrize("rows", [{"before_text": 6, "tasks": 2}])
+def test_a_task_that_the_adapter_lacks_is_refused_at_loading(tuned, folder):
+    change(folder, tasks=TASKS)
+    with pytest.raises(TrainingFailed, match="does not fit the model in its task 2: it holds nothing"):
+        served_models.opened(tuned.base_models).load("prompt", folder, {})
+
+
+@pytest.mark.parametrize("rows", [ROWS["prompt"]])
+def test_a_prompt_that_lost_its_end_is_put_before_its_answer_as_it_was_read(tuned, base_folder, folder):
+    Encoder.of_base_model(base_folder, style="chat", verbalizer="Question: {{input}} Answer:").save(folder)
+    with served_models.serving(folder, base_models=tuned.base_models) as model:
+        parameters = {"preserve_input_text": True, "truncate_input_tokens": 12, "input_tokens": True}
+        (one,) = model.answer({"inputs": QUESTION * 3, "parameters": parameters})
+        kept = "".join(token["text"] for token in one["details"]["input_tokens"])
+        assert len(one["details"]["input_tokens"]) == 12
+        assert f"Question: {QUESTION * 3} Answer:".startswith(kept)
+        assert one["generated_text"].startswith(kept)
+        assert len(one["generated_text"]) < len(QUESTION * 3)
 
 
 def of_another_width(tensors):

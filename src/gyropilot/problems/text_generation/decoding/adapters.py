@@ -72,14 +72,14 @@ def why_not(folder: Path) -> str:
         return ""
 
 
-def read_adapter(folder: Path, place: Place, *, dtype: torch.dtype, device: torch.device) -> Adapter:
-    """Read virtual tokens where there are some, else adapter_config.json and adapter_model.safetensors of a LoRA.
+def read_adapter(folder: Path, place: Place, *, task: int, dtype: torch.dtype, device: torch.device) -> Adapter:
+    """Read virtual tokens, of one task, where there are some; else adapter_config.json and the tensors of a LoRA.
 
     Raises:
         TrainingFailed: the folder is not whole, or holds another kind of adapter, or virtual tokens of another model.
     """
     if virtual_tokens.are_in(folder):
-        return Adapter(changes={}, before=virtual_tokens.read(folder, place, dtype=dtype, device=device))
+        return Adapter(changes={}, before=virtual_tokens.read(folder, place, task=task, dtype=dtype, device=device))
     try:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
         tensors = load_file(str(folder / "adapter_model.safetensors"), device=str(device))

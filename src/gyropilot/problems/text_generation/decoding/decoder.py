@@ -57,8 +57,8 @@ class Decoder(Protocol):
     reads_in_parts: bool
     """Whether a prompt may be read part by part; else it comes whole."""
 
-    def read_adapter(self, folder: Path) -> LoadedAdapter:
-        """Load an adapter folder; raises TrainingFailed where it does not fit the model."""
+    def read_adapter(self, folder: Path, *, task: int) -> LoadedAdapter:
+        """Load one task of an adapter folder; raises TrainingFailed where it does not fit the model."""
 
     def tokens_kept(self, lengths: Sequence[int]) -> int:
         """Give the tokens that memory must hold when texts of these lengths are computed together."""

@@ -134,8 +134,8 @@ class LlamaDecoder:
         self.weight_bytes += weight.nbytes
         return self._product(weight, None if bias is None else bias.to(self._dtype))
 
-    def read_adapter(self, folder: Path) -> LoadedAdapter:
-        """Load an adapter folder; raises TrainingFailed where it does not fit the model."""
+    def read_adapter(self, folder: Path, *, task: int) -> LoadedAdapter:
+        """Load one task of an adapter folder; raises TrainingFailed where it does not fit the model."""
         shape = self._shape
         place = Place(
             is_causal=True,
@@ -143,7 +143,7 @@ class LlamaDecoder:
             cache=(shape.layers, shape.key_heads, shape.width),
             model_tokens=shape.model_tokens,
         )
-        adapter = read_adapter(folder, place, dtype=self._dtype, device=torch.device("cpu"))
+        adapter = read_adapter(folder, place, task=task, dtype=self._dtype, device=torch.device("cpu"))
         return stacked(adapter, self._names, self._sizes, head_width=shape.width)
 
     def tokens_kept(self, lengths: Sequence[int]) -> int:

@@ -104,9 +104,9 @@ class PlainDecoder:
         self._hooked: set[str] = set()
         self._assigned: list[_Row] = []
 
-    def read_adapter(self, folder: Path) -> LoadedAdapter:
-        """Load an adapter folder; raises TrainingFailed where it does not fit the model."""
-        adapter = read_adapter(folder, self._place, dtype=self._dtype, device=self._device)
+    def read_adapter(self, folder: Path, *, task: int) -> LoadedAdapter:
+        """Load one task of an adapter folder; raises TrainingFailed where it does not fit the model."""
+        adapter = read_adapter(folder, self._place, task=task, dtype=self._dtype, device=self._device)
         check_fits(adapter, {name: tuple(module.weight.shape) for name, module in self._linears.items()})
         return adapter
 

@@ -113,16 +113,16 @@ class Scheduler:
         """Give the memory of the base's weights."""
         return self._decoder.weight_bytes
 
-    def add(self, name: str, adapter: Path | None) -> int:
+    def add(self, name: str, adapter: Path | None, *, task: int = 0) -> int:
         """Make a model known: the base with the adapter of a folder, or as it is; others are computed meanwhile.
 
-        Gives the bytes that it takes.
+        Of an adapter tuned on several tasks, each is a model of its own. Gives the bytes that it takes.
 
         Raises:
             TrainingFailed: the folder is not whole, or its adapter is of another base.
             LimitExceeded: memory has no room for it.
         """
-        loaded = None if adapter is None else self._decoder.read_adapter(adapter)
+        loaded = None if adapter is None else self._decoder.read_adapter(adapter, task=task)
         size = 0 if loaded is None else loaded.size_bytes
         self._memory.keep(f"the adapter of {name}", size, beside=_least_bytes(self._decoder))
         with self._work.changed:

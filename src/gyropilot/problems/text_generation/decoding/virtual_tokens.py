@@ -3,8 +3,8 @@
     prompt.safetensors   encoder, decoder: [tokens, width] float32, rows of embeddings; of a causal model decoder alone
     prefix.safetensors   keys, values: [layers, key heads, tokens, head width] float32, positions already in the keys
 
-Of several tasks the first is served; those of the others, `<name>.<task>`, are left in the file. What else lies in the
-folder is PEFT's and not read here.
+Of several tasks the first has these names, the others `<name>.<task>`. What else lies in the folder is PEFT's and not
+read here.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def are_in(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (PROMPT, PREFIX))
 
 
-def read(folder: Path, place: Place, *, dtype: torch.dtype, device: torch.device) -> TokensBefore:
-    """Give the virtual tokens of a folder that holds some.
+def read(folder: Path, place: Place, *, task: int, dtype: torch.dtype, device: torch.device) -> TokensBefore:
+    """Give the virtual tokens of one task of a folder that holds some.
 
     Raises:
         TrainingFailed: the file cannot be read, or its tensors have no place before the model's texts.
@@ -83,7 +83,9 @@ def read(folder: Path, place: Place, *, dtype: torch.dtype, device: torch.device
     name = PROMPT if (folder / PROMPT).is_file() else PREFIX
     try:
         with safe_open(str(folder / name), framework="pt", device=str(device)) as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys() if "." not in key}  # noqa: SIM118 - no mapping
+            keys = [key.partition(".") for key in file.keys()]  # noqa: SIM118 - no mapping
+            own = str(task) if task else ""
+            tensors = {side: file.get_tensor(side + dot + of) for side, dot, of in keys if of == own}
     except (OSError, SafetensorError) as error:
         raise TrainingFailed(f"the adapter's {name} cannot be read: {error}") from error
     faults = [*(_prompt_faults if name == PROMPT else _prefix_faults)(tensors, place)]
@@ -91,8 +93,9 @@ def read(folder: Path, place: Place, *, dtype: torch.dtype, device: torch.device
         f"{key} holds what is no finite number" for key, one in tensors.items() if not bool(one.isfinite().all())
     ]
     if faults:
+        of_task = f" in its task {task}" if task else ""
         raise TrainingFailed(
-            f"the adapter's {name} does not fit the model: {'; '.join(faults)}; tune again on this base model"
+            f"the adapter's {name} does not fit the model{of_task}: {'; '.join(faults)}; tune again on this base model"
         )
     kept = {key: one.to(dtype, copy=True).contiguous() for key, one in tensors.items()}
     if name == PREFIX:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -46,6 +46,10 @@ class Generation(Protocol):
 
     def __iter__(self) -> Iterator[GeneratedToken]: ...
 
+    @property
+    def prompt_tokens(self) -> Iterable[GeneratedToken]:
+        """The tokens of the prompt that have been read, where they were asked for."""
+
     def cancel(self) -> None:
         """End it; harmless when it has ended."""
 
@@ -84,6 +88,8 @@ class Answer:
         """`begin` has the work for it begun, once that is asked for; `rendered` is what is put before its text."""
         self.prompt_tokens, self.end_id, self.seed = prompt_tokens, end_id, seed
         self.finish_reason: FinishReason | None = None
+        self.has_end_token = False
+        """The model chose the token that ends answers, whatever else ended this one."""
         self.words: list[Word] = []
         """One a token, those that came."""
         self._begin, self._decode, self._most = begin, decode, max_new_tokens
@@ -110,6 +116,7 @@ class Answer:
                     return
             if generation.finish_reason == "cancelled":
                 raise Unavailable("the answer was broken off: nobody waits for it, or the model is being unloaded")
+            self.has_end_token = generation.finish_reason == "stop"
             rest = self._rest()
             own_end = _OWN_ENDS.get(generation.finish_reason or "", "eos_token")
             self.finish_reason = "stop_sequence" if self._stops.is_met else own_end
@@ -150,6 +157,17 @@ class Answer:
     def token_count(self) -> int:
         """How many tokens were generated, without the one that ended it."""
         return len(self._ids)
+
+    def prompt_words(self) -> Iterator[Word]:
+        """Give the prompt's tokens that were read, where they were asked for.
+
+        Their texts joined are the prompt without control tokens.
+        """
+        read = [] if self._generation is None else list(self._generation.prompt_tokens)
+        spelling = Spelling(self._decode)
+        for place, token in enumerate(read, start=1):
+            text = spelling.push(token.id) + (spelling.finish() if place == len(read) else "")
+            yield Word(token_id=token.id, text=text, logprob=token.logprob, rank=token.rank)
 
     def token_text(self, token_id: int) -> str:
         """Give the text of one token by itself."""

@@ -84,8 +84,14 @@ class TextGenerationServer:
             try:
                 encoder = self._encoder(folder)
                 scheduler = self._scheduler(name, folder, serving)
-                model_tokens = int(serving["model_tokens"])
-                self._models[name] = ServedModel(name, scheduler, encoder, chosen, model_tokens=model_tokens)
+                self._models[name] = ServedModel(
+                    _names(name, serving),
+                    scheduler,
+                    encoder,
+                    chosen,
+                    model_tokens=int(serving["model_tokens"]),
+                    tasks=serving["tasks"],
+                )
             finally:
                 self._drop_unused_encoders()
 
@@ -93,7 +99,8 @@ class TextGenerationServer:
         """Let go of a model, and of its base when it was the last one on it."""
         with self._changing:
             model = self._models.pop(name)
-            model.scheduler.remove(name)
+            for each in model.names:
+                model.scheduler.remove(each)
             if all(one.scheduler is not model.scheduler for one in self._models.values()):
                 self._bases = {key: one for key, one in self._bases.items() if one is not model.scheduler}
                 model.scheduler.close()
@@ -181,7 +188,11 @@ class TextGenerationServer:
         if not has_weights:
             raise TrainingFailed(f"the model's files hold no weights, and no adapter that is served: {why_not}")
         scheduler = self._opened(folder, self._precision(folder, serving["dtype"]))
-        self._add(scheduler, name, adapter if has_virtual_tokens else None)
+        try:
+            _add(scheduler, name, adapter if has_virtual_tokens else None, serving)
+        except BaseException:
+            scheduler.close()
+            raise
         return scheduler
 
     def _shared_base(self, name: str, folder: Path, serving: Mapping[str, Json], digest: str) -> Scheduler:
@@ -192,7 +203,7 @@ class TextGenerationServer:
         shared = self._bases.get((digest, dtype))
         base = shared or self._opened(self._verified_base(base_model, digest), dtype)
         try:
-            taken = base.add(name, folder / artifacts.ADAPTER)
+            taken = _add(base, name, folder / artifacts.ADAPTER, serving)
         except BaseException:
             if shared is None:
                 base.close()
@@ -200,14 +211,6 @@ class TextGenerationServer:
         self._bases[digest, dtype] = base
         _LOG.info("model %s: %d KiB of adapter beside its base %s", name, taken >> 10, base_model)
         return base
-
-    def _add(self, scheduler: Scheduler, name: str, adapter: Path | None) -> None:
-        """Make a model known to a scheduler of its own, which is closed where that fails."""
-        try:
-            scheduler.add(name, adapter)
-        except BaseException:
-            scheduler.close()
-            raise
 
     def _folder_of(self, base_model: str) -> Path | None:
         """Give where a base model of the store lies; None where it is not there."""
@@ -243,6 +246,37 @@ class _BaseNotHere(Exception):
     """The base that a model was tuned on cannot be loaded from the store; the message says what is instead."""
 
 
+def _names(name: str, serving: Mapping[str, Json]) -> list[str]:
+    """Give the names of a model in its scheduler: one, or one a task."""
+    return [name, *(f"{name}, task {number}" for number in range(1, len(serving["tasks"])))]
+
+
+def _add(scheduler: Scheduler, name: str, adapter: Path | None, serving: Mapping[str, Json]) -> int:
+    """Make a model known to a scheduler, each of its tasks by itself; give the bytes taken.
+
+    Raises:
+        TrainingFailed: the adapter does not fit, or is not of the model's description; nothing of it is kept then.
+        LimitExceeded: memory has no room for it.
+    """
+    added: list[str] = []
+    size = 0
+    try:
+        for task, each in enumerate(_names(name, serving)):
+            size += scheduler.add(each, adapter, task=task)
+            added.append(each)
+            found = scheduler.virtual_tokens(each)
+            if found != serving["virtual_tokens"]:
+                raise TrainingFailed(
+                    f"{artifacts.SERVING} says that {serving['virtual_tokens']} virtual tokens stand before a text, and"
+                    f" the adapter has {found}: they are of two trainings; deploy a model.tar.gz that a job here wrote"
+                )
+    except BaseException:
+        for each in added:
+            scheduler.remove(each)
+        raise
+    return size
+
+
 def _lacks_base(serving: Mapping[str, Json], absent: _BaseNotHere) -> TrainingFailed:
     base_model = serving["base_model"]
     return TrainingFailed(
@@ -262,6 +296,7 @@ def _read_serving(folder: Path) -> dict[str, Json]:
             "model_tokens": int(serving["model_tokens"]),
             "base_model": str(serving["base_model"]),
             "virtual_tokens": int(serving.get("virtual_tokens") or 0),
+            "tasks": [str(one) for one in serving.get("tasks") or ()],
         }
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise TrainingFailed(

@@ -31,7 +31,7 @@ MAX_LINES = 10_000
 """Lines of one call, and answers to all of them together."""
 NOT_OFFERED: tuple[tuple[str, tuple[Json, ...], str], ...] = (
     ("best_of", (1,), "num_return_sequences gives several answers to choose from"),
-    ("decoder_input_details", (False,), "details tells how many tokens the prompt has"),
+    ("decoder_input_details", (False,), "input_tokens tells the prompt's tokens"),
     ("frequency_penalty", (0,), "repetition_penalty is offered"),
     ("grammar", (), ""),
     ("length_penalty", (1,), ""),
@@ -57,6 +57,9 @@ class Payload:
     form: Literal["inputs", "text_inputs"]
     is_streamed: bool
     tells_details: bool
+    tells_tokens: bool
+    """Whether details tell the tokens of the answer."""
+    tells_logprobs: bool
     repeats_prompt: bool
     line: str = ""
     """Which of several lines it stands in, as "line 3"."""
@@ -84,25 +87,25 @@ class Payload:
                 yield self._last_event(answer, word, index)
                 return
             yield _event(self._token(answer, word, index))
-        end = None if answer.finish_reason == "time_limit" else Word(token_id=answer.end_id, text="")
+        end = Word(token_id=answer.end_id, text="") if answer.has_end_token else None
         yield self._last_event(answer, end, len(answer.words) + 1)
 
     def _last_event(self, answer: Answer, word: Word | None, index: int) -> bytes:
-        """Give the event with the whole text; no `word`: the answer's time was over, and there is no token to tell."""
+        """Give the event with the whole text; no `word`: the answer's time was over, and nothing is left to tell."""
         details = {
             "finish_reason": answer.finish_reason,
             "generated_tokens": answer.token_count,
             "input_length": answer.prompt_tokens,
             "seed": answer.seed,
+            **self._input_tokens(answer),
         }
         text = self._text(self.question.prompts[0], answer)
         token = {"index": index, "token": None} if word is None else self._token(answer, word, index)
         return _event({**token, "generated_text": text, "details": details})
 
     def _token(self, answer: Answer, word: Word, index: int) -> dict[str, Json]:
-        tops = {"top_tokens": _top(answer, word)} if self.question.top_tokens else {}
-        token = _token(answer, word, tells_rank=self.question.tells_ranks)
-        return {"index": index, "token": token, **tops, "generated_text": None, "details": None}
+        tops = {"top_tokens": self._top(answer, word)} if self.question.top_tokens else {}
+        return {"index": index, "token": self._told(answer, word), **tops, "generated_text": None, "details": None}
 
     def _text(self, prompt: Prompt, answer: Answer) -> str:
         return f"{prompt.content}{answer.text}" if self.repeats_prompt else f"{answer.rendered}{answer.text}"
@@ -110,16 +113,42 @@ class Payload:
     def _details(self, answer: Answer) -> dict[str, Json]:
         if not self.tells_details:
             return {}
-        tops = {"top_tokens": [_top(answer, one) for one in answer.words]} if self.question.top_tokens else {}
+        tops = {"top_tokens": [self._top(answer, one) for one in answer.words]} if self.question.top_tokens else {}
+        tokens = {"tokens": [self._told(answer, one) for one in answer.words]} if self.tells_tokens else {}
         return {
             "finish_reason": answer.finish_reason,
             "generated_tokens": answer.token_count,
             "prompt_tokens": answer.prompt_tokens,
             "seed": answer.seed,
             "prefill": [],
-            "tokens": [_token(answer, one, tells_rank=self.question.tells_ranks) for one in answer.words],
+            **self._input_tokens(answer),
+            **tokens,
             **tops,
         }
+
+    def _input_tokens(self, answer: Answer) -> dict[str, Json]:
+        if not self.question.tells_prompt:
+            return {}
+        tokens = [
+            {"id": one.token_id, "text": one.text, **self._chances(one.logprob, one.rank)}
+            for one in answer.prompt_words()
+        ]
+        return {"input_tokens": tokens}
+
+    def _told(self, answer: Answer, word: Word) -> dict[str, Json]:
+        token_id = answer.end_id if word.token_id is None and answer.has_end_token else word.token_id
+        is_end = token_id == answer.end_id and not word.text
+        return {"id": token_id, "text": word.text, **self._chances(word.logprob, word.rank), "special": is_end}
+
+    def _chances(self, logprob: float | None, rank: int | None) -> dict[str, Json]:
+        logprobs = {"logprob": logprob} if self.tells_logprobs else {}
+        return {**logprobs, **({"rank": rank} if self.question.tells_ranks else {})}
+
+    def _top(self, answer: Answer, word: Word) -> list[Json]:
+        return [
+            {"id": one, "text": answer.token_text(one), **({"logprob": logprob} if self.tells_logprobs else {})}
+            for one, logprob in word.top
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,13 +289,19 @@ def _read_parameters(
         fields.fault("num_return_sequences", "the most likely answer is but one", "set do_sample to true", found=copies)
     if is_streamed and len(prompts) * copies > 1:
         fields.faults.append(Fault(where="stream", problem="one answer is streamed a call", fix="ask for one"))
-    details = fields.flag("details") or "details" in environment.outputs or bool(fields.flag("generated_tokens"))
+    generated_tokens, input_tokens = fields.flag("generated_tokens"), bool(fields.flag("input_tokens"))
+    details = fields.flag("details") or "details" in environment.outputs or bool(generated_tokens) or input_tokens
+    if input_tokens and copies > 1:
+        problem = "are the same for all answers to a prompt, and several are asked for"
+        fields.fault("input_tokens", problem, "ask for one answer")
     top_tokens = fields.whole("top_n_tokens", least=0, most=MAX_TOP_TOKENS)
     if top_tokens and not details and not is_streamed:
         fields.fault("top_n_tokens", "is told in details, which are not asked for", "set details to true")
-    told = {name: bool(fields.flag(name)) for name in ("token_logprobs", "token_ranks")}
+    told = {name: fields.flag(name) for name in ("token_logprobs", "token_ranks")}
     for name in [name for name, is_asked in told.items() if is_asked and not details and not is_streamed]:
-        fields.fault(name, "are told with the tokens, which are not asked for", "set generated_tokens to true")
+        fields.fault(
+            name, "are told with the tokens, which are not asked for", "set generated_tokens or input_tokens to true"
+        )
     repeats_prompt, repeats_rendered = bool(fields.flag("return_full_text")), bool(fields.flag("preserve_input_text"))
     if repeats_prompt and repeats_rendered:
         fields.fault("preserve_input_text", "puts the rendered prompt where return_full_text puts the input", _ONE)
@@ -285,23 +320,20 @@ def _read_parameters(
         top_tokens=(top_tokens or 0) if details or is_streamed else None,
         bounds=questions.read_bounds(fields),
         keeps_stop=bool(fields.flag("include_stop_sequence")),
-        tells_ranks=told["token_ranks"],
+        tells_ranks=bool(told["token_ranks"]),
+        tells_prompt=input_tokens,
+        task=fields.text("task"),
         repeats_rendered=repeats_rendered,
     )
     return Payload(
-        question=question, form=form, is_streamed=is_streamed, tells_details=details, repeats_prompt=repeats_prompt
+        question=question,
+        form=form,
+        is_streamed=is_streamed,
+        tells_details=details,
+        tells_tokens=generated_tokens is not False,
+        tells_logprobs=told["token_logprobs"] is not False,
+        repeats_prompt=repeats_prompt,
     )
-
-
-def _token(answer: Answer, word: Word, *, tells_rank: bool = False) -> dict[str, Json]:
-    token_id = answer.end_id if word.token_id is None else word.token_id
-    is_end = token_id == answer.end_id and not word.text
-    rank = {"rank": word.rank} if tells_rank else {}
-    return {"id": token_id, "text": word.text, "logprob": word.logprob, **rank, "special": is_end}
-
-
-def _top(answer: Answer, word: Word) -> list[Json]:
-    return [{"id": one, "text": answer.token_text(one), "logprob": logprob} for one, logprob in word.top]
 
 
 def _event(value: Json) -> bytes:

@@ -22,6 +22,8 @@ MAX_STOP_CHARACTERS = 500
 MAX_TOP_TOKENS = 20
 LEAST_TEMPERATURE = 1e-4
 """Lower ones mean the most likely token, as 0 does: nothing else would ever be drawn."""
+MAX_TOLD_TOKENS = 65_536
+"""Tokens of all prompts of one payload that are told with their probabilities."""
 _MOST_TOKENS = 10_000_000
 _PENALTIES = (0.01, 100)
 """Beyond them logits leave what float32 can tell apart, and no answer of use is left."""
@@ -108,6 +110,10 @@ class Question:
     keeps_stop: bool = False
     """Whether the stop text that ended an answer is part of it."""
     tells_ranks: bool = False
+    tells_prompt: bool = False
+    """Whether the prompt's own tokens are told."""
+    task: str | None = None
+    """For which of the tasks that the model was tuned on; None: the first."""
     repeats_rendered: bool = False
     """Whether the prompt, as the model's template renders it, is put before the answer."""
 
