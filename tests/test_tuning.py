@@ -128,10 +128,7 @@ def test_what_is_of_another_kind_is_refused_by_its_name(home, argument, value):
 
 def test_neither_the_call_nor_the_command_imports_what_computes():
     heavy = ("torch", "transformers", "peft", "pandas", "numpy", "pyarrow", "sqlalchemy")
-    code = (
-        "import sys, gyropilot.tuning, gyropilot.cli.tune\n"
-        f"print([one for one in {heavy} if one in sys.modules])"
-    )
+    code = f"import sys, gyropilot.tuning, gyropilot.cli.tune\nprint([one for one in {heavy} if one in sys.modules])"
     assert services.run([sys.executable, "-c", code]).stdout == "[]\n"
 
 

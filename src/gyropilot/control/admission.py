@@ -16,6 +16,7 @@ from gyropilot.control.house import House
 from gyropilot.control.places import Places, open_places, store_fault, uri_faults
 from gyropilot.data import channels, headers
 from gyropilot.data.frames import CSV
+from gyropilot.engine import gpus
 from gyropilot.errors import Fault, GyropilotError, InvalidData, InvalidRequest, MissingExtra, NotAllowed, NotFound
 from gyropilot.names import split_s3_uri
 from gyropilot.problems import catalog
@@ -78,7 +79,7 @@ def _read(
         columns=partial(_columns, house, principal, request, first_objects, faults),
         source_prompts=house.settings.source_prompts,
         read_object=partial(request_surroundings.read_object, house, principal, request),
-        cuda_devices=partial(request_surroundings.cuda_devices, house.settings),
+        cuda_devices=partial(gpus.cuda_devices, house.settings),
     )
     try:
         return problem, problem.read_request(request, context)

@@ -1,4 +1,4 @@
-"""What a problem type may look at beside a request: small objects that it names, tags that are its own, GPUs.
+"""What a problem type may look at beside a request: small objects that it names, tags that are its own.
 
 Called by admission.py, which hands it down as a RequestContext.
 """
@@ -6,9 +6,7 @@ Called by admission.py, which hands it down as a RequestContext.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from gyropilot.control.house import House
@@ -16,15 +14,11 @@ from gyropilot.control.places import Places, open_places, store_fault, uri_fault
 from gyropilot.errors import Fault, InvalidData, InvalidRequest, NotAllowed, NotFound
 from gyropilot.names import split_s3_uri
 from gyropilot.problems.contract import Problem
-from gyropilot.settings import Settings
 from gyropilot.store.principals import Principal
 
 Json = Any
 
 _OUR_TAGS = "gyropilot:"
-_NVIDIA = re.compile(r"nvidia[0-9]+")
-_OTHER_GPUS = ("kfd", "dxg")
-"""Device files of GPUs that torch calls cuda too, and that cannot be counted by their files: ROCm, Windows."""
 
 
 def read_object(
@@ -66,13 +60,6 @@ def tag_faults(problem: Problem, given: Sequence[Mapping[str, str]], problems: S
         elif key not in readers and (near := _nearest(key, readers)):
             told = "is no tag that a job reads"
             yield Fault(where=f"Tags[{key}]", found=tag["Value"], problem=told, fix=f"did you mean {near}?")
-
-
-def cuda_devices(settings: Settings, devices: Path = Path("/dev")) -> int | None:
-    """Count the GPUs of this machine without asking a driver; None where jobs may run on another, or none can tell."""
-    if settings.database_url or any((devices / name).exists() for name in _OTHER_GPUS):
-        return None  # with a database of its own the workers may be anywhere
-    return sum(1 for path in devices.glob("nvidia*") if _NVIDIA.fullmatch(path.name))
 
 
 def _nearest(key: str, known: Collection[str]) -> str | None:
