@@ -66,3 +66,25 @@ def test_the_rendered_prompt_is_put_before_a_continuation_alone(tuned, tmp_path)
     with serving(tuned("flan-t5"), tmp_path / "sided") as model:
         (fault,) = model.refused({"inputs": question, "parameters": {"preserve_input_text": True}})
         assert fault.where == "parameters.preserve_input_text"
+
+
+def test_each_task_answers_at_the_endpoint_as_its_rows_were_scored(tmp_path):
+    kind = "llama-2 with shared keys"
+    given = {**PROMPT, "tuning_type": "MULTITASK_PROMPT_TUNING", "task_column": "topic"}
+    method = TuningSpec(**given, output_model_types=SIDES[kind])
+    made = tuning_jobs.Job(tmp_path, tiny_models.make(kind, tmp_path / "tiny"), method=method, learning_rate=0.3)
+    topics = ("stones", "words")
+    rows = [(*row, topics[number % 2]) for number, row in enumerate(tuning_jobs.ROWS)]
+    channel = made.stage(rows, header=("input", "output", "topic"))
+    task = made.train_task(made.profile(channel))
+    job = served_models.Tuned(made.base_models, task.output, made.train(task))
+    topic_by_question = {question: topic for question, _, topic in rows}
+    with serving(job, tmp_path / "served") as model:
+        scored = job.scored()[:8]
+        assert {topic_by_question[question] for question, _ in scored} == set(topics)
+        for question, answer in scored:
+            assert model.text(question, task=topic_by_question[question]) == answer
+        questions = [question for question, _ in scored]
+        assert [model.text(one, task="stones") for one in questions] != [
+            model.text(one, task="words") for one in questions
+        ]
