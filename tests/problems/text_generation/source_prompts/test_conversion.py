@@ -125,6 +125,11 @@ def _pickled(folder):
     (folder / "adapter_model.bin").write_bytes(pickle.dumps(_Runs(), protocol=2))
 
 
+def _of_more_than_tensors(folder):
+    (folder / "adapter_model.safetensors").unlink()
+    torch.save({vectors.EMBEDDINGS: torch.ones(1).expand(2**15, 2**15)}, folder / "adapter_model.bin")
+
+
 def _behind_a_link(folder):
     (folder / "adapter_model.safetensors").rename(folder / "elsewhere")
     (folder / "adapter_model.safetensors").symlink_to(folder / "elsewhere")
@@ -140,6 +145,7 @@ def _behind_a_link(folder):
         ),
         (_without(vectors.COLUMNS), "lacks prefix_task_cols"),
         (_pickled, "adapter_model.bin: cannot be read as tensors"),
+        (_of_more_than_tensors, "its tensors are larger than 1073741824 bytes"),
         (_behind_a_link, "is not there, a link"),
         (lambda f: (f / "adapter_config.json").write_text("{"), "adapter_config.json: is not JSON"),
         (lambda f: (f / "adapter_config.json").write_text("[]"), "adapter_config.json: is no JSON object"),

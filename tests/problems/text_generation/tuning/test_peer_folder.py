@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -86,6 +87,23 @@ class _Runs:
         return print, ("code of the file ran",)
 
 
+class _Long:
+    def __reduce__(self):
+        return bytearray, (2**28,)
+
+
+def deflate(folder):
+    """Compress the tensor's file: half a GiB of zeros becomes half a MB."""
+    with zipfile.ZipFile(folder / "decoder.pt") as file:
+        parts = {one.filename: file.read(one) for one in file.infolist()}
+    with zipfile.ZipFile(folder / "decoder.pt", "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in parts.items():
+            file.writestr(name, content)
+
+
+LAUGHS = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcde", "bcdef", strict=True))
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -97,7 +115,7 @@ class _Runs:
         ),
         (lambda f: torch.save(torch.ones(8), f / "decoder.pt"), "is no 2-D tensor of floating numbers (found [8])"),
         (lambda f: torch.save(torch.ones(2, 8).long(), f / "decoder.pt"), "is no 2-D tensor of floating numbers"),
-        (lambda f: torch.save({"rows": 1}, f / "decoder.pt"), "is no 2-D tensor of floating numbers (found 'dict')"),
+        (lambda f: torch.save({"rows": 1}, f / "decoder.pt"), "it holds more than tensors: int"),
         (lambda f: torch.save(torch.full((2, 8), torch.nan), f / "decoder.pt"), "not finite"),
         (lambda f: torch.save(torch.ones(0, 8), f / "decoder.pt"), "is empty"),
         (lambda f: (f / "config.yml").unlink(), "config.yml: cannot be read"),
@@ -107,6 +125,13 @@ class _Runs:
         (lambda f: (f / "config.yml").write_text("ENCODER: ''"), "names neither an ENCODER nor a DECODER file"),
         (lambda f: (f / "config.yml").write_text("DECODER: ../decoder.pt"), "is no file of the folder itself"),
         (lambda f: (f / "config.yml").write_text("DECODER: [1]"), "is no file of the folder itself"),
+        (lambda f: (f / "config.yml").write_text(f"{LAUGHS}verbalizer: *f"), "is not YAML: it refers to another part"),
+        (lambda f: (f / "config.yml").write_text("verbalizer: [x]\nDECODER: decoder.pt"), "verbalizer: is no text"),
+        (lambda f: (f / "config.yml").write_text(f"DECODER: {'9' * 9999}"), "config.yml: is not YAML"),
+        (lambda f: (f / "config.yml").write_text(" " * 2**19), "config.yml: is too long"),
+        (deflate, "it is compressed"),
+        (lambda f: torch.save(torch.ones(1).expand(2**15, 2**15), f / "decoder.pt"), "larger than 1073741824 bytes"),
+        (lambda f: torch.save({"rows": _Long()}, f / "decoder.pt"), "it holds more than tensors"),
     ],
 )
 def test_a_folder_that_is_not_as_it_should_be_is_told_by_file_and_mend(tmp_path, spoil, said, capfd):

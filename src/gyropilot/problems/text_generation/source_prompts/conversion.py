@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -19,7 +18,7 @@ from gyropilot.base_models import safetensors_files
 from gyropilot.errors import InvalidData
 from gyropilot.problems.contract import Json, Reporter
 from gyropilot.problems.text_generation.source_prompts.vectors import COLUMNS, EMBEDDINGS, ROWS
-from gyropilot.problems.text_generation.tuning import peer_folder
+from gyropilot.problems.text_generation.tuning import peer_folder, torch_files
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
@@ -113,11 +112,7 @@ def _read_weights(folder: Path) -> tuple[Path, Mapping[str, torch.Tensor]]:
     if path.suffix == ".safetensors":
         safetensors_files.read_header(path, str(path))
         return path, load_file(path)
-    try:
-        # weights_only builds tensors and plain containers alone. A broken file makes it raise whatever it meets.
-        found = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 -- no code of the file runs
-    except Exception as error:
-        raise InvalidData(where=str(path), problem="cannot be read as tensors", fix=fix) from error
-    if not isinstance(found, dict) or not all(isinstance(one, torch.Tensor) for one in found.values()):
-        raise InvalidData(where=str(path), found=type(found).__name__, problem="holds no named tensors", fix=fix)
-    return path, cast(Mapping[str, torch.Tensor], found)
+    found = torch_files.read(path, what="tensors", fix=fix)
+    if isinstance(found, torch.Tensor):
+        raise InvalidData(where=str(path), found="Tensor", problem="holds no named tensors", fix=fix)
+    return path, found

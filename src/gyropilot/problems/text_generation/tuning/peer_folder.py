@@ -19,9 +19,12 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 import yaml
+from yaml.composer import ComposerError
+from yaml.events import AliasEvent
 
 from gyropilot.errors import Fault, InvalidData
 from gyropilot.problems.contract import Json
+from gyropilot.problems.text_generation.tuning import torch_files
 from gyropilot.problems.text_generation.tuning.specification import OutputModelType, TuningType
 
 if TYPE_CHECKING:  # to read such a folder takes no loop, which brings seconds of imports
@@ -32,7 +35,9 @@ FOLDER = "caikit"
 CONFIG = "config.yml"
 LOGS = "training_logs.jsonl"
 _FILES: Mapping[OutputModelType, str] = {"ENCODER": "encoder.pt", "DECODER": "decoder.pt"}
-_MOST_CONFIG_BYTES, _MOST_TENSOR_BYTES = 2**22, 2**30
+_MOST_CONFIG_BYTES = 2**18
+"""Many times what there is in one; it is read at 0.2 MB/s."""
+_TEXTS = ("base_model_name", "verbalizer", "tuning_type", "task_type")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +105,7 @@ def read(folder: Path) -> PeerPrompt:
         InvalidData: a file is missing or not as it should be; names all that is wrong.
     """
     config = _read_config(folder / CONFIG)
+    texts = _texts(config, folder / CONFIG)
     named = {side: config[side] for side in _FILES if config.get(side)}
     if not named:
         raise InvalidData(
@@ -122,11 +128,8 @@ def read(folder: Path) -> PeerPrompt:
         raise InvalidData.of(faults)
     return PeerPrompt(
         rows=rows,
-        base_model_name=str(config.get("base_model_name") or ""),
         base_model_config=_mapping(config.get("base_model_config")),
-        verbalizer=str(config.get("verbalizer") or ""),
-        tuning_type=str(config.get("tuning_type") or ""),
-        task_type=str(config.get("task_type") or ""),
+        **texts,
     )
 
 
@@ -168,31 +171,45 @@ def _read_config(path: Path) -> Mapping[str, Json]:
     try:
         if path.stat().st_size > _MOST_CONFIG_BYTES:
             raise InvalidData(where=str(path), found=path.stat().st_size, problem="is too long", fix=fix)
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
     except OSError as error:
         raise InvalidData(where=str(path), problem=f"cannot be read: {error.strerror}", fix=fix) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InvalidData(where=str(path), problem=f"is not YAML: {error}", fix=fix) from error
     if not isinstance(config, dict):
         raise InvalidData(where=str(path), found=type(config).__name__, problem="holds no keys and values", fix=fix)
     return config
 
 
+def _texts(config: Mapping[str, Json], path: Path) -> dict[str, str]:
+    fix = "give the folder that caikit-nlp saved"
+    given = {key: config.get(key) or "" for key in _TEXTS}
+    faults = [
+        Fault(where=f"{path}: {key}", found=type(value).__name__, problem="is no text", fix=fix)
+        for key, value in given.items()
+        if not isinstance(value, str)
+    ]
+    if faults:
+        raise InvalidData.of(faults)
+    return given
+
+
+class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
+    """Reads plain values; refuses references, by which a few lines become as many values as one likes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(AliasEvent):
+            mark = self.peek_event().start_mark
+            raise ComposerError(None, None, "it refers to another part of itself", mark)
+        return super().compose_node(parent, index)
+
+
 def _read_rows(folder: Path, name: Json) -> torch.Tensor:
-    where = str(folder / str(name))
     fix = "save it with torch.save as one 2-D float tensor [virtual tokens, width]"
-    path = folder / str(name)
-    if not isinstance(name, str) or path.name != name or path.is_symlink() or not path.is_file():
-        raise InvalidData(where=where, problem="is no file of the folder itself", fix=fix)
-    if path.stat().st_size > _MOST_TENSOR_BYTES:
-        raise InvalidData(where=where, found=f"{path.stat().st_size} bytes", problem="is too large", fix=fix)
-    try:
-        # weights_only builds tensors and plain containers alone. A broken file makes it raise whatever it meets.
-        values = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251 -- no code of the file runs
-    except Exception as error:
-        problem = f"cannot be read as a tensor: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-        raise InvalidData(where=where, problem=problem, fix=fix) from error
-    return checked_rows(values, where=where, fix=fix)
+    path = folder / name if isinstance(name, str) else folder
+    if path.name != name or path.is_symlink() or not path.is_file():
+        raise InvalidData(where=str(path), problem="is no file of the folder itself", fix=fix)
+    return checked_rows(torch_files.read(path, what="a tensor", fix=fix), where=str(path), fix=fix)
 
 
 def checked_rows(values: object, *, where: str, fix: str) -> torch.Tensor:
