@@ -14,7 +14,7 @@ import services
 import tiny_models
 from gyropilot.base_models.store import BaseModelStore
 from gyropilot.errors import InvalidData, InvalidRequest
-from gyropilot.problems.text_generation.tuning.parameters import PARAMETERS
+from gyropilot.problems.text_generation.tuning.parameters import ELSEWHERE, PARAMETERS
 from gyropilot.tuning import TuningConfig, load, tune
 from tuning_calls import PROMPT, QUESTION, QUICK, ROWS, WRONG
 
@@ -53,6 +53,15 @@ def test_the_call_has_the_parameters_of_the_table_and_no_others():
     assert config == {one.name for one in PARAMETERS if one.part == "tuning_config"}
     others = set(inspect.signature(tune).parameters)
     assert others >= {one.name for one in PARAMETERS if one.part == "job"} | {"lr", "tuning_config"}
+    assert others >= {name for name in ELSEWHERE if name.islower()}
+
+
+@pytest.mark.parametrize("name", ["val_stream", "validation_stream"])
+def test_rows_to_measure_on_have_two_names_and_are_given_once(home, name):
+    (fault,) = refused(home, **{name: []})
+    assert (fault.where, fault.problem) == (name, "holds no rows")
+    (fault,) = refused(home, val_stream=ROWS, validation_stream=iter(ROWS))
+    assert (fault.where, fault.problem) == ("validation_stream", "is given by val_stream too")
 
 
 @pytest.mark.parametrize(("place", "value"), WRONG)
@@ -239,7 +248,7 @@ def test_a_closed_model_says_so_and_leaves_nothing(home, tmp_path, tiny_model_fo
     model = tune(
         base_model=tiny_model_folder,
         train_stream=rows,
-        validation_stream=ROWS[:3],
+        val_stream=ROWS[:3],
         tuning_config=PROMPT,
         verbalizer="Stone: {{input}}",
         home=tmp_path / "home",

@@ -63,6 +63,7 @@ def tune(
     *,
     base_model: str | PathLike[str],
     train_stream: Rows,
+    val_stream: Rows | None = None,
     validation_stream: Rows | None = None,
     tuning_type: str | None = None,
     num_epochs: int | None = None,
@@ -91,7 +92,8 @@ def tune(
     Args:
         base_model: Name of an installed base model, or a folder of one in Hugging Face's format.
         train_stream: The rows; read once.
-        validation_stream: Rows to measure on; None: a fifth of the others is held out.
+        val_stream: Rows to measure on; None: a fifth of the others is held out.
+        validation_stream: Another name for it.
         tuning_type: What is trained: PROMPT_TUNING, LORA or another.
         num_epochs: Passes over the rows.
         learning_rate: Found by a short probe, but for LORA and FULL.
@@ -138,7 +140,7 @@ def tune(
     wish = Wish(
         base_model=base_model,
         train_stream=train_stream,
-        validation_stream=validation_stream,
+        validation_streams={"val_stream": val_stream, "validation_stream": validation_stream},
         accept_eula=accept_eula,
         values=values,
         output=None if output is None else _folder(output, "output"),

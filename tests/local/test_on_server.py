@@ -16,7 +16,7 @@ def test_a_service_tunes_and_its_model_answers_here_as_its_endpoint_does(service
     config = TuningConfig(**PROMPT)
     given = {"base_model": services.TINY, "tuning_config": config, "server": client, "home": service.home}
     out = tmp_path / "out"
-    rows = {"train_stream": iter(ROWS), "validation_stream": ROWS[:4]}
+    rows = {"train_stream": iter(ROWS), "val_stream": ROWS[:4]}
     with tune(**rows, output=out, silence_progress_bars=False, **given, **QUICK) as model:
         answer = model.run(QUESTION, max_new_tokens=8)
         assert model.metrics["ValidationLoss"] < model.base_metrics["ValidationLoss"]

@@ -25,7 +25,7 @@ from gyropilot.problems.text_generation.tuning.reading import TUNING_CONFIG
 from gyropilot.settings import Settings
 
 Json = Any
-_OTHERS = {"train_stream": "DATA", "validation_stream": "--validation", "": "the options"}
+_OTHERS = {"train_stream": "DATA", "val_stream": "--validation", "": "the options"}
 """What the parameters are called here that are no options of their own name."""
 
 
@@ -88,7 +88,7 @@ def tune(
     wish = Wish(
         base_model=base_model if base_model is not None else values.get("base_model"),
         train_stream=data,
-        validation_stream=validation,
+        validation_streams={"val_stream": validation},
         accept_eula=accept_eula,
         values={name: value for name, value in values.items() if name != "base_model"},
         output=output.expanduser().absolute(),

@@ -66,7 +66,7 @@ def _asked(wish: Wish, settings: Settings, working: Path) -> Training:
         store=base.store,
         around=around,
         where=wish.where,
-        validation_fraction=None if wish.validation_stream is not None else asked_spec.VALIDATION_FRACTION,
+        validation_fraction=wish.validation_fraction,
         known=faults,
     )
     return Training(

@@ -70,9 +70,12 @@ def tuned(wish: Wish, settings: Settings, client: Client, *, tell: Tell) -> Tune
 def _spec(wish: Wish, asked: Asked) -> TextGenerationSpec:
     """Give what was asked for as the specification that the job has."""
     base = str(wish.base_model)
-    fraction = None if wish.validation_stream is not None else asked_spec.VALIDATION_FRACTION
     return asked_spec.settled(
-        asked, base_model=base, loaded_model=base, accept_eula=wish.accept_eula is True, validation_fraction=fraction
+        asked,
+        base_model=base,
+        loaded_model=base,
+        accept_eula=wish.accept_eula is True,
+        validation_fraction=wish.validation_fraction,
     )
 
 

@@ -13,6 +13,7 @@ from gyropilot.errors import Fault, InvalidData, InvalidRequest
 from gyropilot.local import model_folders
 from gyropilot.local.rows import Rows, rows_of
 from gyropilot.local.training import ChannelType
+from gyropilot.problems.text_generation import asked_spec
 from gyropilot.problems.text_generation.tuning import reading
 
 Json = Any
@@ -25,7 +26,8 @@ class Wish:
 
     base_model: object
     train_stream: object
-    validation_stream: object
+    validation_streams: Mapping[str, object]
+    """Rows to measure on by each name that they may be given by; None where they were not."""
     accept_eula: object
     values: Mapping[str, Json]
     """Parameters of tuning by their names; None where one was not given."""
@@ -33,6 +35,12 @@ class Wish:
     """Where the model is written; None: nowhere, it is kept until it is closed."""
     where: Callable[[str], str] = reading.plainly
     """Names a parameter as the caller wrote it."""
+
+    @property
+    def validation_fraction(self) -> float | None:
+        """Share of the training rows that is held out; None: there are others to measure on."""
+        is_given = any(stream is not None for stream in self.validation_streams.values())
+        return None if is_given else asked_spec.VALIDATION_FRACTION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +72,18 @@ def streams_of(wish: Wish, folder: Path, faults: list[Fault]) -> Streams:
     if wish.train_stream is None:
         fix = "give rows, or the path of a CSV or Parquet file"
         faults.append(Fault(where=wish.where("train_stream"), problem="is missing", fix=fix))
-    return Streams(
-        training=_rows(wish, "training", wish.train_stream, folder, faults),
-        validation=_rows(wish, "validation", wish.validation_stream, folder, faults),
-    )
+    column = _task_column(wish.values)
+
+    def rows(kind: ChannelType, name: str, stream: object) -> Rows | None:
+        place = wish.where(name)
+        return rows_of(stream, folder, where=place, channel_type=kind, task_column=column, faults=faults)
+
+    training = None if wish.train_stream is None else rows("training", "train_stream", wish.train_stream)
+    others = [(name, stream) for name, stream in wish.validation_streams.items() if stream is not None]
+    for name, _ in others[1:]:
+        problem = f"is given by {wish.where(others[0][0])} too"
+        faults.append(Fault(where=wish.where(name), problem=problem, fix="give it once"))
+    return Streams(training=training, validation=rows("validation", *others[0]) if others else None)
 
 
 def new_name() -> str:
@@ -84,10 +100,6 @@ def gathered(faults: list[Fault], read: Callable[[], _Found]) -> _Found | None:
         return None
 
 
-def _rows(wish: Wish, kind: ChannelType, stream: object, folder: Path, faults: list[Fault]) -> Rows | None:
-    if stream is None:
-        return None
-    inner = wish.values.get(reading.TUNING_CONFIG)
-    column = wish.values.get("task_column") or (inner.get("task_column") if isinstance(inner, Mapping) else None)
-    name = wish.where("train_stream" if kind == "training" else "validation_stream")
-    return rows_of(stream, folder, where=name, channel_type=kind, task_column=column, faults=faults)
+def _task_column(values: Mapping[str, Json]) -> object:
+    inner = values.get(reading.TUNING_CONFIG)
+    return values.get("task_column") or (inner.get("task_column") if isinstance(inner, Mapping) else None)

@@ -393,10 +393,14 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
 )
 
+_ROWS = "the AWS call names its rows as a channel, in AutoMLJobInputDataConfig; `gyropilot tune` as DATA and --validation"
+    "the AWS call names its rows as a channel, in AutoMLJobInputDataConfig; the command tune as DATA and --validation"
+)
 ELSEWHERE: Mapping[str, str] = {
     "base_model": "the AWS call names it as BaseModelName",
-    "train_stream": "the AWS call names its rows as a channel, in AutoMLJobInputDataConfig",
-    "val_stream": "the AWS call names its rows as a channel, in AutoMLJobInputDataConfig",
+    "train_stream": _ROWS,
+    "val_stream": _ROWS,
+    "validation_stream": _ROWS,
     "ALLOW_DOWNLOADS": "it is the service's setting allow_downloads",
     "SOURCE_PROMPT_BASE": "it is the service's setting source_prompt_base",
 }
