@@ -393,8 +393,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
 )
 
-_ROWS = "the AWS call names its rows as a channel, in AutoMLJobInputDataConfig; `gyropilot tune` as DATA and --validation"
-    "the AWS call names its rows as a channel, in AutoMLJobInputDataConfig; the command tune as DATA and --validation"
+_ROWS = (
+    "the AWS call names its rows as a channel, in AutoMLJobInputDataConfig; `gyropilot tune` as DATA and --validation"
 )
 ELSEWHERE: Mapping[str, str] = {
     "base_model": "the AWS call names it as BaseModelName",
