@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ import torch
 from gyropilot import clock
 from gyropilot.errors import TrainingFailed
 from gyropilot.problems.contract import HandBack, Reporter
-from gyropilot.problems.text_generation import batches, checkpoints, forward
+from gyropilot.problems.text_generation import batches, checkpoints, forward, random_states
 from gyropilot.problems.text_generation.batches import Example
 from gyropilot.problems.text_generation.checkpoints import Checkpoint
 from gyropilot.problems.text_generation.crew import Crew
@@ -278,7 +278,7 @@ class _Run:
     def save(self) -> None:
         """Write a checkpoint of the present state; where the disk is full, say so and go on without."""
         began = clock.monotonic()
-        optimizer = _generator_states(self._devices)
+        optimizer = random_states.save(self._devices)
         for name, parameter in self._parameters.items():
             for kind, value in self._optimizer.state[parameter].items():
                 optimizer[f"{kind}.{name}"] = value
@@ -326,7 +326,7 @@ class _Run:
                 kept = found.optimizer.get(f"{kind}.{name}")
                 if kept is not None:  # a parameter that no row has reached yet has none
                     self._optimizer.state[parameter][kind] = kept.to(parameter.device)
-        _restore_generators(found.optimizer, self._devices)
+        random_states.load(found.optimizer, self._devices)
         self.step = self.saved_step = self.resumed_at = found.step
         self.records = [StepRecord(**record) for record in found.state["records"]]
         self._max_pack_tokens = int(found.state.get("max_pack_tokens", self._max_pack_tokens))
@@ -386,18 +386,6 @@ def _chosen(model: torch.nn.Module, examples: Sequence[Example], precision: Dtyp
         return forward.choose(model, examples, check="gradients", precision=precision)
     except ValueError as error:
         raise TrainingFailed(f"this base model cannot be tuned here: {error}; choose another one") from error
-
-
-def _generator_states(devices: Sequence[int]) -> dict[str, torch.Tensor]:
-    """Give the state of the processor's random generator and of each accelerator's in use."""
-    return {"rng": torch.get_rng_state(), **{f"rng.cuda.{one}": torch.cuda.get_rng_state(one) for one in devices}}
-
-
-def _restore_generators(states: Mapping[str, torch.Tensor], devices: Sequence[int]) -> None:
-    torch.set_rng_state(states["rng"])
-    for one in devices:
-        if f"rng.cuda.{one}" in states:
-            torch.cuda.set_rng_state(states[f"rng.cuda.{one}"], one)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
