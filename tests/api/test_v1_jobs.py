@@ -201,6 +201,13 @@ def test_faults_are_told_by_the_fields_of_the_first_version(sagemaker):
     assert "AutoMLJobInputDataConfig" not in told
 
 
+def test_no_endpoint_is_promised_of_a_job_that_trains_no_model(sagemaker):
+    told = refused(
+        sagemaker, GenerateCandidateDefinitionsOnly=True, ModelDeployConfig={"AutoGenerateEndpointName": True}
+    )
+    assert "ModelDeployConfig: asks for an endpoint" in told
+
+
 def test_channels_name_the_same_target_and_weight(sagemaker):
     channels = [CHANNEL, {**VALIDATION, "TargetAttributeName": "age", "SampleWeightAttributeName": "weight"}]
     told = refused(sagemaker, InputDataConfig=channels, ProblemType="Regression")

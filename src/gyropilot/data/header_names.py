@@ -24,6 +24,11 @@ def named(fields: Sequence[str]) -> tuple[str, ...]:
     return tuple(field.strip() or f"Unnamed: {at}" for at, field in enumerate(fields))
 
 
+def named_column(name: str) -> str:
+    """Give the column that a caller means: its name without the spaces around it, as `named` has it."""
+    return name.strip() or name
+
+
 def header_columns(fields: Sequence[str], uri: str) -> tuple[str, ...]:
     """Give the names of the columns that a header's fields stand for.
 

@@ -31,6 +31,7 @@ def read(tmp_path):
             ("age",),
             {"age": "datetime"},
         ),
+        ({"FeatureAttributeNames": [" age"], "FeatureDataTypes": {"age ": "text"}}, ("age",), {"age": "text"}),
         (b'\xef\xbb\xbf{"FeatureAttributeNames": null}', None, {}),
     ],
 )

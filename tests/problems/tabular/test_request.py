@@ -288,3 +288,17 @@ def test_what_is_resolved_grows_with_what_is_known():
     resolved = request.resolved_attributes(known)
     assert resolved == request.resolved_by_profile(known, profile)
     assert resolved["AutoMLJobObjective"] == {"MetricName": "R2"}
+
+
+def test_no_endpoint_is_promised_of_a_job_that_trains_no_model():
+    deploy = {"ModelDeployConfig": {"AutoGenerateEndpointName": True}}
+    only = {"GenerateCandidateDefinitionsOnly": True, "Mode": "HYPERPARAMETER_TUNING"}
+    assert fault_of(config=only, **deploy).where == "ModelDeployConfig"
+    assert not read(config={**only, "GenerateCandidateDefinitionsOnly": False}, **deploy).definitions_only
+    assert read(config=only).definitions_only
+
+
+def test_spaces_round_a_column_s_name_do_not_count_as_in_the_header():
+    config = {"TargetAttributeName": " Churn", "SampleWeightAttributeName": "weight "}
+    spec = read(config=config)
+    assert (spec.target, spec.weight_column) == ("Churn", "weight")

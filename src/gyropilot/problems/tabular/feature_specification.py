@@ -49,7 +49,7 @@ def read(
         for key in values
         if key not in {NAMES, TYPES}
     ]
-    names, kinds = values.get(NAMES), values.get(TYPES) or {}
+    names, kinds = _as_the_header(values.get(NAMES)), _as_the_header(values.get(TYPES) or {})
     reserved = {target: "the target", weight: "the column of sample weights"}
     if names is not None:
         faults += _names_faults(names, uri, columns, reserved)
@@ -76,6 +76,15 @@ def _without_repeats(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     if len(values) < len(pairs):
         raise ValueError("a key stands twice in one object")
     return values
+
+
+def _as_the_header(named: Json) -> Json:
+    """Give a list of names, or an object by name, with names as those of the header are read; any other as it is."""
+    if isinstance(named, list):
+        return [header_names.named_column(one) if isinstance(one, str) else one for one in named]
+    if isinstance(named, dict) and len({header_names.named_column(one) for one in named}) == len(named):
+        return {header_names.named_column(one): value for one, value in named.items()}
+    return named
 
 
 def _names_faults(names: Json, uri: str, columns: Sequence[str], reserved: Mapping[str | None, str]) -> list[Fault]:

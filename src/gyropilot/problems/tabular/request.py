@@ -95,20 +95,21 @@ def read(request: Mapping[str, Json], context: RequestContext) -> TabularSpec:
     algorithms = _read_algorithms(config, mode, faults)
     problem_type, objective = _read_objective(config, request.get("AutoMLJobObjective"), faults)
     _check_mode(config, mode, faults)
+    _check_deployment(request, config, faults)
     limits = _read_limits(config.get("CompletionCriteria") or {}, mode, faults)
     faults += channel_faults(channels, _CHANNEL_RULES)
     fraction = read_fraction(request, channels, faults)
     if faults:
         raise InvalidRequest.of(faults)
     return TabularSpec(
-        target=config["TargetAttributeName"],
+        target=header_names.named_column(config["TargetAttributeName"]),
         mode=mode,
         problem_type=problem_type,
         objective=objective,
         algorithms=algorithms,
         definitions_only=bool(config.get("GenerateCandidateDefinitionsOnly")),
         feature_specification_uri=config.get("FeatureSpecificationS3Uri"),
-        weight_column=config.get("SampleWeightAttributeName"),
+        weight_column=_weight_of(config),
         validation_fraction=fraction,
         seed=SEED,
         limits=limits,
@@ -215,7 +216,7 @@ def _check_columns(
     context: RequestContext,
     faults: list[Fault],
 ) -> None:
-    target, weight = config["TargetAttributeName"], config.get("SampleWeightAttributeName")
+    target, weight = header_names.named_column(config["TargetAttributeName"]), _weight_of(config)
     headers = {
         f"the {channel_type(channel)} channel": names
         for number, channel in enumerate(channels)
@@ -244,6 +245,11 @@ def _check_columns(
         )
     if len(headers) == 2 and len({frozenset(names) for names in headers.values()}) == 2:
         faults.append(_unlike_fault(headers))
+
+
+def _weight_of(config: Mapping[str, Json]) -> str | None:
+    given = config.get("SampleWeightAttributeName")
+    return None if given is None else header_names.named_column(given)
 
 
 def _target_fault(target: str, place: str, names: tuple[str, ...]) -> Fault:
@@ -377,6 +383,17 @@ def _check_mode(config: Mapping[str, Json], mode: Mode, faults: list[Fault]) -> 
                 found=True,
                 problem=f"candidate definitions are written in the mode HYPERPARAMETER_TUNING only{why}",
                 fix="set Mode to HYPERPARAMETER_TUNING without sample weights, or leave this out",
+            )
+        )
+
+
+def _check_deployment(request: Mapping[str, Json], config: Mapping[str, Json], faults: list[Fault]) -> None:
+    if config.get("GenerateCandidateDefinitionsOnly") and "ModelDeployConfig" in request:
+        faults.append(
+            Fault(
+                where="ModelDeployConfig",
+                problem="asks for an endpoint, and with GenerateCandidateDefinitionsOnly no model is trained",
+                fix="leave out ModelDeployConfig, or GenerateCandidateDefinitionsOnly",
             )
         )
 

@@ -204,3 +204,10 @@ def test_nothing_is_read_on_once_nobody_waits():
     one = call(ROWS, cancelled=gone)
     with pytest.raises(Unavailable):
         list(payloads.read(one, SCHEMA).frames(one))
+
+
+def test_spaces_round_a_name_do_not_count_as_in_the_header(frame):
+    rows = [{f" {name}": value for name, value in row.items()} for row in OBJECTS]
+    assert_frame_equal(read(rows, "application/json"), frame)
+    told = refusal([{"tenure": 1, "tenure ": 2}], "application/json")
+    assert "row 1: 'tenure ': is told twice" in told

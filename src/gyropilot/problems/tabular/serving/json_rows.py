@@ -15,6 +15,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 
+from gyropilot.data import header_names
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.problems.contract import Json
 from gyropilot.problems.tabular.columns import Schema
@@ -84,12 +85,25 @@ class JsonRows:
                 return {}
             row = dict(zip(self._names, row, strict=True))
         elif isinstance(row, dict):
+            row = self._as_the_header(where, row)
             self._check_names(where, row)
         else:
             kind = _KINDS.get(type(row), "null")
             self._faults.append(Fault(where=where, problem=f"must be an object or a list, not {kind}", fix=_FORM))
             return {}
         return {name: self._field(where, name, row.get(name)) for name in self._names}
+
+    def _as_the_header(self, where: str, row: JsonRow) -> JsonRow:
+        """Give a row with names as training read them of the header: without the spaces around them."""
+        if row.keys() <= self._known:
+            return row
+        named = {name: name if name in self._known else header_names.named_column(name) for name in row}
+        for name, column in named.items():
+            if name != column and column in row:
+                problem = f"is told twice: {faulty.shown(column)} is there too, and spaces round a name do not count"
+                where_ = f"{where}: {faulty.shown(name)!r}"
+                self._faults.append(Fault(where=where_, problem=problem, fix="send it once"))
+        return {named[name]: value for name, value in row.items()}
 
     def _check_names(self, where: str, row: JsonRow) -> None:
         unknown = [name for name in row if name not in self._known and name not in self._aside]
