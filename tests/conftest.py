@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+# Before anything imports numpy or torch, which read it then. Several test processes, each with a thread a core, spin
+# while they wait for each other at every small step of a model: tests of training take thrice the processor time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import services
 
