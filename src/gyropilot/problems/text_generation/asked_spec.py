@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
-from gyropilot.base_models.records import InstalledModel
 from gyropilot.base_models.store import BaseModelStore
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.problems.contract import Json, Limits
-from gyropilot.problems.text_generation.architectures import ARCHITECTURES
 from gyropilot.problems.text_generation.request import TextGenerationSpec
 from gyropilot.problems.text_generation.tuning import reading
 from gyropilot.problems.text_generation.tuning.combinations import Surroundings
@@ -53,7 +51,7 @@ def spec_of(
     """
     faults = [*known, *_base_model_faults(store, base_model, where, accept_eula=accept_eula)]
     found = store.find(base_model)
-    asked = asked_of(values, around if found is None else _beside(found, around), where=where, faults=faults)
+    asked = asked_of(values, around.beside(found), where=where, faults=faults)
     if faults:
         raise InvalidRequest.of(faults)
     return settled(
@@ -92,18 +90,6 @@ def asked_of(
     way = replace(reading.TUNE, where=lambda parameter: where(reading.TUNE.where(parameter)))
     given = reading.of_object(values, where=lambda path: where(path) if path else reading.plainly(path), faults=faults)
     return reading.settle(given, around, way=way, faults=faults)
-
-
-def _beside(found: InstalledModel, around: Surroundings) -> Surroundings:
-    layers = next((one.linear_layers for one in ARCHITECTURES if one.class_name == found.architecture), None)
-    return replace(
-        around,
-        is_encoder_decoder=found.kind == "seq2seq",
-        context_tokens=found.context_tokens,
-        linear_layers=layers,
-        base_model=found.name,
-        base_folder=found.path,
-    )
 
 
 def _base_model_faults(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,10 +10,8 @@ from gyropilot.base_models.records import InstalledModel
 from gyropilot.base_models.store import BaseModelStore
 from gyropilot.errors import NotFound, TrainingFailed
 from gyropilot.problems.contract import Json
+from gyropilot.problems.text_generation.positions import model_tokens
 from gyropilot.problems.text_generation.templates import Style
-
-_POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
-"""Under which key a config.json says how long a text may be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,25 +77,16 @@ def _gone(name: str) -> TrainingFailed:
 
 def _facts(installed: InstalledModel, requested: str) -> BaseModelFacts:
     installed = installed if installed.name == requested else stand_ins.fitted(installed, requested)
-    has_encoder = installed.kind == "seq2seq"
-    model_tokens = 2 * installed.context_tokens if has_encoder else _model_tokens(installed.path)
+    has_encoder, together = installed.kind == "seq2seq", model_tokens(installed)
     return BaseModelFacts(
         name=installed.name,
         folder=installed.path,
         digest=installed.digest,
         revision=installed.revision,
         licence=installed.licence,
-        context_tokens=min(installed.context_tokens, model_tokens),
-        model_tokens=model_tokens,
+        context_tokens=min(installed.context_tokens, together),
+        model_tokens=together,
         max_rows=installed.max_rows,
         template_style="bare" if has_encoder else "chat" if installed.has_chat_template else "plain",
         stands_in_for=installed.stands_in_for,
     )
-
-
-def _model_tokens(folder: Path) -> int:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    length = int(next((config[name] for name in _POSITIONS if config.get(name)), 2048))
-    # Packs carry a mask of their own, which knows no window; within the window both say the same.
-    window = config.get("sliding_window")
-    return min(length, int(window)) if window and config.get("use_sliding_window", True) else length

@@ -76,7 +76,7 @@ class EpochLosses:
     def heard(self, record: StepRecord) -> None:
         """Hear a step, those before a resume first; where it ends an epoch the model as it then is is measured.
 
-        At the step that was resumed at it is, too, where a hand-back left no time for it: the checkpoint is of that step.
+        That of the step that was resumed at is, too, where a hand-back left no time for it.
         """
         self._seconds, self._tokens = self._seconds + record.seconds, self._tokens + record.tokens
         is_end = abs(record.epoch - round(record.epoch)) < 1e-9

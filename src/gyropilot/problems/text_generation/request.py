@@ -15,7 +15,6 @@ from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.problems import job_limits
 from gyropilot.problems.contract import Json, Limits, RequestContext, Spec
 from gyropilot.problems.input_channels import ChannelRules, channel_faults, read_fraction
-from gyropilot.problems.text_generation.architectures import ARCHITECTURES
 from gyropilot.problems.text_generation.source_prompts.store import SourcePrompts
 from gyropilot.problems.text_generation.tuning import config_object, reading
 from gyropilot.problems.text_generation.tuning.combinations import Surroundings
@@ -145,23 +144,12 @@ def resolved_attributes(spec: Spec) -> dict[str, Json]:
 def _surroundings(request: Mapping[str, Json], base_model: str, context: RequestContext) -> Surroundings:
     """Give what is known beside the request, as far as the base model is there."""
     prompts = None if context.source_prompts is None else SourcePrompts(context.source_prompts)
-    found = context.base_models.find(base_model)
     channels = request["AutoMLJobInputDataConfig"]
     training = next((at for at, one in enumerate(channels) if one.get("ChannelType", "training") == "training"), 0)
-    known = Surroundings(
+    around = Surroundings(
         columns=partial(context.columns, training), cuda_devices=context.cuda_devices(), source_prompts=prompts
     )
-    if found is None:
-        return known
-    layers = next((one.linear_layers for one in ARCHITECTURES if one.class_name == found.architecture), None)
-    return replace(
-        known,
-        is_encoder_decoder=found.kind == "seq2seq",
-        context_tokens=found.context_tokens,
-        linear_layers=layers,
-        base_model=found.name,
-        base_folder=found.path,
-    )
+    return around.beside(context.base_models.find(base_model))
 
 
 def _asked(

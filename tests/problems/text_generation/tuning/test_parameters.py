@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+import services
+from gyropilot.base_models.store import BaseModelStore
 from gyropilot.errors import InvalidRequest
 from gyropilot.problems.text_generation.request import AWS
 from gyropilot.problems.text_generation.tuning import reading
@@ -16,6 +18,7 @@ from gyropilot.problems.text_generation.tuning.specification import VIRTUAL_TOKE
 CAUSAL = Surroundings(
     is_encoder_decoder=False,
     context_tokens=512,
+    model_tokens=512,
     linear_layers=("q_proj", "v_proj"),
     columns=lambda: ("input", "output", "topic"),
     cuda_devices=2,
@@ -102,10 +105,10 @@ ROWS = {
         bad_strings=("-1", "4294967296", "x"),
     ),
     "num_virtual_tokens": Row(
-        good={1: 1, 511: 511},
-        bad=(*NO_WHOLES, 512, 10**6),
+        good={1: 1, 448: 448},
+        bad=(*NO_WHOLES, 449, 512, 10**6),
         strings={"20": 20},
-        bad_strings=("0", "512", "-1", ""),
+        bad_strings=("0", "449", "-1", ""),
         beside={"tuning_type": "P_TUNING"},
     ),
     "prompt_tuning_init_method": Row(
@@ -300,6 +303,28 @@ def test_an_encoder_decoder_model_has_its_rows_before_the_encoder_and_takes_all_
     assert strings.tuning.output_model_types == ("ENCODER", "DECODER")
     fault = fault_of({"tuning_type": "PREFIX_TUNING", "num_virtual_tokens": 4}, seq2seq)
     assert (fault.where, "encoder" in fault.problem) == ("tuning_type", True)
+
+
+def test_rows_leave_room_for_text_on_all_sides_together():
+    seq2seq = Surroundings(is_encoder_decoder=True, context_tokens=128, model_tokens=256)
+    both = {**PROMPT, "output_model_types": ["ENCODER", "DECODER"]}
+    assert read({**both, "num_virtual_tokens": 96}, seq2seq).tuning.num_virtual_tokens == 96
+    fault = fault_of({**both, "num_virtual_tokens": 97}, seq2seq)
+    assert (fault.where, fault.found, "takes 96 rows on both sides" in fault.problem) == (
+        "num_virtual_tokens",
+        97,
+        True,
+    )
+    assert read({**PROMPT, "num_virtual_tokens": 127}, seq2seq).tuning.num_virtual_tokens == 127
+
+
+def test_the_room_is_that_of_the_installed_model(tmp_path):
+    store = BaseModelStore(tmp_path / "store", allow_downloads=False)
+    (tmp_path / "store").mkdir()
+    store.add("tiny", services.make_tiny_model(tmp_path / "tiny"), licence="mit")
+    around = Surroundings().beside(store.find("tiny"))
+    assert read({**PROMPT, "num_virtual_tokens": 256 - 64}, around)
+    assert fault_of({**PROMPT, "num_virtual_tokens": 256 - 63}, around).where == "num_virtual_tokens"
 
 
 @pytest.mark.parametrize(

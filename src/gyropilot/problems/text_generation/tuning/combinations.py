@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gyropilot.errors import Fault
-from gyropilot.problems.text_generation import verbalizer
+from gyropilot.problems.contract import BaseModelRecord
+from gyropilot.problems.text_generation import positions, verbalizer
+from gyropilot.problems.text_generation.architectures import ARCHITECTURES
 from gyropilot.problems.text_generation.source_prompts.record import SourcePrompt, Wanted, misfits
 from gyropilot.problems.text_generation.source_prompts.store import SourcePrompts
 from gyropilot.problems.text_generation.tuning import peft_types
@@ -22,6 +24,8 @@ from gyropilot.problems.text_generation.tuning.specification import (
 )
 
 INPUT, OUTPUT = verbalizer.INPUT, "output"
+LEAST_ROOM = 64
+"""Tokens that rows before the text leave to it: a chat template alone may take half of them."""
 _SHOWN_COLUMNS = 20
 
 
@@ -35,6 +39,9 @@ class Surroundings:
 
     is_encoder_decoder: bool | None = None
     context_tokens: int | None = None
+    """Tokens that an input may have."""
+    model_tokens: int | None = None
+    """Tokens that rows, prompt and answer may have together."""
     linear_layers: tuple[str, ...] | None = None
     """Last names of the linear layers of the base model's blocks."""
     base_model: str = ""
@@ -45,6 +52,22 @@ class Surroundings:
     cuda_devices: int | None = None
     source_prompts: SourcePrompts | None = None
     """The folder of source prompts."""
+
+    def beside(self, found: BaseModelRecord | None) -> Surroundings:
+        """Give the same with what is known of a base model; None: of none."""
+        if found is None:
+            return self
+        return replace(
+            self,
+            is_encoder_decoder=found.kind == "seq2seq",
+            context_tokens=found.context_tokens,
+            model_tokens=_model_tokens(found),
+            linear_layers=next(
+                (one.linear_layers for one in ARCHITECTURES if one.class_name == found.architecture), None
+            ),
+            base_model=found.name,
+            base_folder=found.path,
+        )
 
 
 _BEGINNINGS: Mapping[TuningType, tuple[InitMethod, ...]] = {
@@ -88,9 +111,19 @@ def _rows(spec: TuningSpec, around: Surroundings, places: Places) -> Iterator[Fa
     where, rows = places["num_virtual_tokens"], spec.num_virtual_tokens
     if spec.tuning_type in VIRTUAL_TOKEN_TYPES and not rows:
         yield Fault(where=where, problem=f"is missing: {spec.tuning_type} needs it", fix="give an integer from 1 up")
-    if around.context_tokens is not None and rows >= around.context_tokens:
-        problem = f"leaves no room for text: the base model takes {around.context_tokens} tokens"
+    most = _most_rows(len(spec.output_model_types) or 1, around)
+    if most is not None and rows > most:
+        on = " on both sides" if len(spec.output_model_types) > 1 else ""
+        problem = f"leaves no room for text: with {LEAST_ROOM} tokens of it the base model takes {most} rows{on}"
         yield Fault(where=where, found=rows, problem=problem, fix="give fewer; 8 to 100 are customary")
+
+
+def _most_rows(sides: int, around: Surroundings) -> int | None:
+    """Give the most rows on each side that leave room for text; None where the base model is not known."""
+    if around.context_tokens is None:
+        return None
+    together = around.context_tokens if around.model_tokens is None else around.model_tokens
+    return max(0, min((together - LEAST_ROOM) // sides, around.context_tokens - 1))
 
 
 def _beginning(spec: TuningSpec, around: Surroundings, places: Places) -> Iterator[Fault]:
@@ -215,6 +248,13 @@ def _peft(spec: TuningSpec, around: Surroundings, places: Places) -> Iterator[Fa
         yield Fault(where=places["peft_type"], problem="is missing: PEFT needs it", fix=fix)
     else:
         yield from peft_types.faults_of(spec.peft_type, spec.peft_settings, where=places["peft_settings"])
+
+
+def _model_tokens(found: BaseModelRecord) -> int | None:
+    try:
+        return positions.model_tokens(found)
+    except FileNotFoundError:  # removed since it was found, which is told where it is read
+        return None
 
 
 def _source(name: Json, around: Surroundings) -> SourcePrompt | None:

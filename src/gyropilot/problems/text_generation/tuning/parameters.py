@@ -244,7 +244,8 @@ PARAMETERS: tuple[Parameter, ...] = (
         default=0,
         default_told="none: it must be given, but with a source prompt, whose rows it then is",
         types=VIRTUAL_TOKEN_TYPES,
-        refused="missing; as many as the context has tokens; another number than the rows of the source prompt",
+        refused="missing; so many that text has fewer than 64 of the model's tokens; another number than the rows of"
+        " the source prompt",
         why="rows that stand before the text",
     ),
     Parameter(
