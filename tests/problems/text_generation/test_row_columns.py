@@ -130,6 +130,15 @@ def test_lengths_that_the_job_asks_for_cut_and_are_told(job):
     assert (profile["tokens"]["prompt"]["max"], profile["tokens"]["answer"]["max"]) == (9, 4)
 
 
+@pytest.mark.parametrize("lengths", [{}, {"max_source_length": 10**9, "max_target_length": 10**9}])
+def test_a_text_beyond_all_that_the_model_takes_is_cut_before_it_is_encoded(job, lengths):
+    one = job(verbalizer="{{input}}", **lengths)
+    profile = one.profile(one.stage([("word " * 10_000, "other " * 10_000), *ROWS]))
+    assert (kinds(profile)["cut_prompt"], kinds(profile)["cut_output"]) == (1, 1)
+    row = data.read_prepared_rows(one.root / "prepared", [0])[0]
+    assert len(row.input) == len(row.output) == 64 * 256
+
+
 def test_virtual_tokens_take_room_of_the_model(job):
     long = [("word " * 400, "a"), *ROWS]
     profiles = []

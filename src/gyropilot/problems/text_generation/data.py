@@ -168,8 +168,8 @@ class _Reading:
         self.rows_by_uri: dict[str, int] = {}
         self.keys, self.tasks = RowKeys(), RowTasks()
         self.prompt_lengths, self.answer_lengths = array("i"), array("i")
-        kept = (self.limits.side, self.limits.source or 0, self.limits.target or 0)
-        self._most_characters = _TOKEN_CHARACTERS * max(kept)
+        kept = max(self.limits.side, self.limits.source or 0, self.limits.target or 0)
+        self._most_characters = _TOKEN_CHARACTERS * min(kept, base.model_tokens)
         self._channel_ends: dict[str, int] = {}
         self._bytes_read = 0
         self._is_all_read = False
