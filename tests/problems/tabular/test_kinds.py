@@ -55,6 +55,13 @@ def test_few_fields_of_another_kind_are_strays_and_many_change_the_kind():
     assert look(*map(str, range(90)), *"abcdefghij", times=1).kind == "categorical"
 
 
+def test_words_for_nothing_and_infinities_are_not_foreign_to_numbers():
+    numbers = [str(one) for one in range(100)]
+    assert not look(*numbers, "-", "none", "inf").has_foreign
+    assert look(*numbers, "-", "much").has_foreign
+    assert not look("red", "blue", "7").has_foreign
+
+
 def test_missing_and_unique_fields_are_counted():
     facts = look("a", "b", " ", "?", None, "a", times=1)
     assert (facts.rows, facts.missing, facts.unique, facts.is_distinct) == (6, 3, 2, False)

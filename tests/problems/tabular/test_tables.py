@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pyarrow as pa
@@ -27,7 +28,7 @@ SCHEMA = Schema(
 
 
 def test_fields_of_text_become_values_of_their_kinds():
-    frame = tables.from_text([["7", "1,5", "2.5", "True", "1/2/2024", "1,2,3"], ["8", "", "1", None, "?", ""]], SCHEMA)
+    frame = tables.from_text([["7", "", "2.5", "True", "1/2/2024", "1,2,3"], ["8", "", "1", None, "?", ""]], SCHEMA)
     assert list(frame.columns) == SCHEMA.names
     assert [str(one) for one in frame.dtypes] == ["float64"] * 3 + ["object", "datetime64[ns]", "object"]
     assert frame.iloc[0, 2:].tolist() == [2.5, "true", pd.Timestamp("2024-02-01"), "1,2,3"]
@@ -71,10 +72,43 @@ def test_every_fault_of_json_rows_is_told_with_row_and_column():
     assert "row 3, column 'is_new'" in message
 
 
-def test_a_stray_word_among_numbers_is_a_missing_value():
-    frame = tables.from_text([["1", "soon", "3", "x", "", ""]], SCHEMA)
+@pytest.mark.parametrize(
+    ("name", "given", "told"),
+    [
+        ("weight", "abc", "row 2, column 'weight': is no number (found 'abc')"),
+        ("weight", True, "row 2, column 'weight': is no number (found 'true')"),
+        ("weight", "1e999", "row 2, column 'weight': is no number (found '1e999')"),
+        ("day", "soon", "row 2, column 'day': is no date or time (found 'soon')"),
+    ],
+)
+def test_what_is_given_for_a_number_and_is_none_is_refused_by_its_column(name, given, told):
+    with pytest.raises(InvalidRequest) as caught:
+        tables.from_json([{}, {name: given}], SCHEMA)
+    assert told in str(caught.value)
+    assert "header" not in str(caught.value)
+    text = ["true" if given is True else given if one == name else "" for one in SCHEMA.names]
+    text = [one if name_ == name else "" for name_, one in zip(SCHEMA.names, text, strict=True)]
+    with pytest.raises(InvalidRequest) as caught:
+        tables.from_text([[""] * 6, text], SCHEMA)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["NA", "-", " ", "unknown", "inf"])
+def test_a_word_that_stands_for_nothing_is_a_missing_value(word):
+    frame = tables.from_json([{"size": 1, "weight": word}], SCHEMA)
+    assert math.isnan(frame["weight"][0])
+
+
+def test_a_stray_word_is_a_missing_value_where_training_had_some():
+    columns = tuple(replace(one, takes_strays=one.name == "size") for one in SCHEMA.features)
+    schema = replace(SCHEMA, features=columns)
+    frame = tables.from_json([{"size": "soon", "weight": 3}], schema)
     assert math.isnan(frame["size"][0])
     assert frame["weight"][0] == 3
+    with pytest.raises(InvalidRequest, match="row 1, column 'weight': is no number"):
+        tables.from_json([{"size": 3, "weight": "soon"}], schema)
+    with pytest.raises(InvalidRequest, match="row 1, column 'size': is no number, as 1 more of this row's fields"):
+        tables.from_json([{"size": "b", "weight": "c"}], schema)
 
 
 def test_a_schema_survives_json_and_one_of_before_has_its_defaults():

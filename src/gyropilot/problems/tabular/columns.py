@@ -26,6 +26,8 @@ class Column:
     kind: ColumnKind
     day_first: bool = False
     """Of a datetime: 01/02/2003 is the first of February."""
+    takes_strays: bool = False
+    """Of numbers or times: training rows had fields that are neither; such fields are read as missing, as learnt."""
     is_ignored: bool = False
     """It says nothing about other rows, as a row index: its fields are taken in their place, and read as missing."""
 

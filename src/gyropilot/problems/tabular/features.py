@@ -101,7 +101,9 @@ def _look(name: str, training: Part, said: FeatureSpecification, *, is_regressio
     fields = training.spool.column(name, training.keep)
     fact = kinds.look(fields, allow_sequence=mode == "HYPERPARAMETER_TUNING", declared=said.kinds.get(name))
     is_ignored = name not in said.kinds and _is_identifier(name, fact, fields, training)
-    column = Column(name=name, kind=fact.kind, day_first=fact.day_first, is_ignored=is_ignored)
+    column = Column(
+        name=name, kind=fact.kind, day_first=fact.day_first, takes_strays=fact.has_foreign, is_ignored=is_ignored
+    )
     values = kinds.typed(fields, fact.kind, day_first=fact.day_first)
     return _Seen(
         column=column,

@@ -70,6 +70,8 @@ class ColumnFacts:
     strays: tuple[str, ...]
     """The first distinct ones."""
     infinite: int
+    has_foreign: bool
+    """Some of the stray ones are neither infinities nor words of NO_NUMBER."""
     is_distinct: bool
     """Each row has a field of its own, and there are some rows."""
 
@@ -145,6 +147,7 @@ def look(fields: Arrow, *, allow_sequence: bool, declared: ColumnKind | None = N
     if kind == "datetime":
         day_first = _is_day_first(texts)
     is_stray = _strays(texts, kind, day_first=day_first)
+    is_foreign = foreign(texts, kind, day_first=day_first)
     infinite = pc.sum(rows.filter(pc.match_substring_regex(texts, _INFINITE_FORM))).as_py() or 0
     return ColumnFacts(
         kind=kind,
@@ -155,8 +158,18 @@ def look(fields: Arrow, *, allow_sequence: bool, declared: ColumnKind | None = N
         stray=pc.sum(rows.filter(is_stray)).as_py() or 0,
         strays=tuple(texts.filter(is_stray)[:3].to_pylist()),
         infinite=infinite if kind == "numeric" else 0,
+        has_foreign=bool(pc.any(is_foreign).as_py()),
         is_distinct=len(texts) == len(fields) >= _LEAST_TEXTS,
     )
+
+
+def foreign(fields: Arrow, kind: ColumnKind, *, day_first: bool) -> Arrow:
+    """Say which cleaned fields of a column of numbers or times are given, are none, and do not stand for nothing."""
+    is_meant = pc.invert(pc.is_in(fields, value_set=pa.array(NO_NUMBER)))
+    if kind == "numeric":
+        is_meant = pc.and_(is_meant, pc.invert(pc.match_substring_regex(fields, _INFINITE_FORM)))
+    is_given = pc.fill_null(pc.and_(pc.is_valid(fields), is_meant), False)  # noqa: FBT003 -- the scalar that fills
+    return pc.and_(is_given, _strays(fields, kind, day_first=day_first))
 
 
 def _written_numbers(fields: Arrow) -> Arrow:

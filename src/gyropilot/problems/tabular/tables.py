@@ -25,6 +25,7 @@ Arrow = Any
 """A value of pyarrow's, which ships no types."""
 TRAINING_FILE, VALIDATION_FILE = "training.parquet", "validation.parquet"
 _MOST_FAULTS = 20
+_SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,18 +94,18 @@ def read_prepared(path: Path, schema: Schema) -> Frame:
 
 
 def from_text(rows: Sequence[Sequence[str | None]], schema: Schema) -> pd.DataFrame:
-    """Give rows of fields, as a CSV file has them, as features; what is missing or unknown stays a missing value.
+    """Give rows of fields, as a CSV file has them, as features; what is missing stays a missing value.
 
     Args:
         rows: [row, feature], the fields in the schema's order.
         schema: the columns.
 
     Raises:
-        InvalidRequest: a row has another number of fields, or none of the numbers that it should have.
+        InvalidRequest: a row has another number of fields, or one that is given for a number or a time and is none.
     """
     _check_lengths(rows, schema)
     typed = _typed_fields(rows, schema)
-    _check_numbers(rows, typed, schema)
+    _check_given(rows, typed, schema)
     return _data_frame(typed, schema)
 
 
@@ -193,33 +194,63 @@ def _lengths_mend(found: int, schema: Schema) -> str:
     return f"{target}give, in this order and without a header: {shown}"
 
 
-def _check_numbers(rows: Sequence[Sequence[str | None]], typed: Sequence[Arrow], schema: Schema) -> None:
-    """Refuse a row of which no number can be read though several should be: its fields stand in another order."""
+def _check_given(rows: Sequence[Sequence[str | None]], typed: Sequence[Arrow], schema: Schema) -> None:
+    """Refuse what is given for a number or a time and is none, where training had no such fields in its column.
+
+    Where it had some, they are missing, but for a row of which no number can be read though several should be.
+    """
+    faults: list[Fault] = []
+    unread = _unread(rows, typed, schema)
+    numbers = [at for at, one in enumerate(schema.features) if one.kind == "numeric" and not one.is_ignored]
+    for number, places in sorted(unread.items()):
+        given = [at for at in places if at in numbers]
+        is_astray = len(given) > 1 and not any(typed[at][number].is_valid for at in numbers)
+        told = [at for at in places if is_astray or not schema.features[at].takes_strays]
+        faults += [_unread_fault(rows, number, at, schema, beside=len(places) - 1) for at in told[:1]]
+        if len(faults) >= _MOST_FAULTS:
+            break
+    if faults:
+        raise InvalidRequest.of(faults)
+
+
+def _unread(
+    rows: Sequence[Sequence[str | None]], typed: Sequence[Arrow], schema: Schema
+) -> Mapping[int, Sequence[int]]:
+    """Give the places of fields that are given for a number or a time and are none, by the number of their row."""
+    import pyarrow as pa
+
     from gyropilot.problems.tabular import kinds
 
-    numeric = [at for at, one in enumerate(schema.features) if one.kind == "numeric" and not one.is_ignored]
-    if len(numeric) < 2:
-        return
-    read = np.zeros(len(rows), dtype=np.int64)
-    for at in numeric:
-        read += np.asarray(typed[at].is_valid())
-    faults = []
-    for number in np.flatnonzero(read == 0).tolist():
-        row = rows[number]
-        nothing = {"", *kinds.MISSING, *kinds.NO_NUMBER}
-        said = [(at, row[at]) for at in numeric if (row[at] or "").strip() not in nothing]
-        if len(said) > 1:
-            at, text = said[0]
-            faults.append(
-                Fault(
-                    where=f"row {number + 1}, column {schema.names[at]!r}",
-                    found=text,
-                    problem=f"is no number, nor is any other of this row's {len(numeric)} numbers",
-                    fix=_lengths_mend(len(row), schema),
-                )
-            )
-    if faults:
-        raise InvalidRequest.of(faults[:_MOST_FAULTS])
+    places: dict[int, list[int]] = {}
+    for at, column in enumerate(schema.features):
+        if column.is_ignored or column.kind not in {"numeric", "datetime"}:
+            continue
+        empty = np.flatnonzero(np.asarray(typed[at].is_null())).tolist()
+        given = [number for number in empty if (rows[number][at] or "").strip()]
+        if not given:  # so it is of nearly all columns, and each step with Arrow costs
+            continue
+        fields = kinds.cleaned(pa.array([rows[number][at] for number in given], pa.string()))
+        is_foreign = kinds.foreign(fields, column.kind, day_first=column.day_first).to_pylist()
+        for number in (one for one, holds in zip(given, is_foreign, strict=True) if holds):
+            places.setdefault(number, []).append(at)
+    return places
+
+
+def _unread_fault(rows: Sequence[Sequence[str | None]], number: int, at: int, schema: Schema, *, beside: int) -> Fault:
+    """Say of a row's first field that cannot be read what it should be; `beside`: how many more there are."""
+    column, found = schema.features[at], rows[number][at] or ""
+    word = "number" if column.kind == "numeric" else "date or time"
+    fix = f"give a {word} as the training data has them, or leave it empty (null in JSON) where it is missing"
+    more = f", as {beside} more of this row's fields are not what their columns hold" if beside else ""
+    if beside:
+        shown = ", ".join(map(repr, schema.names[:20])) + (", ..." if len(schema.names) > 20 else "")
+        fix += f"; in their order the columns are {shown}"
+    return Fault(
+        where=f"row {number + 1}, column {column.name!r}",
+        found=found if len(found) <= _SHOWN_CHARACTERS else f"{found[:_SHOWN_CHARACTERS]}...",
+        problem=f"is no {word}{more}",
+        fix=fix,
+    )
 
 
 def _unknown_column(number: int, name: str, schema: Schema) -> Fault:

@@ -164,7 +164,7 @@ def test_a_regression_is_two_containers_and_gives_scores(regression, tmp_path):
 
 
 def test_unseen_categories_and_missing_values_are_answered(binary, several, regression):
-    body = b',17,"never seen",\n,,,\nx,1e9,basic,1900-01-01\n,"no number",plus,"no date"\n'
+    body = b',17,"never seen",\n,,,\nx,1e9,basic,1900-01-01\n,"unknown",plus,"-"\n'
     for table, containers in ((binary, 3), (several, 3), (regression, 2)):
         assert len(Served(table, containers=containers).rows(body)) == 4
 

@@ -27,8 +27,8 @@ SCHEMA = Schema(
 )
 ROW = {"features": 1.5, "instances": "a", "é, or not": 'said "no", so', "when": "2024-02-29T10:00:00Z", "use": "1,2,3"}
 SEEDS = (
-    ("text/csv", b'1.5,a,"said ""no"", so",2024-02-29,"1,2,3"\n,,,,\n1e3,b,c,29/2/2024,\n'),
-    ("text/csv", 'features,instances,"é, or not",when,use\r\n1,2,3,4,5\r\n'.encode()),
+    ("text/csv", b'1.5,a,"said ""no"", so",2024-02-29,"1,2,3"\n,,,,\n1e3,b,c,3/14/2024,\n'),
+    ("text/csv", 'features,instances,"é, or not",when,use\r\n1,2,3,,5\r\n'.encode()),
     ("application/json", json.dumps({"instances": [ROW, {"features": list(ROW.values())}]}).encode()),
     ("application/json", json.dumps([ROW, list(ROW.values())], ensure_ascii=False).encode()),
     ("application/jsonlines", json.dumps(ROW).encode() + b"\n" + json.dumps([1, "b", None, None, [1, 2]]).encode()),
