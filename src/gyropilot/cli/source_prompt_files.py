@@ -8,12 +8,16 @@ import click
 
 from gyropilot import names
 from gyropilot.errors import InvalidData
+from gyropilot.problems.text_generation import file_names
 from gyropilot.settings import Settings
 from gyropilot.store import objects
 
-_WANTED = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+_WANTED = (
+    *(file_names.PEFT_CONFIG, file_names.PEFT_TENSORS, file_names.PEFT_PICKLE),
+    *(file_names.OWN_CONFIG, file_names.OWN_TENSORS),
+)
 _OF_PEER = ("config.yml", "encoder.pt", "decoder.pt")
-_KEYS = (*_WANTED, *(f"adapter/{name}" for name in _WANTED), *_OF_PEER)
+_KEYS = (*_WANTED, *(f"{file_names.ADAPTER}/{name}" for name in _WANTED), *_OF_PEER)
 _MOST_BYTES = 2**30
 
 

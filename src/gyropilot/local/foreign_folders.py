@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from gyropilot.errors import InvalidData
 from gyropilot.local import model_folders
 from gyropilot.local.bases import Base
-from gyropilot.problems.text_generation import artifacts
+from gyropilot.problems.text_generation import artifacts, file_names
 from gyropilot.problems.text_generation.base_model import BaseModelFacts, read_base_model
 from gyropilot.problems.text_generation.decoding import virtual_tokens
 from gyropilot.problems.text_generation.source_prompts import conversion
@@ -44,7 +44,9 @@ def adopt_peer(source: Path, folder: Path, base: Base, *, verbalizer: str | None
     found = peer_folder.read(source)
     rows = {side.lower(): values for side, values in found.rows.items()}
     _write(folder, base, found.tuning_type or "PROMPT_TUNING", verbalizer or found.verbalizer or _AS_IT_IS, rows)
-    shutil.copytree(source, folder / model_folders.PEER)
+    (folder / model_folders.PEER).mkdir()
+    for name in peer_folder.names_in(source):
+        shutil.copyfile(source / name, folder / model_folders.PEER / name)
 
 
 def adopt_adapter(source: Path, folder: Path, base: Base, *, verbalizer: str | None) -> None:
@@ -53,7 +55,7 @@ def adopt_adapter(source: Path, folder: Path, base: Base, *, verbalizer: str | N
     Raises:
         InvalidData: a file is missing or not as it should be.
     """
-    config = conversion.read_config(source / conversion.ADAPTER_CONFIG)
+    config = conversion.read_config(conversion.config_of(source))
     kind = str(config.get("peft_type"))
     rows = _served(source, folder, config) if kind in _VIRTUAL else {}
     _write(folder, base, kind, verbalizer or _AS_IT_IS, rows)
@@ -67,7 +69,7 @@ def name_of_base(source: Path, kind: model_folders.Kind) -> str:
     """Give the base model as the folder says it; empty where it does not."""
     if kind == "peer":
         return peer_folder.read(source).base_model_name
-    return str(conversion.read_config(source / conversion.ADAPTER_CONFIG).get("base_model_name_or_path") or "")
+    return str(conversion.read_config(conversion.config_of(source)).get("base_model_name_or_path") or "")
 
 
 def _write(folder: Path, base: Base, tuning: str, verbalizer: str, rows: Tensors) -> None:
@@ -125,7 +127,7 @@ def _rows(source: Path, folder: Path, config: Mapping[str, Json]) -> Tensors:
 
 def _prefix(source: Path, config: Mapping[str, Json]) -> Tensors:
     """Give keys and values, each [layers, key heads, n, head width]."""
-    file = source / "adapter_model.safetensors"
+    file = source / file_names.PEFT_TENSORS
     try:
         table = _tensors(file)[EMBEDDINGS]
         layers, heads = int(config["num_layers"]), int(config["num_attention_heads"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gyropilot.base_models import catalog
 from gyropilot.base_models.store import BaseModelStore
-from gyropilot.errors import InvalidData, InvalidRequest
+from gyropilot.errors import Fault, InvalidData, InvalidRequest
 from gyropilot.local import bases, model_folders
 from gyropilot.local.bases import Base
 from gyropilot.local.tuned_model import TunedModel
@@ -27,7 +27,7 @@ def from_folder(folder: Path, base_model: object, verbalizer: str | None, settin
         settings: Where base models lie.
 
     Raises:
-        InvalidData: the folder holds no model, or is not whole.
+        InvalidData: the folder holds no model, is not whole, or leads out of itself by links.
         InvalidRequest: the base model is not here, or is another one.
         TrainingFailed: the files do not fit together.
     """
@@ -40,9 +40,18 @@ def from_folder(folder: Path, base_model: object, verbalizer: str | None, settin
             if verbalizer is not None:
                 problem = "the folder has the template that the model was trained with"
                 raise InvalidRequest(where="verbalizer", found=verbalizer, problem=problem, fix="leave it out")
+            _check_links(folder)
             files = folder if kind == "saved" else _copied(folder, working / "model")
             root = bases_of(files, base_model, settings, working)
         return TunedModel(files, root, settings, held.pop_all()).open()
+
+
+def _check_links(folder: Path) -> None:
+    """Raise InvalidData where a link would bring another file of this machine into what is copied and saved."""
+    links = sorted(path for path in folder.rglob("*") if path.is_symlink())
+    if links:
+        fix = "put the file itself in its place, or remove it"
+        raise InvalidData.of(Fault(where=str(path), problem="is a link", fix=fix) for path in links)
 
 
 def _copied(output: Path, files: Path) -> Path:

@@ -20,19 +20,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gyropilot.errors import InvalidData, InvalidRequest
+from gyropilot.problems.text_generation import file_names
 
 Json = Any
 Kind = Literal["saved", "output", "peer", "adapter"]
-SERVING = "gyropilot-serving.json"
 TUNING = "gyropilot-tuning.json"
 BASES = "base_models"
-MODEL, ADAPTER, PEER = "model", "adapter", "caikit"
+MODEL, ADAPTER, PEER, SERVING = file_names.MODEL, file_names.ADAPTER, file_names.PEER, file_names.SERVING
 _WEIGHTS = "*.safetensors"
 _RECORDS = ("evaluation.json", "training.jsonl", "lineage.json", "report.html")
 _MARKS: tuple[tuple[str, Kind], ...] = (
     (SERVING, "saved"),
     (f"{MODEL}/{SERVING}", "output"),
-    ("adapter_config.json", "adapter"),
+    (file_names.PEFT_CONFIG, "adapter"),
+    (file_names.OWN_CONFIG, "adapter"),
     ("config.yml", "peer"),
 )
 

@@ -22,16 +22,15 @@ from typing import Any, cast
 import torch
 
 from gyropilot.problems.contract import Json
+from gyropilot.problems.text_generation import file_names
 from gyropilot.problems.text_generation.templates import Encoder
 
-MODEL = "model"
-ADAPTER = "adapter"
+MODEL, ADAPTER, SERVING = file_names.MODEL, file_names.ADAPTER, file_names.SERVING
 ARCHIVE = "model.tar.gz"
 EVALUATION = "evaluation.json"
 TRAINING = "training.jsonl"
 LINEAGE = "lineage.json"
 REPORT = "report.html"
-SERVING = "gyropilot-serving.json"
 
 _TOKENIZER_FILES = (
     "tokenizer.json",
@@ -76,8 +75,8 @@ def write_model(
 
 
 def write_adapter_names(folder: Path, base_model: str) -> None:
-    """Name the base model of a PEFT folder by its name, not by this machine's path; drop the empty model card."""
-    file = folder / "adapter_config.json"
+    """Name the base model of an adapter's folder by its name, not by this machine's path; drop the empty model card."""
+    file = next(one for name in (file_names.PEFT_CONFIG, file_names.OWN_CONFIG) if (one := folder / name).is_file())
     config = json.loads(file.read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = base_model
     write_json(file, config)

@@ -19,7 +19,7 @@ import torch
 from gyropilot import clock
 from gyropilot.problems.archives import write_archive
 from gyropilot.problems.contract import Container, Json, Reporter, TrainResult
-from gyropilot.problems.text_generation import artifacts, report, virtual_tokens
+from gyropilot.problems.text_generation import artifacts, file_names, report, virtual_tokens
 from gyropilot.problems.text_generation.base_model import BaseModelFacts
 from gyropilot.problems.text_generation.models import DtypeName
 from gyropilot.problems.text_generation.serving.environment import OUTPUTS
@@ -31,6 +31,7 @@ from gyropilot.problems.text_generation.tuning.methods import shares_base
 from gyropilot.problems.text_generation.tuning.peer_folder import PeerFacts
 from gyropilot.problems.text_generation.tuning.specification import PROMPT_TYPES, OutputModelType, TuningType
 
+_NO_PLACE = "PEFT has no place for rows on these sides; adapter/ is kept by names that it does not load"
 _SIDES: Mapping[str, OutputModelType] = {"encoder": "ENCODER", "decoder": "DECODER"}
 
 
@@ -41,10 +42,12 @@ class Delivery:
         self._output, self._method, self._encoder, self._reporter = output, method, encoder, reporter
 
     def write_adapter(self, tuned: torch.nn.Module, base_name: str) -> None:
-        """Write what was trained as a PEFT folder, where that makes sense beside the base."""
+        """Write what was trained as an adapter's folder, where that makes sense beside the base."""
         if self._method.saves_adapter:
             self._method.save(tuned, self._output / artifacts.ADAPTER)
             artifacts.write_adapter_names(self._output / artifacts.ADAPTER, base_name)
+            if (self._output / artifacts.ADAPTER / file_names.OWN_CONFIG).exists():
+                self._reporter.event("adapter", _NO_PLACE)
 
     def write_model(self, model: torch.nn.Module, base: Path, serving: Mapping[str, Json]) -> None:
         """Write the model folder and the archive: with all weights, or with the adapter on a base of the store."""

@@ -19,10 +19,13 @@ from peft import (
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
+import tiny_models
 from gyropilot.errors import InvalidData
+from gyropilot.problems.text_generation import models
 from gyropilot.problems.text_generation.source_prompts import conversion, vectors
 from gyropilot.problems.text_generation.tuning import peer_folder
 from gyropilot.problems.text_generation.tuning.peer_folder import PeerFacts
+from gyropilot.problems.text_generation.tuning.prompt_tuning import PromptTuning
 
 LLAMA = {"vocab_size": 61, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 T5 = {"vocab_size": 61, "d_model": 32, "d_ff": 48, "num_layers": 2, "num_heads": 4, "d_kv": 8}
@@ -72,6 +75,27 @@ def test_two_sides_of_an_encoder_decoder_model_are_told(tmp_path):
     told, found, to = converted(saved(tmp_path / "adapter", config, seq2seq=True)[0], tmp_path)
     assert (told["submodules"], tuple(found[vectors.EMBEDDINGS].shape)) == (2, (8, 32))
     assert vectors.check(to, submodules=2, tasks=("a", "b", "c")).rows == 4
+
+
+@pytest.mark.parametrize("kind", [PromptTuningConfig, PromptEncoderConfig])
+def test_of_two_sides_that_peft_made_the_one_is_taken_that_it_trains(tmp_path, kind):
+    config = kind(task_type="SEQ_2_SEQ_LM", num_virtual_tokens=4)
+    folder, tensors = saved(tmp_path / "adapter", config, seq2seq=True)
+    assert json.loads((folder / "adapter_config.json").read_text())["num_transformer_submodules"] == 2
+    told, found, _ = converted(folder, tmp_path)
+    assert told["submodules"] == 1
+    torch.testing.assert_close(found[vectors.EMBEDDINGS], tensors[vectors.EMBEDDINGS][:4], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("sides", [("DECODER",), ("ENCODER", "DECODER")], ids="+".join)
+def test_an_adapter_of_ours_keeps_the_sides_that_peft_has_no_place_for(tmp_path, sides):
+    base = models.load(tiny_models.make("t5", tmp_path / "t5"), dtype="float32", attention="sdpa")
+    method = PromptTuning(num_virtual_tokens=4, output_model_types=sides)
+    tuned = method.attach(base, seed=1)
+    method.save(tuned, tmp_path / "job" / "adapter")
+    told, found, _ = converted(tmp_path / "job", tmp_path)
+    assert told["submodules"] == len(sides)
+    assert torch.equal(found[vectors.EMBEDDINGS], tuned.prompt.embedding.weight)
 
 
 @pytest.mark.parametrize("kind", [PromptTuningConfig, PromptEncoderConfig])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from peft import PeftConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 
 import tiny_models
-from gyropilot.problems.text_generation import loop, models
+from gyropilot.problems.text_generation import file_names, loop, models
 from gyropilot.problems.text_generation.batches import Example
 from gyropilot.problems.text_generation.crew import Crew
 from gyropilot.problems.text_generation.layers import FusedForward, why_not
@@ -135,12 +137,28 @@ def test_peft_loads_what_was_saved_and_says_the_same(folder, kind, method, tmp_p
     assert measured(PlainForward(model), model, examples)[0] == pytest.approx(wanted, rel=1e-5)
 
 
+@pytest.mark.parametrize("sides", [("DECODER",), ("ENCODER", "DECODER")], ids="+".join)
+@pytest.mark.parametrize("kind", [PromptTuning, PTuning, MultitaskPromptTuning])
+def test_peft_loads_nothing_that_it_would_put_elsewhere(folder, kind, sides, tmp_path):
+    method = kind(num_virtual_tokens=5, output_model_types=sides)
+    method.save(tuned(folder("t5"), method), tmp_path)
+    has_place = kind is MultitaskPromptTuning and len(sides) == 2
+    names = {"adapter_config.json", "adapter_model.safetensors"}
+    own = {"gyropilot-adapter.json", "gyropilot-adapter.safetensors"}
+    assert {one.name for one in tmp_path.iterdir()} - {"README.md"} == (names if has_place else own) | {
+        "prompt.safetensors"
+    }
+    base = models.load(folder("t5"), dtype="float32", attention="sdpa").model
+    with contextlib.nullcontext() if has_place else pytest.raises(ValueError, match=r"adapter_config\.json"):
+        PeftModel.from_pretrained(base, tmp_path)
+
+
 @pytest.mark.parametrize(("kind", "method"), FORMS)
 def test_the_served_file_holds_what_stands_before_the_text(folder, kind, method, tmp_path):
     model = tuned(folder(kind), method)
     method.save(model, tmp_path)
     is_prefix = isinstance(method, PrefixTuning)
-    served = load_file(tmp_path / (prompted.PREFIX_FILE if is_prefix else prompted.PROMPT_FILE))
+    served = load_file(tmp_path / (file_names.PREFIX if is_prefix else file_names.PROMPT))
     names = {"keys", "values"} if is_prefix else {"encoder"} if "t5" in kind else {"decoder"}
     if method is BOTH_SIDES:
         names = {"encoder", "decoder"}

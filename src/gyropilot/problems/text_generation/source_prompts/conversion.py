@@ -1,7 +1,8 @@
 """Turns what PEFT, caikit-nlp or a job of ours saved into the vectors of a source prompt; runs in a child.
 
 adapter_config.json, adapter_model.safetensors | .bin   PEFT: prompt tuning, p-tuning, multitask prompt tuning
-adapter/ with these                                     the output of a job
+gyropilot-adapter.json, gyropilot-adapter.safetensors   the same keys, with sides that PEFT has no place for
+adapter/ with either                                    the output of a job
 config.yml, encoder.pt, decoder.pt                      caikit-nlp: effective rows, without task matrices
 """
 
@@ -17,13 +18,14 @@ from safetensors.torch import load_file, save_file
 from gyropilot.base_models import safetensors_files
 from gyropilot.errors import InvalidData
 from gyropilot.problems.contract import Json, Reporter
+from gyropilot.problems.text_generation import file_names
 from gyropilot.problems.text_generation.source_prompts.vectors import COLUMNS, EMBEDDINGS, ROWS
 from gyropilot.problems.text_generation.tuning import peer_folder, torch_files
 
-ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
-ADAPTER = "adapter"
-_PEFT_TYPES = ("PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING")
+_CONFIGS = (file_names.PEFT_CONFIG, file_names.OWN_CONFIG)
+_TENSORS = (file_names.PEFT_TENSORS, file_names.PEFT_PICKLE, file_names.OWN_TENSORS)
+_MULTITASK = "MULTITASK_PROMPT_TUNING"
+_PEFT_TYPES = ("PROMPT_TUNING", "P_TUNING", _MULTITASK)
 _MOST_CONFIG_BYTES, _MOST_WEIGHT_BYTES = 2**22, 2**30
 
 
@@ -36,43 +38,54 @@ def convert(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json
         InvalidData: the folder is none of these, or its files are not as they should be.
     """
     folder, to = Path(arguments["folder"]), Path(arguments["to"])
-    adapter = folder if (folder / ADAPTER_CONFIG).is_file() else folder / ADAPTER
-    if (adapter / ADAPTER_CONFIG).is_file():
-        return from_adapter(adapter, to)
+    for adapter in (folder, folder / file_names.ADAPTER):
+        if config_of(adapter).is_file():
+            return from_adapter(adapter, to)
     if (folder / peer_folder.CONFIG).is_file():
         return _from_peer(folder, to)
     raise InvalidData(
         where=str(folder),
         found=sorted(path.name for path in folder.iterdir())[:10],
         problem="is no folder with a prompt",
-        fix=f"give a folder with {ADAPTER_CONFIG} (PEFT), {ADAPTER}/ (a job's output) or {peer_folder.CONFIG}"
-        " (caikit-nlp)",
+        fix=f"give a folder with {file_names.PEFT_CONFIG} (PEFT), {file_names.ADAPTER}/ (a job's output) or"
+        f" {peer_folder.CONFIG} (caikit-nlp)",
     )
 
 
+def config_of(folder: Path) -> Path:
+    """Give where an adapter's folder says what it is, by whichever name; that of PEFT where there is none."""
+    return next((folder / name for name in _CONFIGS if (folder / name).is_file()), folder / _CONFIGS[0])
+
+
 def from_adapter(folder: Path, to: Path) -> dict[str, Json]:
-    """Write the vectors of a PEFT adapter folder to the file `to`; gives what `convert` does.
+    """Write the vectors of an adapter's folder to the file `to`; gives what `convert` does.
+
+    PEFT trains of two sides the first alone, but of multitask prompts; its second half stays as it was drawn.
 
     Raises:
         InvalidData: it is no adapter of virtual tokens, or its files are not as they should be.
     """
-    config = read_config(folder / ADAPTER_CONFIG)
+    path = config_of(folder)
+    config = read_config(path)
     kind = str(config.get("peft_type"))
     if kind not in _PEFT_TYPES:
         fix = f"give an adapter of {', '.join(_PEFT_TYPES)}"
-        raise InvalidData(
-            where=str(folder / ADAPTER_CONFIG), found=kind, problem="is no adapter of virtual tokens", fix=fix
-        )
-    keys = (EMBEDDINGS, COLUMNS, ROWS) if kind == "MULTITASK_PROMPT_TUNING" else (EMBEDDINGS,)
+        raise InvalidData(where=str(path), found=kind, problem="is no adapter of virtual tokens", fix=fix)
+    keys = (EMBEDDINGS, COLUMNS, ROWS) if kind == _MULTITASK else (EMBEDDINGS,)
+    sides = 2 if config.get("num_transformer_submodules") == 2 else 1
+    is_second_drawn = sides == 2 and kind != _MULTITASK and path.name == file_names.PEFT_CONFIG
     path, tensors = _read_weights(folder)
     missing = [key for key in keys if key not in tensors]
     if missing:
         problem, fix = f"lacks {', '.join(missing)}", "save the adapter with PEFT's save_pretrained"
         raise InvalidData(where=str(path), found=sorted(tensors)[:10], problem=problem, fix=fix)
-    save_file({key: tensors[key].detach().float().contiguous() for key in keys}, to)
+    vectors = {key: tensors[key].detach().float() for key in keys}
+    if is_second_drawn:
+        vectors[EMBEDDINGS] = vectors[EMBEDDINGS][: len(vectors[EMBEDDINGS]) // 2]
+    save_file({key: one.contiguous() for key, one in vectors.items()}, to)
     return {
         "kind": f"PEFT adapter of {kind}",
-        "submodules": 2 if config.get("num_transformer_submodules") == 2 else 1,
+        "submodules": 1 if is_second_drawn else sides,
         "tasks": len(tensors[COLUMNS]) if COLUMNS in keys else 0,
         "base_model": str(config.get("base_model_name_or_path") or ""),
     }
@@ -105,7 +118,7 @@ def read_config(path: Path) -> Mapping[str, Json]:
 
 
 def _read_weights(folder: Path) -> tuple[Path, Mapping[str, torch.Tensor]]:
-    path = next((folder / name for name in ADAPTER_FILES if (folder / name).is_file()), folder / ADAPTER_FILES[0])
+    path = next((folder / name for name in _TENSORS if (folder / name).is_file()), folder / _TENSORS[0])
     fix = "save the adapter with PEFT's save_pretrained"
     if path.is_symlink() or not path.is_file() or path.stat().st_size > _MOST_WEIGHT_BYTES:
         raise InvalidData(where=str(path), problem="is not there, a link, or too large", fix=fix)

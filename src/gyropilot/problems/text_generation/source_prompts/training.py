@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gyropilot.problems import tasks
 from gyropilot.problems.contract import Json, Reporter
-from gyropilot.problems.text_generation import whole_run
+from gyropilot.problems.text_generation import file_names, whole_run
 
 
 def make(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json]:
@@ -27,7 +27,7 @@ def make(arguments: Mapping[str, Json], reporter: Reporter) -> dict[str, Json]:
     from gyropilot.problems.text_generation.source_prompts import conversion
 
     task = tasks.train_task({**arguments["train"], "profile": profile})
-    vectors = conversion.from_adapter(task.output / conversion.ADAPTER, Path(arguments["to"]))
+    vectors = conversion.from_adapter(task.output / file_names.ADAPTER, Path(arguments["to"]))
     return {
         "submodules": vectors["submodules"],
         "tasks": profile["tasks"],

@@ -24,13 +24,14 @@ from yaml.events import AliasEvent
 
 from gyropilot.errors import Fault, InvalidData
 from gyropilot.problems.contract import Json
+from gyropilot.problems.text_generation import file_names
 from gyropilot.problems.text_generation.tuning import torch_files
 from gyropilot.problems.text_generation.tuning.specification import OutputModelType, TuningType
 
 if TYPE_CHECKING:  # to read such a folder takes no loop, which brings seconds of imports
     from gyropilot.problems.text_generation.loop import StepRecord
 
-FOLDER = "caikit"
+FOLDER = file_names.PEER
 """Its name in a job's output."""
 CONFIG = "config.yml"
 LOGS = "training_logs.jsonl"
@@ -131,6 +132,12 @@ def read(folder: Path) -> PeerPrompt:
         base_model_config=_mapping(config.get("base_model_config")),
         **texts,
     )
+
+
+def names_in(folder: Path) -> list[str]:
+    """Give the names of the layout's files that lie in a folder; neither links nor anything else."""
+    names = (CONFIG, *_FILES.values(), LOGS)
+    return [name for name in names if (folder / name).is_file() and not (folder / name).is_symlink()]
 
 
 def _config(facts: PeerFacts, sides: Sequence[OutputModelType]) -> dict[str, Json]:

@@ -8,19 +8,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from peft import PromptLearningConfig
+from peft import PeftType, PromptLearningConfig
 from safetensors.torch import save_file
 
-from gyropilot.problems.text_generation import models
+from gyropilot.problems.text_generation import file_names, models
 from gyropilot.problems.text_generation.embeddings import embedding_of
 from gyropilot.problems.text_generation.models import DtypeName
 from gyropilot.problems.text_generation.tuning.specification import OutputModelType
 from gyropilot.problems.text_generation.virtual_tokens import VirtualTokens
-
-PROMPT_FILE = "prompt.safetensors"
-"""Beside PEFT's files: the effective rows as they are served, `encoder` and `decoder` [n, width] in float32."""
-PREFIX_FILE = "prefix.safetensors"
-"""The same of attention prefixes: `keys` and `values`, each [blocks, key heads, n, head width] in float32."""
 
 
 class Prompted(torch.nn.Module):
@@ -147,9 +142,11 @@ def effective(tuned: torch.nn.Module, task: int) -> dict[str, torch.Tensor]:
 
 
 def save(tuned: Prompted, folder: Path, config: PromptLearningConfig, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write a folder that PEFT loads, and beside it what is served: PROMPT_FILE, or PREFIX_FILE.
+    """Write what was trained as PEFT does, and beside it what is served.
 
-    Of several tasks the first has the plain names, others `<name>.<task>`.
+    prompt.safetensors holds `encoder` and `decoder`, each [n, width] in float32; prefix.safetensors `keys` and
+    `values`, each [blocks, key heads, n, head width]. Of several tasks the first has these names, others
+    `<name>.<task>`. Rows on sides that PEFT would read as those of another are kept by names that it does not know.
 
     Args:
         tuned: trained.
@@ -160,12 +157,26 @@ def save(tuned: Prompted, folder: Path, config: PromptLearningConfig, tensors: M
     folder.mkdir(parents=True, exist_ok=True)
     config.inference_mode = True
     config.save_pretrained(str(folder))
-    save_file({name: _kept(one) for name, one in tensors.items()}, folder / "adapter_model.safetensors")
+    kept = file_names.PEFT_TENSORS
+    if not peft_has_place(tuned.virtual_tokens, config):
+        (folder / file_names.PEFT_CONFIG).rename(folder / file_names.OWN_CONFIG)
+        kept = file_names.OWN_TENSORS
+    save_file({name: _kept(one) for name, one in tensors.items()}, folder / kept)
     served = effective(tuned, 0)
-    file = PREFIX_FILE if "keys" in served else PROMPT_FILE
+    file = file_names.PREFIX if "keys" in served else file_names.PROMPT
     for task in range(1, tuned.virtual_tokens.tasks):
         served |= {f"{name}.{task}": one for name, one in effective(tuned, task).items()}
     save_file(served, folder / file, metadata={"format": "1"})
+
+
+def peft_has_place(tokens: VirtualTokens, config: PromptLearningConfig) -> bool:
+    """Say whether PEFT would put the rows where they stand: its first go before the encoder, whichever they are.
+
+    Only of multitask prompts it puts a second half before the decoder.
+    """
+    if not tokens.before_answer:
+        return True
+    return bool(tokens.before_text) and config.peft_type == PeftType.MULTITASK_PROMPT_TUNING
 
 
 def _kept(one: torch.Tensor) -> torch.Tensor:
