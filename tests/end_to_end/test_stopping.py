@@ -66,8 +66,8 @@ def test_sigterm_in_mid_training_hands_the_job_back(tmp_path, tiny_model_folder)
     """No checkpoint is due, so what the next start goes on from was saved because of the signal."""
     with services.running(tmp_path / "home", checkpoint_seconds=3600) as service:
         assert service.gyropilot("models", "add", services.TINY, tiny_model_folder).returncode == 0
-        services.put_rows(service, services.rows(120))
-        hyperparameters = {"epochCount": "10", "batchSize": "1"}
+        services.put_rows(service, services.rows(60))
+        hyperparameters = {"epochCount": "5", "batchSize": "1"}
         service.sdk().create_job(services.request(service, TextGenerationHyperParameters=hyperparameters))
         assert any(seen.phase == "training" for seen in service.sdk().watch("job", poll_seconds=0.1))
         children = psutil.Process(service.process.pid).children(recursive=True)
