@@ -166,6 +166,7 @@ def test_pieces_joined_are_the_answer_and_the_last_tells_what_ended_it(prompted)
         {"max_new_tokens": 8},
         {"max_new_tokens": 8, "decoding_method": "SAMPLING", "temperature": 0.8, "seed": 7},
         {"max_new_tokens": 4, "preserve_input_text": True},
+        {"max_new_tokens": 4, "input_tokens": True, "token_ranks": True},
         {"max_new_tokens": 4, "return_full_text": True},
     ):
         whole = prompted.run(QUESTION, **parameters)
@@ -175,6 +176,8 @@ def test_pieces_joined_are_the_answer_and_the_last_tells_what_ended_it(prompted)
         last = pieces[-1]
         told = (last.finish_reason, last.generated_tokens, last.input_token_count, last.seed)
         assert told == (whole.finish_reason, whole.generated_tokens, whole.input_token_count, whole.seed)
+        assert len(last.input_tokens) == len(whole.input_tokens)
+        assert len(whole.input_tokens) == (whole.input_token_count if "input_tokens" in parameters else 0)
 
 
 def test_a_wrong_question_is_refused_by_the_name_of_its_parameter(prompted):

@@ -20,9 +20,10 @@ _EVENT = b"data:"
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratedToken:
-    """One token of an answer."""
+    """One token of an answer, or of a prompt."""
 
-    id: int
+    id: int | None
+    """None: no token, only text that was held back until the end."""
     text: str
     logprob: float | None = None
     """Natural logarithm of its probability."""
@@ -43,6 +44,8 @@ class GeneratedText:
     seed: int | None
     """With which it was drawn; None of the most likely answer."""
     tokens: tuple[GeneratedToken, ...] = ()
+    input_tokens: tuple[GeneratedToken, ...] = ()
+    """Of the rendered prompt; where `input_tokens` was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,7 @@ class GeneratedPiece:
     generated_tokens: int | None = None
     input_token_count: int | None = None
     seed: int | None = None
+    input_tokens: tuple[GeneratedToken, ...] = ()
 
 
 def whole(body: bytes) -> GeneratedText:
@@ -67,7 +71,8 @@ def whole(body: bytes) -> GeneratedText:
         finish_reason=_REASONS[details["finish_reason"]],
         input_token_count=details["prompt_tokens"],
         seed=details["seed"],
-        tokens=tuple(_token(one) for one in details["tokens"]),
+        tokens=_tokens(details, "tokens"),
+        input_tokens=_tokens(details, "input_tokens"),
     )
 
 
@@ -89,8 +94,15 @@ def _piece(event: Mapping[str, Json]) -> GeneratedPiece:
         generated_tokens=details["generated_tokens"],
         input_token_count=details["input_length"],
         seed=details["seed"],
+        input_tokens=_tokens(details, "input_tokens"),
     )
 
 
+def _tokens(details: Mapping[str, Json], name: str) -> tuple[GeneratedToken, ...]:
+    return tuple(_token(one) for one in details.get(name) or ())
+
+
 def _token(values: Mapping[str, Json]) -> GeneratedToken:
-    return GeneratedToken(id=values["id"], text=values["text"], logprob=values.get("logprob"), rank=values.get("rank"))
+    return GeneratedToken(
+        id=values.get("id"), text=values["text"], logprob=values.get("logprob"), rank=values.get("rank")
+    )
