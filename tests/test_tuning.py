@@ -148,6 +148,30 @@ def test_a_folder_that_is_no_model_is_refused(home, tmp_path):
         tune(base_model=tmp_path, train_stream=ROWS, tuning_config=PROMPT, home=home)
 
 
+def test_a_folder_is_copied_for_a_call_that_is_right_alone(home, tmp_path, tiny_model_folder):
+    folder = shutil.copytree(tiny_model_folder, tmp_path / "large")
+    size = (shutil.disk_usage(tmp_path).free // 2**30 + 1) * 2**30  # more than there is room for
+    header = json.dumps({"weight": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + size)
+    (fault,) = refused(home, base_model=folder, tuning_config={"num_virtual_tokens": 0})
+    assert fault.where == "tuning_config.num_virtual_tokens"
+    (folder / "config.json").unlink()
+    both = refused(home, base_model=folder, tuning_config={"num_virtual_tokens": 0})
+    assert both[0].problem == "holds no config.json"
+    assert both[1].where == "tuning_config.num_virtual_tokens"
+
+
+def test_a_model_is_fetched_for_a_call_that_is_right_and_accepts_its_licence_alone(home, monkeypatch):
+    monkeypatch.setenv("GYROPILOT_ALLOW_DOWNLOADS", "true")
+    (fault,) = refused(home, base_model="FlanT5L", tuning_config={"num_virtual_tokens": 0})
+    assert fault.where == "tuning_config.num_virtual_tokens"
+    (fault,) = refused(home, base_model="Llama2-7B")
+    assert fault.where == "accept_eula"
+    assert "must be accepted first" in fault.problem
+
+
 def test_a_tuned_prompt_learns_answers_and_tells_what_was_measured(prompted):
     assert prompted.metrics["ValidationLoss"] < prompted.base_metrics["ValidationLoss"] - 0.5
     steps = prompted.training_log

@@ -74,12 +74,7 @@ def copy_clean(source: Path, target: Path) -> CleanCopy:
         InvalidData: no usable model lies in `source`; names the file and the mend.
     """
     files = _listed(source)
-    config = _read_json(files, "config.json")
-    if config is None:
-        raise InvalidData(
-            where=str(source), problem="holds no config.json", fix="name a Hugging Face-format model folder"
-        )
-    family, kept, dropped = json_files.clean_config(config)
+    family, kept, dropped = json_files.clean_config(_config(files, source))
     left_out = [f"config.json: key {key}: not among the keys that are kept" for key in dropped]
     shards, parameters = _checked_weights(files, source)
     has_chat_template = _write_tokenizer(files, source, target, kept)
@@ -104,9 +99,29 @@ def copy_clean(source: Path, target: Path) -> CleanCopy:
     )
 
 
+def check(source: Path) -> None:
+    """Do nothing if `source` seems to hold a usable model: its configuration and the headers of its weights are read.
+
+    Raises:
+        InvalidData: it holds none; names the file and the mend.
+    """
+    files = _listed(source)
+    json_files.clean_config(_config(files, source))
+    _checked_weights(files, source)
+
+
 def is_wanted(name: str) -> bool:
     """Say whether a file of this name is looked at; never true of a name with a slash."""
     return name in _READ or _WEIGHTS.fullmatch(name) is not None
+
+
+def _config(files: dict[str, Path], source: Path) -> dict[str, Json]:
+    config = _read_json(files, "config.json")
+    if config is None:
+        raise InvalidData(
+            where=str(source), problem="holds no config.json", fix="name a Hugging Face-format model folder"
+        )
+    return config
 
 
 def _listed(source: Path) -> dict[str, Path]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gyropilot.base_models import catalog
+from gyropilot.base_models import folder as base_model_folder
 from gyropilot.base_models.store import MAX_NAME_CHARACTERS, BaseModelStore
-from gyropilot.errors import InvalidRequest
+from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.settings import Settings
 
 _ODD = re.compile(r"[^a-zA-Z0-9]+")
@@ -33,8 +34,21 @@ class Base:
         return BaseModelStore(self.root, allow_downloads=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """A base model as a call names it; nothing of it is brought here yet."""
+
+    name: str
+    folder: Path | None
+    """Where it lies; None: it is looked for in the home's store by its name."""
+
+    def is_here(self, settings: Settings) -> bool:
+        """Say whether nothing has to be copied or fetched before it is used, as far as it can be used at all."""
+        return self.folder is None and not _may_be_fetched(self.name, settings)
+
+
 def base_of(given: object, settings: Settings, working: Path, *, where: str, name: str = "") -> Base:
-    """Give the base model that was named; one of a folder is read and copied first.
+    """Give the base model that was named; one of a folder is read and copied first, one that is known is fetched.
 
     Args:
         given: Its name here or on the hub, or a path; a path has a `/`, or is a Path.
@@ -42,6 +56,16 @@ def base_of(given: object, settings: Settings, working: Path, *, where: str, nam
         working: Folder for a store of its own.
         where: What the caller calls the parameter.
         name: Under which a model of a folder is kept; empty: the folder's own.
+
+    Raises:
+        InvalidRequest: it is neither a text nor a path, or there is no such folder.
+        InvalidData: the folder holds no model that can be used, or the model cannot be fetched.
+    """
+    return brought(named(given, where=where, name=name), settings, working)
+
+
+def named(given: object, *, where: str, name: str = "") -> Named:
+    """Give the base model that was named, as `base_of` takes it; of a folder no more than headers is read.
 
     Raises:
         InvalidRequest: it is neither a text nor a path, or there is no such folder.
@@ -53,29 +77,47 @@ def base_of(given: object, settings: Settings, working: Path, *, where: str, nam
     text = os.fspath(given)
     installed = {one.hub_id: one.name for one in catalog.CATALOG}.get(text, text)
     if isinstance(given, str) and not _is_path(installed):
-        _pull(installed, settings)
-        return Base(name=installed, root=settings.base_models)
+        return Named(name=installed, folder=None)
     folder = Path(text).expanduser()
     if not folder.is_dir():
         fix = "give a folder of a Hugging Face-format model, or a name that `gyropilot models list` shows"
         raise InvalidRequest(where=where, found=text, problem="is no folder, and no installed model", fix=fix)
-    return _of_folder(folder, working / "base_models", name or _name_of(folder))
+    base_model_folder.check(folder.resolve())
+    return Named(name=name or _name_of(folder), folder=folder.resolve())
+
+
+def licence_faults(found: Named, settings: Settings, *, accept_eula: bool, where: str) -> list[Fault]:
+    """Give the fault of a licence that is not accepted, which is asked for before a model is fetched."""
+    try:
+        BaseModelStore(settings.base_models, allow_downloads=False).check_available(found.name, accept_eula=accept_eula)
+    except InvalidRequest as error:
+        return [replace(one, where=where) for one in error.faults if one.where.endswith(".AcceptEula")]
+    return []
+
+
+def brought(found: Named, settings: Settings, working: Path) -> Base:
+    """Give a base model that was named; `base_of` says what is done for it.
+
+    Raises:
+        InvalidData: the folder holds no model that can be used, or the model cannot be fetched.
+    """
+    if found.folder is not None:
+        root = working / "base_models"
+        BaseModelStore(root, allow_downloads=False).add(found.name, found.folder, licence="the folder's own")
+        return Base(name=found.name, root=root)
+    if _may_be_fetched(found.name, settings):
+        BaseModelStore(settings.base_models, settings.allow_downloads).pull(found.name)
+    return Base(name=found.name, root=settings.base_models)
 
 
 def _is_path(text: str) -> bool:
     return os.sep in text or "/" in text or text in {".", ".."} or text.startswith("~")
 
 
-def _pull(name: str, settings: Settings) -> None:
-    """Fetch a model that is known and not here, where downloads are allowed."""
+def _may_be_fetched(name: str, settings: Settings) -> bool:
+    """Say whether a model is known and not here, and downloads are allowed."""
     store = BaseModelStore(settings.base_models, settings.allow_downloads)
-    if settings.allow_downloads and catalog.find(name) is not None and store.find(name) is None:
-        store.pull(name)
-
-
-def _of_folder(folder: Path, root: Path, name: str) -> Base:
-    BaseModelStore(root, allow_downloads=False).add(name, folder.resolve(), licence="the folder's own")
-    return Base(name=name, root=root)
+    return settings.allow_downloads and catalog.find(name) is not None and store.find(name) is None
 
 
 def _name_of(folder: Path) -> str:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import shutil
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from gyropilot.engine.gpus import cuda_devices
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.local import bases, model_folders, training, wishes
+from gyropilot.local.bases import Base
 from gyropilot.local.child_runs import Tell
 from gyropilot.local.training import Training
 from gyropilot.local.tuned_model import TunedModel
@@ -54,11 +56,7 @@ def _asked(wish: Wish, settings: Settings, working: Path) -> Training:
         cuda_devices=cuda_devices(settings),
         source_prompts=SourcePrompts(settings.source_prompts),
     )
-    named = wish.where("base_model")
-    base = wishes.gathered(faults, lambda: bases.base_of(wish.base_model, settings, working, where=named))
-    if base is None:
-        asked_spec.asked_of(wish.values, around, where=wish.where, faults=faults)
-        raise InvalidRequest.of(faults)
+    base = _base(wish, settings, working, around, faults)
     spec = asked_spec.spec_of(
         wish.values,
         base_model=base.name,
@@ -77,6 +75,26 @@ def _asked(wish: Wish, settings: Settings, working: Path) -> Training:
         working=working / "training",
         evaluation_seconds=settings.evaluation_seconds,
     )
+
+
+def _base(wish: Wish, settings: Settings, working: Path, around: Surroundings, faults: list[Fault]) -> Base:
+    """Give the base model; one that takes a copy or a download is brought here once nothing else is wrong.
+
+    Raises:
+        InvalidRequest: with every fault that can be seen without it.
+    """
+    found = wishes.gathered(faults, lambda: bases.named(wish.base_model, where=wish.where("base_model")))
+    if found is None or not found.is_here(settings):
+        asked_spec.asked_of(wish.values, around, where=wish.where, faults=faults)
+        if found is not None and found.folder is None:
+            place, accepted = wish.where("accept_eula"), wish.accept_eula is True
+            faults += bases.licence_faults(found, settings, accept_eula=accepted, where=place)
+        if found is None or faults:
+            raise InvalidRequest.of(faults)
+    base = wishes.gathered(faults, partial(bases.brought, found, settings, working))
+    if base is None:
+        raise InvalidRequest.of(faults)
+    return base
 
 
 def _channels(streams: Streams) -> tuple[LocalChannel, ...]:
