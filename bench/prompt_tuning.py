@@ -120,10 +120,9 @@ def work(name: str, arguments: argparse.Namespace) -> dict:
 
 def peer_environment() -> Path:
     """Give the python of the environment that has caikit-nlp, installed where it is not there yet."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
-    import clients
-
-    return clients.installed("caikit") / "bin" / "python"
+    installer = Path(__file__).resolve().parents[1] / "tools" / "clients.py"
+    said = subprocess.run([sys.executable, installer, "caikit"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return Path(said.strip()) / "bin" / "python"
 
 
 def base_model() -> Path:
