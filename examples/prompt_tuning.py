@@ -36,11 +36,11 @@ def main() -> int:
         loss, before = model.metrics["ValidationLoss"], model.base_metrics.get("ValidationLoss")
         print(f"loss:     {loss:.3f}" + ("" if before is None else f" (untouched base: {before:.3f})"))
         answer = model.run(arguments.question, max_new_tokens=arguments.length)
-        print(f"answer:   {answer.generated_text!r} ({answer.finish_reason})")
+        print(f"answer:   {answer.generated_text}")
         print("streamed: ", end="")
         for piece in model.run_stream(arguments.question, max_new_tokens=arguments.length):
-            print(repr(piece.generated_text)[1:-1], end="", flush=True)
-        print()
+            print(piece.generated_text, end="", flush=True)
+        print(f"\nended by: {piece.finish_reason}")
     with load(arguments.output, base_model=arguments.base_model) as again:
         same = again.run(arguments.question, max_new_tokens=arguments.length).generated_text == answer.generated_text
     print(f"loaded:   {'the same answer' if same else 'another answer'}")
