@@ -94,7 +94,10 @@ def tuning_parameters() -> str:
 
 def peft_types() -> str:
     """Give the methods of PEFT that can be had by name, and those that cannot."""
-    rows = [(f"`{name}`", ", ".join(f"`{one}`" for one in settings) or "none") for name, settings in PEFT_TYPES.items()]
+    rows = [
+        (f"`{name}`", "; ".join(f"`{one}` {kind.accepted}" for one, kind in settings.items()) or "none")
+        for name, settings in PEFT_TYPES.items()
+    ]
     refused = "; ".join(f"`{name}` {why}" for name, why in NOT_OFFERED.items())
     return f"{_table(('peft_type', 'peft_settings'), rows)}\n\nNot offered: {refused}."
 

@@ -129,6 +129,25 @@ def test_a_higher_rank_takes_more():
     assert high.optimizer == 8 * low.optimizer
 
 
+@pytest.mark.parametrize(
+    ("peft_type", "settings"),
+    [
+        ("LOHA", {"r": 1024}),
+        ("OFT", {"oft_block_size": 4096}),
+        ("WAVEFT", {"n_frequency": 1_000_000}),
+        ("VBLORA", {"r": 8, "num_vectors": 4096, "vector_length": 16}),
+    ],
+)
+def test_settings_of_peft_that_train_more_take_more(peft_type, settings):
+    config = {"hidden_size": 576, "num_hidden_layers": 30, "intermediate_size": 1536, "vocab_size": 49152}
+
+    def needed(given):
+        method = TuningSpec(tuning_type="PEFT", peft_type=peft_type, peft_settings=given)
+        return memory_needed(config, weights=10**8, method=method, dtype="float32", pack_tokens=512)
+
+    assert needed(settings).optimizer > 2 * needed({}).optimizer
+
+
 def test_virtual_tokens_are_computed_with_the_longest_example(folder):
     method = TuningSpec(tuning_type="PROMPT_TUNING", num_virtual_tokens=100)
     assert choose(folder, method=method, longest_example=500).max_pack_tokens >= 600

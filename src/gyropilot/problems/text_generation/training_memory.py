@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +11,9 @@ from gyropilot.problems.text_generation.tuning.specification import PROMPT_TYPES
 
 Dtype = Literal["float32", "bfloat16"]
 _PEFT_RANK = 64
-"""As which rank of LoRA the parameters of PEFT's other methods are counted; most have fewer."""
+"""As which rank of LoRA the parameters of PEFT's other methods are counted at least; most have fewer."""
+_LINEAR_LAYERS = 7
+"""Of a block."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +90,26 @@ def _trained(method: TuningSpec, *, hidden: int, layers: int, inner: int) -> int
     per_rank = layers * (12 * hidden + 3 * inner)
     return {
         "LORA": per_rank * method.lora_rank,
-        "PEFT": per_rank * _PEFT_RANK,
+        "PEFT": _of_peft(method, per_rank=per_rank, layers=layers),
         "IA3": per_rank,
         "PROMPT_TUNING": 2 * rows * hidden,
         "MULTITASK_PROMPT_TUNING": 4 * rows * hidden,
         "P_TUNING": 4 * hidden * hidden + 2 * rows * hidden,
         "PREFIX_TUNING": 2 * layers * rows * hidden,
     }[method.tuning_type]
+
+
+def _of_peft(method: TuningSpec, *, per_rank: int, layers: int) -> int:
+    """Give the same of one of PEFT's other methods, by those of its settings that count."""
+    given: Mapping[str, int] = method.peft_settings
+    rank, vectors, length = given.get("r", 0), given.get("num_vectors", 0), given.get("vector_length", 256)
+    return max(
+        per_rank * _PEFT_RANK,
+        2 * per_rank * rank,  # two pairs of matrices, of LOHA
+        per_rank * given.get("oft_block_size", 0),
+        layers * _LINEAR_LAYERS * given.get("n_frequency", 0),
+        vectors * length + per_rank * max(rank, 4) * vectors // length,
+    )
 
 
 def _sizes(config: dict[str, Any]) -> tuple[int, int, int, int]:

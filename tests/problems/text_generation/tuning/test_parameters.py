@@ -179,7 +179,7 @@ ROWS = {
         beside={"tuning_type": "PEFT"},
     ),
     "peft_settings": Row(
-        bad=("r=4", [4], {"r": 0}, {"r": True}, {"rank": 4}, {"target_modules": ["q_proj"]}, {1: 2}),
+        bad=("r=4", [4], {"r": 0}, {"r": 10**9}, {"r": True}, {"rank": 4}, {"target_modules": ["q_proj"]}, {1: 2}),
         beside=PEFT,
     ),
 }
@@ -325,6 +325,9 @@ def test_the_room_is_that_of_the_installed_model(tmp_path):
     around = Surroundings().beside(store.find("tiny"))
     assert read({**PROMPT, "num_virtual_tokens": 256 - 64}, around)
     assert fault_of({**PROMPT, "num_virtual_tokens": 256 - 63}, around).where == "num_virtual_tokens"
+    fault = fault_of({**PEFT, "peft_type": "C3A"}, around)
+    assert (fault.where, fault.found) == ("tuning_config.peft_settings.block_size", 256)
+    assert read({**PEFT, "peft_type": "C3A", "peft_settings": {"block_size": 8}}, around)
 
 
 @pytest.mark.parametrize(

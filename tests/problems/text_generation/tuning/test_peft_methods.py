@@ -9,7 +9,7 @@ from gyropilot.problems.text_generation.models import DTYPES, trainable_paramete
 from gyropilot.problems.text_generation.tuning.ia3 import Ia3
 from gyropilot.problems.text_generation.tuning.lora import Lora
 from gyropilot.problems.text_generation.tuning.peft_methods import PeftMethod
-from gyropilot.problems.text_generation.tuning.peft_types import NOT_OFFERED, PEFT_TYPES, faults_of
+from gyropilot.problems.text_generation.tuning.peft_types import NOT_OFFERED, PEFT_TYPES, faults_of, misfits_of
 
 SETTINGS = {
     "C3A": {"block_size": 32},
@@ -98,10 +98,15 @@ def test_trained_parameters_are_float32_drawn_by_the_seed_over_a_bfloat16_base_a
     ("peft_type", "settings", "told"),
     [
         ("LOHA", {"rank": 4}, "is no setting of LOHA.*known are r, alpha"),
-        ("LOHA", {"r": 0}, "is not a whole number from 1"),
-        ("LOHA", {"r": True}, "is not a whole number from 1"),
-        ("LOHA", {"rank_dropout": 1.0}, "is not a number from 0 to below 1"),
-        ("ROAD", {"variant": "road_3"}, "is not one of road_1"),
+        ("LOHA", {"r": 0}, "is outside 1 to 1024"),
+        ("LOHA", {"r": True}, "is not an integer"),
+        ("LOHA", {"r": 10**9}, "is outside 1 to 1024"),
+        ("LOHA", {"rank_dropout": 1.0}, "is not from 0 to 1, 1 itself left out"),
+        ("VBLORA", {"num_vectors": 10**18, "vector_length": 10**18}, "is outside 2 to 4096.*is outside 1 to 16384"),
+        ("OFT", {"num_cayley_neumann_terms": 10**9}, "is outside 1 to 100"),
+        ("VERA", {"d_initial": 10**400}, "is not a finite number"),
+        ("FOURIERFT", {"n_frequency": 10**12}, "is outside 1 to 1000000"),
+        ("ROAD", {"variant": "road_3"}, "give one of road_1"),
         ("HRA", {"apply_GS": 1}, "is not true or false"),
         ("LN_TUNING", {"r": 4}, "LN_TUNING has none"),
         ("ADALORA", {}, "must be told of every step"),
@@ -113,6 +118,28 @@ def test_what_peft_is_not_asked_for_is_refused_with_its_reason(tiny, peft_type, 
     assert faults_of(peft_type, settings, where="TuningConfig.peft_settings")
     with pytest.raises(TrainingFailed, match=told):
         PeftMethod(peft_type=peft_type, settings=settings).attach(tiny.loaded("llama"), seed=1)
+
+
+@pytest.mark.parametrize(
+    ("peft_type", "settings", "field", "told"),
+    [
+        ("ROAD", {"group_size": 9}, "group_size", "must be even"),
+        ("ROAD", {}, "group_size", "by default does not divide"),
+        ("C3A", {"block_size": 7}, "block_size", "does not divide the base model's width, 96"),
+        ("VBLORA", {"vector_length": 32, "num_vectors": 4, "topk": 5}, "topk", "is more than num_vectors"),
+        ("GRALORA", {"gralora_k": 3, "r": 16}, "gralora_k", "does not divide r, 16"),
+        ("SHIRA", {"r": 49}, "r", "more than half of the base model's width"),
+    ],
+)
+def test_settings_that_fit_neither_each_other_nor_the_model_are_told(peft_type, settings, field, told):
+    (fault,) = misfits_of(peft_type, settings, width=96, where="peft_settings")
+    assert (fault.where, told in fault.problem) == (f"peft_settings.{field}", True)
+
+
+def test_those_that_fit_are_not():
+    for peft_type in PEFT_TYPES:
+        assert not misfits_of(peft_type, {}, width=1024, where="peft_settings")
+        assert not misfits_of(peft_type, SETTINGS.get(peft_type, {}), width=64, where="peft_settings")
 
 
 def test_each_method_is_offered_or_left_out_with_a_reason_and_never_both():
@@ -132,4 +159,4 @@ def test_only_the_targets_are_changed(tiny):
 
 def test_settings_that_do_not_fit_the_model_say_so(tiny):
     with pytest.raises(TrainingFailed, match="does not fit this llama model"):
-        PeftMethod(peft_type="SHIRA", settings={"r": 4000}).attach(tiny.loaded("llama"), seed=1)
+        PeftMethod(peft_type="SHIRA", settings={"r": 1024}).attach(tiny.loaded("llama"), seed=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -247,7 +248,13 @@ def _peft(spec: TuningSpec, around: Surroundings, places: Places) -> Iterator[Fa
         fix = f"give one of {', '.join(peft_types.PEFT_TYPES)}"
         yield Fault(where=places["peft_type"], problem="is missing: PEFT needs it", fix=fix)
     else:
-        yield from peft_types.faults_of(spec.peft_type, spec.peft_settings, where=places["peft_settings"])
+        where = places["peft_settings"]
+        faults = peft_types.faults_of(spec.peft_type, spec.peft_settings, where=where)
+        yield from faults
+        if not faults:
+            # Layers that are named may neither read nor write that width as a whole.
+            width = None if spec.lora_targets or around.base_folder is None else _width(around.base_folder)
+            yield from peft_types.misfits_of(spec.peft_type, spec.peft_settings, width=width, where=where)
 
 
 def _model_tokens(found: BaseModelRecord) -> int | None:
@@ -255,6 +262,15 @@ def _model_tokens(found: BaseModelRecord) -> int | None:
         return positions.model_tokens(found)
     except FileNotFoundError:  # removed since it was found, which is told where it is read
         return None
+
+
+def _width(base_folder: Path) -> int | None:
+    """Give the hidden width that the model's config.json tells; None where it tells none."""
+    try:
+        config = json.loads((base_folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:  # as above
+        return None
+    return next((int(config[name]) for name in ("hidden_size", "d_model", "n_embd") if config.get(name)), None)
 
 
 def _source(name: Json, around: Surroundings) -> SourcePrompt | None:

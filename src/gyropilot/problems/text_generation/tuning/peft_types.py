@@ -8,60 +8,67 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from gyropilot.errors import Fault
+from gyropilot.problems.text_generation.tuning.kinds import Kind, Number, Truth, Unfit, Whole, Word
 
 Json = Any
-FieldKind = Literal["whole", "number", "share", "flag"] | tuple[str, ...]
-"""A whole number from 1; a finite number above 0; a number from 0 to below 1; true or false; or one of these words."""
+_RANK = Whole(lowest=1, highest=1024)
+_SIZE = Whole(lowest=1, highest=16384)
+_SCALE = Whole(lowest=1, highest=1_000_000)
+_FREQUENCIES = Whole(lowest=1, highest=1_000_000)
+_SEED = Whole(lowest=1, highest=2**32 - 1)
+_NUMBER = Number(lowest=0, highest=1e6, above=True)
+_SHARE = Number(lowest=0, highest=1, below=True)
+_FLAG = Truth()
 
-PEFT_TYPES: Mapping[str, Mapping[str, FieldKind]] = {
-    "LOHA": {"r": "whole", "alpha": "whole", "rank_dropout": "share", "module_dropout": "share"},
+PEFT_TYPES: Mapping[str, Mapping[str, Kind]] = {
+    "LOHA": {"r": _RANK, "alpha": _SCALE, "rank_dropout": _SHARE, "module_dropout": _SHARE},
     "LOKR": {
-        "r": "whole",
-        "alpha": "whole",
-        "rank_dropout": "share",
-        "module_dropout": "share",
-        "decompose_both": "flag",
-        "decompose_factor": "whole",
+        "r": _RANK,
+        "alpha": _SCALE,
+        "rank_dropout": _SHARE,
+        "module_dropout": _SHARE,
+        "decompose_both": _FLAG,
+        "decompose_factor": _SIZE,
     },
-    "VERA": {"r": "whole", "projection_prng_key": "whole", "vera_dropout": "share", "d_initial": "number"},
+    "VERA": {"r": _RANK, "projection_prng_key": _SEED, "vera_dropout": _SHARE, "d_initial": _NUMBER},
     "OFT": {
-        "r": "whole",
-        "oft_block_size": "whole",
-        "module_dropout": "share",
-        "coft": "flag",
-        "eps": "number",
-        "block_share": "flag",
-        "use_cayley_neumann": "flag",
-        "num_cayley_neumann_terms": "whole",
+        "r": _RANK,
+        "oft_block_size": _SIZE,
+        "module_dropout": _SHARE,
+        "coft": _FLAG,
+        "eps": _NUMBER,
+        "block_share": _FLAG,
+        "use_cayley_neumann": _FLAG,
+        "num_cayley_neumann_terms": Whole(lowest=1, highest=100),
     },
-    "HRA": {"r": "whole", "apply_GS": "flag"},
+    "HRA": {"r": _RANK, "apply_GS": _FLAG},
     "VBLORA": {
-        "r": "whole",
-        "num_vectors": "whole",
-        "vector_length": "whole",
-        "topk": "whole",
-        "vblora_dropout": "share",
+        "r": _RANK,
+        "num_vectors": Whole(lowest=2, highest=4096),
+        "vector_length": _SIZE,
+        "topk": _RANK,
+        "vblora_dropout": _SHARE,
     },
-    "GRALORA": {"r": "whole", "alpha": "whole", "gralora_k": "whole", "gralora_dropout": "share"},
-    "DELORA": {"r": "whole", "delora_lambda": "whole", "module_dropout": "share"},
-    "SHIRA": {"r": "whole", "random_seed": "whole"},
+    "GRALORA": {"r": _RANK, "alpha": _SCALE, "gralora_k": _RANK, "gralora_dropout": _SHARE},
+    "DELORA": {"r": _RANK, "delora_lambda": _SCALE, "module_dropout": _SHARE},
+    "SHIRA": {"r": _RANK, "random_seed": _SEED},
     "RANDLORA": {
-        "r": "whole",
-        "randlora_alpha": "whole",
-        "projection_prng_key": "whole",
-        "sparse": "flag",
-        "very_sparse": "flag",
-        "randlora_dropout": "share",
+        "r": _RANK,
+        "randlora_alpha": _SCALE,
+        "projection_prng_key": _SEED,
+        "sparse": _FLAG,
+        "very_sparse": _FLAG,
+        "randlora_dropout": _SHARE,
     },
-    "C3A": {"block_size": "whole"},
-    "ROAD": {"variant": ("road_1", "road_2", "road_4"), "group_size": "whole"},
-    "WAVEFT": {"n_frequency": "whole", "scaling": "number", "random_loc_seed": "whole"},
-    "FOURIERFT": {"n_frequency": "whole", "scaling": "number", "random_loc_seed": "whole"},
+    "C3A": {"block_size": _SIZE},
+    "ROAD": {"variant": Word(words=("road_1", "road_2", "road_4")), "group_size": _SIZE},
+    "WAVEFT": {"n_frequency": _FREQUENCIES, "scaling": _NUMBER, "random_loc_seed": _SEED},
+    "FOURIERFT": {"n_frequency": _FREQUENCIES, "scaling": _NUMBER, "random_loc_seed": _SEED},
     "LN_TUNING": {},
-    "MISS": {"r": "whole", "miss_dropout": "share", "mini_r": "whole"},
+    "MISS": {"r": _RANK, "miss_dropout": _SHARE, "mini_r": _RANK},
 }
 """Settable fields by PEFT's name of the method; what is not set has PEFT's default."""
 
@@ -83,6 +90,17 @@ NOT_OFFERED: Mapping[str, str] = {
 }
 """PEFT's methods that are left out, each with its reason."""
 
+_DIVISORS = frozenset({"block_size", "group_size", "gralora_k", "vector_length"})
+"""Settings that must divide the width of the layers, each of which reads or writes the hidden width."""
+_DEFAULTS: Mapping[str, Mapping[str, int]] = {
+    "C3A": {"block_size": 256},
+    "ROAD": {"group_size": 64},
+    "GRALORA": {"r": 32, "gralora_k": 2},
+    "VBLORA": {"num_vectors": 256, "vector_length": 256, "topk": 2},
+    "SHIRA": {"r": 32},
+}
+"""PEFT's own, of the settings that must fit each other or the model."""
+
 
 def faults_of(peft_type: str | None, settings: Mapping[str, Json], *, where: str) -> list[Fault]:
     """Give what is wrong with a method of PEFT and its settings; `where` names the field that holds the settings."""
@@ -97,8 +115,32 @@ def faults_of(peft_type: str | None, settings: Mapping[str, Json], *, where: str
             hint = f"did you mean {near[0]}? " if near else ""
             fix = f"{hint}known are {', '.join(known)}" if known else f"{peft_type} has none"
             faults.append(Fault(where=f"{where}.{name}", found=value, problem=f"is no setting of {peft_type}", fix=fix))
-        elif not _fits(value, kind):
-            faults.append(Fault(where=f"{where}.{name}", found=value, problem=f"is not {_told(kind)}", fix="give one"))
+        else:
+            faults += _unfit(f"{where}.{name}", value, kind)
+    return faults
+
+
+def misfits_of(peft_type: str, settings: Mapping[str, Json], *, width: int | None, where: str) -> list[Fault]:
+    """Give what is wrong with settings that fit one by one, between them and with a model's hidden width, if known."""
+    held: dict[str, Json] = {**_DEFAULTS.get(peft_type, {}), **settings}
+    faults = []
+
+    def refused(name: str, problem: str, fix: str) -> None:
+        by_default = "" if name in settings else "by default "
+        faults.append(Fault(where=f"{where}.{name}", found=held[name], problem=f"{by_default}{problem}", fix=fix))
+
+    for name in _DIVISORS & held.keys():
+        if peft_type == "ROAD" and held[name] % 2:
+            refused(name, "must be even", "give an even number")
+        elif width is not None and width % held[name]:
+            fix = f"give one of {', '.join(map(str, _divisors(width, is_even=peft_type == 'ROAD')))}"
+            refused(name, f"does not divide the base model's width, {width}", fix)
+    if peft_type == "GRALORA" and held["r"] % held["gralora_k"]:
+        refused("gralora_k", f"does not divide r, {held['r']}", "give a divisor of r")
+    if peft_type == "VBLORA" and held["topk"] > held["num_vectors"]:
+        refused("topk", f"is more than num_vectors, {held['num_vectors']}", "give at most num_vectors")
+    if peft_type == "SHIRA" and width is not None and 2 * held["r"] > width:
+        refused("r", f"is more than half of the base model's width, {width}", f"give at most {width // 2}")
     return faults
 
 
@@ -108,24 +150,13 @@ def _of_type(peft_type: str | None, where: str) -> Fault:
     return Fault(where=place, found=peft_type, problem=reason, fix=f"give one of {', '.join(PEFT_TYPES)}")
 
 
-def _fits(value: Json, kind: FieldKind) -> bool:
-    if isinstance(kind, tuple):
-        return value in kind
-    if kind == "flag" or isinstance(value, bool):
-        return kind == "flag" and isinstance(value, bool)
-    if kind == "whole":
-        return isinstance(value, int) and value >= 1
-    if not isinstance(value, int | float):
-        return False
-    return 0 <= value < 1 if kind == "share" else 0 < value < float("inf")
+def _unfit(where: str, value: Json, kind: Kind) -> list[Fault]:
+    try:
+        kind.read(value)
+    except Unfit as error:
+        return [Fault(where=where, found=value, problem=error.problem, fix=f"give {kind.accepted}")]
+    return []
 
 
-def _told(kind: FieldKind) -> str:
-    if isinstance(kind, tuple):
-        return f"one of {', '.join(kind)}"
-    return {
-        "whole": "a whole number from 1",
-        "number": "a number above 0",
-        "share": "a number from 0 to below 1",
-        "flag": "true or false",
-    }[kind]
+def _divisors(width: int, *, is_even: bool) -> list[int]:
+    return [one for one in range(2 if is_even else 1, width + 1, 2 if is_even else 1) if width % one == 0][-8:]

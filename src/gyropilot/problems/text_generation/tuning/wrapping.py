@@ -53,7 +53,7 @@ def wrap(loaded: LoadedModel, config: PeftConfig, *, seed: int) -> torch.nn.Modu
     try:
         with quiet():
             tuned = get_peft_model(loaded.model, config, autocast_adapter_dtype=True)
-    except (ValueError, RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+    except (ValueError, RuntimeError, AssertionError, NotImplementedError, TypeError, OverflowError) as error:
         settings = type(config).__name__.removesuffix("Config")
         raise TrainingFailed(
             f"{settings} does not fit this {loaded.architecture.model_type} model: {error}; change its settings"
