@@ -135,6 +135,15 @@ def test_a_verbalizer_is_the_whole_prompt_but_for_start_and_end_token(folder, st
     assert encoder.template.has_encoder == (style == "bare")
 
 
+@pytest.mark.parametrize("style", ["chat", "plain", "bare"])
+def test_a_template_as_a_verbalizer_gives_the_same_tokens(folder, style):
+    encoder = Encoder.of_base_model(folder, style=style)
+    again = Encoder.of_base_model(folder, style=style, verbalizer=encoder.text_as_verbalizer)
+    assert again.check() == encoder.check()
+    assert again.text_as_verbalizer == encoder.text_as_verbalizer
+    assert encoder.end_text == "</s>"
+
+
 def test_a_verbalizer_has_the_start_token_that_the_tokenizer_puts(own):
     change(own, add_bos_token=True)
     template = read_template(own, style="plain")

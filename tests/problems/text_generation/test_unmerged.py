@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 
 import pytest
+import yaml
 
 import services
+import tiny_models
 import tuning_jobs
 from gyropilot.problems.text_generation import artifacts
+from gyropilot.problems.text_generation.templates import Encoder
 from gyropilot.problems.text_generation.tuning import learning_rate, peer_folder
 from gyropilot.problems.text_generation.tuning.specification import TuningSpec
 
@@ -88,13 +92,39 @@ def test_records_say_what_was_trained_and_nothing_of_a_merge(unmerged):
     assert "Rounding" not in report
 
 
-def test_prompts_are_exported_as_the_peer_has_them(unmerged):
+def test_prompts_are_exported_as_the_peer_has_them(unmerged, tiny_model):
     folder = unmerged.task.output / peer_folder.FOLDER
     assert folder.exists() == (unmerged.job.spec.tuning != "PREFIX_TUNING") == ("caikit" in unmerged.result.artifacts)
     if folder.exists():
         read = peer_folder.read(folder)
         assert {side: len(rows) for side, rows in read.rows.items()} == {"DECODER": 8}
-        assert read.verbalizer == (unmerged.job.spec.method.verbalizer or "")
+        assert yaml.safe_load((folder / "config.yml").read_text())["eos_token"] == "</s>"
+        own = Encoder.of_tuned_model(unmerged.task.output / artifacts.MODEL)
+        peers = Encoder.of_base_model(tiny_model, style="chat", verbalizer=read.verbalizer)
+        asked = [text for text, _ in tuning_jobs.ROWS[:3]]
+        assert peers.prompts(asked) == own.prompts(asked)
+
+
+def test_a_template_that_no_verbalizer_gives_is_not_exported_as_another(tmp_path, tiny_model):
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    config = json.loads((model / "tokenizer_config.json").read_text())
+    # which begins with no start token, where the tokenizer puts one before text
+    change = {"chat_template": "{% for m in messages %}[{{ m.content }}]{% endfor %}", "add_bos_token": True}
+    (model / "tokenizer_config.json").write_text(json.dumps(config | change))
+    trained = Trained(tmp_path, model, UNMERGED["P_TUNING"], learning_rate=3e-2, epochs=1)
+    assert not (trained.task.output / peer_folder.FOLDER).exists()
+    assert "caikit" not in trained.result.artifacts
+    assert "caikit" in [kind for kind, _, _ in trained.listener.events]
+
+
+def test_an_adapter_that_peft_has_no_place_for_is_told(tmp_path):
+    model = tiny_models.make("t5", tmp_path / "t5")
+    method = TuningSpec(tuning_type="P_TUNING", num_virtual_tokens=8, output_model_types=("DECODER",))
+    trained = Trained(tmp_path, model, method, learning_rate=3e-2, epochs=1)
+    assert "adapter" in [kind for kind, _, _ in trained.listener.events]
+    assert trained.json("adapter/gyropilot-adapter.json")["base_model_name_or_path"] == services.TINY
+    assert "adapter/prompt.safetensors" in trained.archived()
+    assert peer_folder.read(trained.task.output / peer_folder.FOLDER).verbalizer == "{{input}}"
 
 
 def test_each_epoch_has_a_validation_loss_and_the_last_is_the_finished_model_s(unmerged):

@@ -20,6 +20,7 @@ from gyropilot import clock
 from gyropilot.problems.archives import write_archive
 from gyropilot.problems.contract import Container, Json, Reporter, TrainResult
 from gyropilot.problems.text_generation import artifacts, file_names, report, virtual_tokens
+from gyropilot.problems.text_generation import verbalizer as verbalizers
 from gyropilot.problems.text_generation.base_model import BaseModelFacts
 from gyropilot.problems.text_generation.models import DtypeName
 from gyropilot.problems.text_generation.serving.environment import OUTPUTS
@@ -32,6 +33,7 @@ from gyropilot.problems.text_generation.tuning.peer_folder import PeerFacts
 from gyropilot.problems.text_generation.tuning.specification import PROMPT_TYPES, OutputModelType, TuningType
 
 _NO_PLACE = "PEFT has no place for rows on these sides; adapter/ is kept by names that it does not load"
+_NO_VERBALIZER = "no verbalizer gives the tokens of the model's own template, so caikit/ is left out; tune with one"
 _SIDES: Mapping[str, OutputModelType] = {"encoder": "ENCODER", "decoder": "DECODER"}
 
 
@@ -60,18 +62,22 @@ class Delivery:
         self._reporter.progress("saving", done=2, total=2, unit="parts")
 
     def write_peer_folder(self, tuned: torch.nn.Module, summary: TrainingSummary) -> None:
-        """Write the rows as caikit-nlp has them, of a prompt of one task."""
-        if not _has_peer_folder(summary):
+        """Write the rows as caikit-nlp has them, of a prompt of one task; tell where it has no way to ask for one."""
+        if not _is_of_peer(summary):
+            return
+        verbalizer = _peer_verbalizer(summary)
+        if verbalizer is None:
+            self._reporter.event("caikit", _NO_VERBALIZER)
             return
         config = json.loads((summary.base_model.folder / "config.json").read_text(encoding="utf-8"))
         facts = PeerFacts(
             base_model_name=summary.base_model.name,
             base_model_config=config,
-            eos_token=self._encoder.template.special_tokens.get("eos_token", ""),
+            eos_token=self._encoder.end_text,
             task_type="SEQ_2_SEQ_LM" if self._encoder.template.has_encoder else "CAUSAL_LM",
             tuning_type=summary.spec.tuning,
             trained_torch_dtype=summary.hardware.dtype,
-            verbalizer=summary.spec.method.verbalizer or "",
+            verbalizer=verbalizer,
         )
         peer_folder.write(
             self._output / peer_folder.FOLDER,
@@ -156,4 +162,21 @@ def result_of(summary: TrainingSummary, method: Method) -> TrainResult:
 
 
 def _has_peer_folder(summary: TrainingSummary) -> bool:
+    return _is_of_peer(summary) and _peer_verbalizer(summary) is not None
+
+
+def _is_of_peer(summary: TrainingSummary) -> bool:
     return summary.spec.tuning in PROMPT_TYPES and len(summary.profile.get("tasks") or ()) < 2
+
+
+def _peer_verbalizer(summary: TrainingSummary) -> str | None:
+    """Give what makes caikit-nlp ask as was trained; None where no verbalizer does, as the template adds no start."""
+    if summary.spec.method.verbalizer is not None:
+        return summary.spec.method.verbalizer
+    folder, style = summary.base_model.folder, summary.base_model.template_style
+    own = Encoder.of_base_model(folder, style=style)
+    verbalizer = own.text_as_verbalizer
+    if verbalizers.faults(verbalizer, where="verbalizer"):
+        return None
+    again = Encoder.of_base_model(folder, style=style, verbalizer=verbalizer)
+    return verbalizer if again.check() == own.check() else None

@@ -93,8 +93,8 @@ class Encoder:
 
     def __init__(self, tokenizer_file: Path, template: PromptTemplate) -> None:
         self.template = template
-        self._marked = _tokenizer(tokenizer_file)
-        self._literal = _tokenizer(tokenizer_file)
+        self._marked = open_tokenizer(tokenizer_file)
+        self._literal = open_tokenizer(tokenizer_file)
         self._literal.encode_special_tokens = True
         added = self._marked.get_added_tokens_decoder().values()
         self._control_texts = tuple(one.content for one in added if one.special)
@@ -155,6 +155,18 @@ class Encoder:
             "prompt_ids": self.prompts([dict.fromkeys(names, text)])[0],
             "answer_ids": self.answers([answer])[0],
         }
+
+    @property
+    def end_text(self) -> str:
+        """The end token as text."""
+        return str(self._marked.id_to_token(self.template.eos_id))
+
+    @property
+    def text_as_verbalizer(self) -> str:
+        """The template's text as a verbalizer, whatever kind it is."""
+        if self.template.is_verbalizer:
+            return self.template.source
+        return f"{{{{{verbalizers.INPUT}}}}}".join(self._around)
 
     def prompt_text(self, values: Values) -> str:
         """Give the prompt for one input, or for the fields of one row, as text.
@@ -279,7 +291,7 @@ def read_template(folder: Path, *, style: Style) -> PromptTemplate:
         TrainingFailed: the folder names no end token.
     """
     config = _json(folder / "tokenizer_config.json")
-    tokenizer = _tokenizer(folder / "tokenizer.json")
+    tokenizer = open_tokenizer(folder / "tokenizer.json")
     texts = _special_texts(folder, config)
     stop_ids = _stop_ids(folder)
     eos_id = tokenizer.token_to_id(texts["eos_token"]) if "eos_token" in texts else None
@@ -299,17 +311,22 @@ def read_template(folder: Path, *, style: Style) -> PromptTemplate:
     )
 
 
-def _fields(values: Values) -> Mapping[str, str]:
-    return {verbalizers.INPUT: values} if isinstance(values, str) else values
+def open_tokenizer(file: Path) -> Tokenizer:
+    """Open a base model's tokenizer.json; it neither cuts nor pads.
 
-
-def _tokenizer(file: Path) -> Tokenizer:
+    Raises:
+        TrainingFailed: the file is not there.
+    """
     if not file.exists():
         raise TrainingFailed(f"base model {file.parent.name} has no tokenizer.json; register it with a fast tokenizer")
     tokenizer = Tokenizer.from_file(str(file))
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def _fields(values: Values) -> Mapping[str, str]:
+    return {verbalizers.INPUT: values} if isinstance(values, str) else values
 
 
 def _special_texts(folder: Path, config: Mapping[str, Json]) -> dict[str, str]:

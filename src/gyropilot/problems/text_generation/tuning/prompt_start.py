@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 
 from gyropilot.errors import TrainingFailed
 from gyropilot.problems.text_generation.embeddings import embedding_of
+from gyropilot.problems.text_generation.templates import open_tokenizer
 from gyropilot.problems.text_generation.tuning.specification import InitMethod
 
 _SAMPLED_ROWS = 4096
@@ -47,11 +48,4 @@ def first_tokens(base: torch.nn.Module, *, count: int, text: str | None) -> torc
 
 
 def _tokenizer(base: torch.nn.Module) -> Tokenizer:
-    folder = Path(str(cast(Any, base).name_or_path))
-    file = folder / "tokenizer.json"
-    if not file.exists():
-        raise TrainingFailed(f"base model {folder.name} has no tokenizer.json; register it with a fast tokenizer")
-    tokenizer = Tokenizer.from_file(str(file))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
+    return open_tokenizer(Path(str(cast(Any, base).name_or_path)) / "tokenizer.json")
