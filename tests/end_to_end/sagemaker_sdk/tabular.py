@@ -64,7 +64,7 @@ def by_v1():
         mode="ENSEMBLING",
         problem_type="BinaryClassification",
         job_objective=OBJECTIVE,
-        max_candidates=2,
+        max_candidates=1,
         max_runtime_per_training_job_in_seconds=20,
         sagemaker_session=session,
     )
