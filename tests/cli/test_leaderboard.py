@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from gyropilot.cli import leaderboard
+from gyropilot.sdk.values import Event
 
 START = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -15,8 +16,8 @@ def candidate(name, value=None, *, direction="Maximize", status="Completed", rea
     return told | ({"FailureReason": reason} if reason else {})
 
 
-def printed(capsys, candidates):
-    leaderboard.print_candidates(candidates)
+def printed(capsys, candidates, events=()):
+    leaderboard.print_candidates(candidates, events)
     return capsys.readouterr().out
 
 
@@ -42,3 +43,19 @@ def test_of_many_the_first_ten_are_shown_and_the_rest_counted(capsys):
 
 def test_a_single_candidate_is_not_ranked(capsys):
     assert printed(capsys, [candidate("a", 0.5)]) == ""
+
+
+def test_of_equals_the_soonest_to_answer_comes_first_as_in_the_choice_of_the_best():
+    given = [candidate("plain", 1.0), candidate("slow", 1.0), candidate("quick", 1.0), candidate("worse", 0.5)]
+    for one, seconds in ((given[1], 0.2), (given[2], 0.1)):
+        measured = {"StandardMetricName": "InferenceLatency", "Set": "Validation", "Value": seconds}
+        one["CandidateProperties"] = {"CandidateMetrics": [measured]}
+    assert [one["CandidateName"] for one in leaderboard.ranking(given)] == ["quick", "slow", "plain", "worse"]
+
+
+def test_a_candidate_whose_time_was_up_says_so(capsys):
+    detail = {"candidate": "b", "limit": "MaxRuntimePerTrainingJobInSeconds"}
+    event = Event(sequence=1, at=START, kind="cut_off", message="its time was up", detail=detail)
+    lines = printed(capsys, [candidate("a", 0.5), candidate("b", 0.25)], [event]).splitlines()
+    assert lines[-1].endswith("its time was up (MaxRuntimePerTrainingJobInSeconds)")
+    assert lines[-2].rstrip().endswith("1 min 15 s")

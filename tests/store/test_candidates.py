@@ -71,6 +71,20 @@ def test_pages_in_every_order(db, lease):
     assert everything(db, lease, name="c3") == ["c3"]
 
 
+@pytest.mark.parametrize(("direction", "order"), [("Minimize", "Ascending"), ("Maximize", "Descending")])
+def test_of_equal_scores_the_quickest_is_listed_first_as_it_is_the_best(db, lease, direction, order):
+    for number, seconds in enumerate((None, 0.2, 0.1, None)):
+        metrics = [] if seconds is None else [{"StandardMetricName": "InferenceLatency", "Value": seconds}]
+        body = {"CandidateProperties": {"CandidateMetrics": metrics}}
+        created = START + timedelta(seconds=number)
+        one = record(lease, f"c{number}", score=1.0, direction=direction, body=body, created_at=created)
+        candidates.put(db, lease, one)
+    best_first = everything(db, lease, sort_by="FinalObjectiveMetricValue", sort_order=order)
+    assert best_first == ["c2", "c1", "c0", "c3"]
+    other = "Descending" if order == "Ascending" else "Ascending"
+    assert everything(db, lease, sort_by="FinalObjectiveMetricValue", sort_order=other) == best_first[::-1]
+
+
 def test_a_score_that_is_no_number_is_refused(db, lease):
     for score in (float("nan"), float("inf")):
         with pytest.raises(ValueError, match="finite"):

@@ -3,7 +3,7 @@
 import pytest
 
 import houses
-from gyropilot.control import automl_jobs
+from gyropilot.control import automl_jobs, steps
 from mean_jobs import create, described, ended, events_of, new_worker, training_begun, wait_until
 
 
@@ -38,6 +38,13 @@ def test_a_time_limit_ends_gracefully_with_what_there_is(house, worker, criterio
     job = ended(house)
     assert (job["AutoMLJobStatus"], job["AutoMLJobSecondaryStatus"]) == ("Completed", secondary_status)
     assert job["BestCandidate"]["CandidateStatus"] == "Completed"
+    (event,) = (one for one in events_of(house) if one["Kind"] == "cut_off")
+    assert event["Detail"] == {"candidate": "mean-0", "limit": criterion}
+    (step,) = job["BestCandidate"]["CandidateSteps"]
+    training = steps.describe_training(house, houses.admin(house), houses.REGION, step["CandidateStepName"])
+    assert (training["TrainingJobStatus"], training["SecondaryStatus"]) == ("Completed", "MaxRuntimeExceeded")
+    assert training["SecondaryStatusTransitions"][-1]["Status"] == "MaxRuntimeExceeded"
+    assert "Its time was up" in training["SecondaryStatusTransitions"][-1]["StatusMessage"]
 
 
 def test_a_stop_survives_a_restart_and_keeps_what_was_trained(house):

@@ -84,11 +84,11 @@ def show(name: str, home: Path | None, as_json: bool) -> None:
         click.echo(texts.as_json(job))
         return
     job_page.print_job(job, client.progress(name))
-    leaderboard.print_candidates(client.candidates(name))
-    events = client.events(name)[-_EVENTS_SHOWN:]
+    events = client.events(name)
+    leaderboard.print_candidates(client.candidates(name), events)
     if events:
         click.echo("\nLast events")
-    for event in events:
+    for event in events[-_EVENTS_SHOWN:]:
         click.echo(f"  {texts.moment(event.at)}  {texts.event_line(event)}")
 
 

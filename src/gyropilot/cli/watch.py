@@ -75,7 +75,7 @@ def watch_and_print(home: Path | None, name: str) -> NoReturn:
         client = connect(home)
         job = client.describe(name)
         job_page.print_job(job, client.progress(name))
-        leaderboard.print_candidates(client.candidates(name))
+        leaderboard.print_candidates(client.candidates(name), client.events(name))
         if status == EXIT_BY_STATUS["Completed"]:
             click.echo(job_page.what_next(job), err=True)
     sys.exit(status)

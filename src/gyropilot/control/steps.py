@@ -27,6 +27,8 @@ INSTANCE = {"InstanceCount": 1, "InstanceType": "local", "VolumeSizeInGB": 1}
 """What runs a step: this machine. The instance type is none of the service's, for it is not one of its machines."""
 _VALUE_CHARACTERS = 2500
 """What the service model lets a value of HyperParameters have; a prompt template may be longer."""
+_CUT_OFF = "MaxRuntimeExceeded"
+"""Secondary status of a training whose time was up, with what it had by then."""
 _KIND_BY_WORD: Mapping[Word, StepKind] = {
     "Training": "training-job",
     "Processing": "processing-job",
@@ -42,14 +44,15 @@ def describe_training(house: House, principal: Principal, region: str, name: str
     """
     step = _find(house, principal, region, "Training", name)
     job, candidate = step.job, step.candidate
+    result = _result_of(house, step)
     most_seconds = job.resolved.get("CompletionCriteria", {}).get("MaxRuntimePerTrainingJobInSeconds")
     described = {
         **_summary_of(step, "Training"),
         "AutoMLJobArn": job.arn,
-        "SecondaryStatus": _secondary_status(house, step),
-        "SecondaryStatusTransitions": _transitions(step),
+        "SecondaryStatus": _secondary_status(house, step, result),
+        "SecondaryStatusTransitions": _transitions(step, result),
         "FailureReason": candidate.failure_reason,
-        "HyperParameters": _hyperparameters(job.spec) | _chosen(house, step),
+        "HyperParameters": _hyperparameters(job.spec) | _hyperparameters(result.get("chosen", {})),
         "AlgorithmSpecification": {
             "TrainingImage": _container_of(step).get("Image"),
             "TrainingInputMode": "File",
@@ -183,26 +186,35 @@ def _status(step: StepRecord) -> str:
     return "Stopping" if is_stopping else step.candidate.status
 
 
-def _secondary_status(house: House, step: StepRecord) -> str:
+def _secondary_status(house: House, step: StepRecord, result: Mapping[str, Json]) -> str:
     status = _status(step)
+    if _is_cut_off(step, result):
+        return _CUT_OFF
     if status != "InProgress":
         return status
     told = progress.get(house.db, step.job.id) or {}
     return "Uploading" if told.get("phase") == "uploading" else "Training"
 
 
-def _transitions(step: StepRecord) -> list[Json]:
+def _is_cut_off(step: StepRecord, result: Mapping[str, Json]) -> bool:
+    return step.candidate.status == "Completed" and result.get("ended_by") == "time limit"
+
+
+def _transitions(step: StepRecord, result: Mapping[str, Json]) -> list[Json]:
     candidate = step.candidate
     training: dict[str, Json] = {"Status": "Training", "StartTime": candidate.created_at, "EndTime": candidate.ended_at}
     training["StatusMessage"] = "Training the candidate"
     if candidate.ended_at is None:
         return [_without_nulls(training)]
     ended: dict[str, Json] = {
-        "Status": candidate.status,
+        "Status": _CUT_OFF if _is_cut_off(step, result) else candidate.status,
         "StartTime": candidate.ended_at,
         "EndTime": candidate.ended_at,
     }
-    ended["StatusMessage"] = candidate.failure_reason or "The candidate's artifacts are uploaded"
+    uploaded = "The candidate's artifacts are uploaded"
+    if _is_cut_off(step, result):
+        uploaded = f"Its time was up: it has what was trained by then. {uploaded}"
+    ended["StatusMessage"] = candidate.failure_reason or uploaded
     return [training, ended]
 
 
@@ -244,12 +256,13 @@ def _is_own(step: StepRecord) -> bool:
     return not steps_of or str(steps_of[-1]["CandidateStepName"]).lower() == step.name.lower()
 
 
-def _chosen(house: House, step: StepRecord) -> dict[str, str]:
-    """Give what training chose by itself, once it has ended."""
+def _result_of(house: House, step: StepRecord) -> Mapping[str, Json]:
+    """Give what training told of the candidate whose own step this is, once it has ended; empty where there is none."""
     if not _is_own(step):
         return {}
     found = outputs.find(house.db, step.job.id, outputs.of_candidate(step.candidate.name))
-    return {} if found is None or found.result is None else _hyperparameters(found.result.get("chosen", {}))
+    result: Mapping[str, Json] = {} if found is None or found.result is None else found.result
+    return result
 
 
 def _container_of(step: StepRecord) -> Mapping[str, Json]:

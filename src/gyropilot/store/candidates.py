@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, insert, select, update
 
 from gyropilot.names import folded
 from gyropilot.store import leases, pages
@@ -18,6 +18,7 @@ from gyropilot.store.tables import jobs as jobs_table
 from gyropilot.store.tables import steps as steps_table
 
 Json = Any
+_ScoreKey = tuple[float, float, float, str]
 _BEYOND = 1.7e308
 """Stands for a missing score when sorting: whichever the order, those without come last."""
 
@@ -89,20 +90,59 @@ def page(db: Database, query: CandidateQuery) -> pages.Page[CandidateRecord]:
         InvalidRequest: the cursor belongs to another order.
     """
     column = candidates_table.c
-    beyond = _BEYOND if query.sort_order == "Ascending" else -_BEYOND
     keys = {
         "CreationTime": (pages.as_number(column.created_at), column.name),
         "Status": (column.status, column.name),
-        "FinalObjectiveMetricValue": (func.coalesce(column.score, beyond), column.name),
-    }[query.sort_by]
+    }
     wanted = select(candidates_table).where(column.job_id == query.job_id)
     if query.status is not None:
         wanted = wanted.where(column.status == query.status)
     if query.name is not None:
         wanted = wanted.where(column.name == query.name)
+    if query.sort_by == "FinalObjectiveMetricValue":
+        return _page_by_score(db, wanted, query)
+    order = keys[query.sort_by]
     with db.read() as connection:
-        rows, cursor = pages.fetch(connection, wanted, keys, query.sort_order, query.limit, query.after)
+        rows, cursor = pages.fetch(connection, wanted, order, query.sort_order, query.limit, query.after)
     return pages.Page(items=tuple(_record(row) for row in rows), next_cursor=cursor)
+
+
+def latency_of(record: CandidateRecord) -> float:
+    """Give the seconds of an answer to one row, as far as they were measured; infinite where they were not."""
+    metrics = record.body.get("CandidateProperties", {}).get("CandidateMetrics", ())
+    return min((one["Value"] for one in metrics if one["StandardMetricName"] == "InferenceLatency"), default=math.inf)
+
+
+def _page_by_score(db: Database, wanted: Select[Any], query: CandidateQuery) -> pages.Page[CandidateRecord]:
+    """Give a page in the order of `worker/ranking.py`, or its reverse; latency, which parts equals, is in the body."""
+    with db.read() as connection:
+        records = [_record(row) for row in connection.execute(wanted)]
+    is_rising = query.sort_order == "Ascending"
+    beyond = _BEYOND if is_rising else -_BEYOND
+    by_key = {_score_key(one, beyond): one for one in records}
+    keys = sorted(by_key, reverse=not is_rising)
+    if query.after is not None:
+        here = _score_cursor(query.after)
+        keys = [key for key in keys if (key > here if is_rising else key < here)]
+    shown = keys[: query.limit]
+    cursor = shown[-1] if len(keys) > query.limit else None
+    return pages.Page(items=tuple(by_key[key] for key in shown), next_cursor=cursor)
+
+
+def _score_key(record: CandidateRecord, beyond: float) -> _ScoreKey:
+    """Give by what a candidate stands among others; `beyond` stands for a missing score."""
+    if record.score is None:
+        return beyond, 0.0, 0.0, record.name
+    sign = 1.0 if record.direction == "Minimize" else -1.0
+    seconds = min(latency_of(record), _BEYOND)
+    return record.score, sign * seconds, sign * record.created_at.timestamp(), record.name
+
+
+def _score_cursor(after: pages.Cursor) -> _ScoreKey:
+    match list(after):
+        case [int() | float() as score, int() | float() as seconds, int() | float() as moment, str() as name]:
+            return score, seconds, moment, name
+    raise pages.other_order()
 
 
 def _note_steps(connection: Connection, record: CandidateRecord) -> None:

@@ -44,7 +44,7 @@ def fetch(
     query = query.add_columns(*(key.label(f"key_{place}") for place, key in enumerate(keys)))
     if after is not None:
         if len(after) != len(keys) or not all(map(_fits, after, keys)):
-            raise InvalidRequest(where="NextToken", problem="was made for another order", fix="list from the start")
+            raise other_order()
         here = tuple_(*keys)
         there = tuple_(*(literal(value, type_=key.type) for key, value in zip(keys, after, strict=True)))
         query = query.where(here > there if order == "Ascending" else here < there)
@@ -54,6 +54,11 @@ def fetch(
         return rows, None
     last = rows[limit - 1]._mapping
     return rows[:limit], tuple(last[f"key_{place}"] for place in range(len(keys)))
+
+
+def other_order() -> InvalidRequest:
+    """Give what is raised where a cursor is none of the order that is asked for."""
+    return InvalidRequest(where="NextToken", problem="was made for another order", fix="list from the start")
 
 
 def _fits(value: object, key: ColumnElement[Any]) -> bool:

@@ -78,12 +78,17 @@ def train(training: Training, proposal: Mapping[str, Json]) -> CandidateRecord:
         label=name if training.at_once > 1 else "",
     )
     ending = _checked(training, name, training.children.run(work, lambda: _call(training, proposal)))
-    if _is_ended_by_job_limit(training, name, ending):
+    is_by_job = _is_ended_by_job_limit(training, name, ending)
+    if is_by_job:
         book.note(ENDED_BY_JOB_LIMIT, name)
     ended = (
         _published(training, record, ending.result) if ending.outcome == "result" else _lost(training, record, ending)
     )
     _end(training, ended)
+    if ending.outcome == "result" and ending.result["ended_by"] == "time limit":
+        limit = "MaxAutoMLJobRuntimeInSeconds" if is_by_job else "MaxRuntimePerTrainingJobInSeconds"
+        told = f"{name} has what was trained of it by then: its time was up ({limit})."
+        book.event("cut_off", told, {"candidate": name, "limit": limit})
     return ended
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from gyropilot.store.candidates import CandidateRecord
+from gyropilot.store.candidates import CandidateRecord, latency_of
 
 
 def ranked(records: Iterable[CandidateRecord]) -> list[CandidateRecord]:
@@ -21,10 +21,4 @@ def best_of(records: Iterable[CandidateRecord]) -> CandidateRecord | None:
 
 def _rank(record: CandidateRecord) -> tuple[float, float, object]:
     score = record.score if record.score is not None else math.inf
-    return (score if record.direction == "Minimize" else -score, _latency(record), record.created_at)
-
-
-def _latency(record: CandidateRecord) -> float:
-    """Give the seconds of an answer to one row, as far as they were measured."""
-    metrics = record.body.get("CandidateProperties", {}).get("CandidateMetrics", ())
-    return min((one["Value"] for one in metrics if one["StandardMetricName"] == "InferenceLatency"), default=math.inf)
+    return (score if record.direction == "Minimize" else -score, latency_of(record), record.created_at)
