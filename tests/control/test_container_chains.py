@@ -75,9 +75,24 @@ def refusal(house, *containers):
 
 def test_the_containers_of_a_candidate_are_a_model(house, chain):
     create_model(house, "whole", *chain)
-    selected = {"SAGEMAKER_INFERENCE_OUTPUT": "probability"}
-    changed = [one | {"Environment": one["Environment"] | selected} for one in chain[1:]]
-    create_model(house, "other-answers", chain[0], *changed)
+    create_model(house, "other-answers", chain[0], *selecting(chain, "probability", "probability"))
+
+
+def selecting(chain, output, brought):
+    """Give the last two containers with answers of `output`, of which the last one takes `brought`."""
+    names = {"SAGEMAKER_INFERENCE_OUTPUT": output}, {"SAGEMAKER_INFERENCE_INPUT": brought}
+    return [one | {"Environment": one["Environment"] | more} for one, more in zip(chain[1:], names, strict=True)]
+
+
+def test_a_container_that_takes_what_the_one_before_does_not_answer_is_refused(house, chain):
+    told = refusal(house, chain[0], *selecting(chain, "probability", "predicted_label"))
+    assert "Containers[2].Environment.SAGEMAKER_INFERENCE_INPUT: is not what comes" in told
+    assert "SAGEMAKER_INFERENCE_OUTPUT of the container before is probability" in told
+    create_model(
+        house, "spaced", chain[0], *selecting(chain, "predicted_label, probability", "predicted_label,probability")
+    )
+    told = refusal(house, chain[0], *selecting(chain, "probability,predicted_label", "predicted_label,probability"))
+    assert "in the same order" in told
 
 
 def test_containers_in_another_order_are_refused_by_their_roles(house, chain):
@@ -95,7 +110,9 @@ def test_containers_in_another_order_are_refused_by_their_roles(house, chain):
     [
         ((0,), "PrimaryContainer: the algorithm, inverse-label-transform of tuned-best are missing"),
         ((1,), "PrimaryContainer: is the algorithm, and the feature-transform belongs here"),
+        ((1,), "PrimaryContainer: the feature-transform, inverse-label-transform of tuned-best are missing"),
         ((0, 1), "Containers: the inverse-label-transform of tuned-best is missing"),
+        ((0, 2), "Containers: the algorithm of tuned-best is missing"),
         ((0, 2), "Containers[1]: is the inverse-label-transform, and the algorithm belongs here"),
         ((1, 2), "Containers[0]: is the algorithm, and the feature-transform belongs here"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gyropilot.control.house import House
@@ -59,7 +59,10 @@ def _order_faults(house: House, account_id: str, problem: Problem, links: Sequen
     chains = {_candidate(link): _parts(house, account_id, problem, link) for link in links}
     given = [_Part(sha256=link.kept["sha256"], role=_role(problem, link, chains)) for link in links]
     if any(not parts or parts == given for parts in chains.values()):
-        return  # an empty one is of a candidate that tells of no containers
+        # An empty one is of a candidate that tells of no containers.
+        for number, fault in problem.chain_faults([link.kept["environment"] for link in links]):
+            yield replace(fault, where=f"{links[number].where}{fault.where}")
+        return
     (_, name), wanted = next(iter(chains.items()))
     fix = f"give the containers of {name} as its InferenceContainers have them: {_listed(wanted)}"
     for number, (link, found) in enumerate(zip(links, given, strict=True)):
@@ -74,8 +77,11 @@ def _order_faults(house: House, account_id: str, problem: Problem, links: Sequen
         elif found != wanted[number]:
             problem_ = f"is the {role} of {_candidate(link)[1]}, and those beside it are of {name}"
             yield Fault(where=where, problem=problem_, fix="take all containers from one candidate")
-    missing = wanted[len(links) :]
-    if missing:
+    missing = list(wanted)
+    for one in given:
+        if one in missing:
+            missing.remove(one)
+    if missing and len(links) < len(wanted):
         where = "Containers" if len(links) > 1 else links[0].where.rstrip(".")
         problem_ = f"the {_listed(missing)} of {name} {'is' if len(missing) == 1 else 'are'} missing"
         yield Fault(where=where, found=_listed(given), problem=problem_, fix=fix)

@@ -14,7 +14,7 @@ child processes. It knows no queue, database, HTTP or Ray.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -355,6 +355,10 @@ def _no_faults(_request: Mapping[str, Json]) -> tuple[Fault, ...]:
     return ()
 
 
+def _no_chain_faults(_environments: Sequence[Mapping[str, str]]) -> tuple[tuple[int, Fault], ...]:
+    return ()
+
+
 def _no_inputs(_spec: Spec) -> tuple[str, ...]:
     """Need nothing beside the channels."""
     return ()
@@ -456,6 +460,9 @@ class Problem:
     container_role: Callable[[Mapping[str, str], int], str] | None = None
     """Names what a container does, by its environment and the number of containers of its candidate; None where the
     containers of candidates may be chained as anyone likes."""
+    chain_faults: Callable[[Sequence[Mapping[str, str]]], Sequence[tuple[int, Fault]]] = _no_chain_faults
+    """Gives, of the environments of chained containers in their order, what keeps one from reading what the one before
+    it answers: each fault with the number of its container, from 0."""
     reads_tags: tuple[str, ...] = ()
     """Keys of tags of a request that it reads; those of all other problem types are refused."""
     takes: tuple[str, ...] = ()

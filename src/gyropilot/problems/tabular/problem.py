@@ -53,5 +53,6 @@ TABULAR = Problem(
     # Feature transform, algorithm, inverse label transform.
     most_containers=3,
     container_role=environment.role_of,
+    chain_faults=environment.chain_faults,
     takes=("text/csv", "application/json", "application/jsonlines"),
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 from gyropilot.errors import Fault, InvalidRequest
@@ -91,6 +92,20 @@ def read(environment: Mapping[str, str], role: Role, *, is_regression: bool) -> 
     return Environment(outputs=outputs, inputs=inputs, usual_accept=usual_accept)
 
 
+def chain_faults(environments: Sequence[Mapping[str, str]]) -> list[tuple[int, Fault]]:
+    """Give, of the containers of a chain, which take something else than the one before answers, by their number."""
+    faults = []
+    for number, (before, after) in enumerate(pairwise(environments), start=1):
+        if after.get(TRANSFORM_MODE) != "inverse-label-transform":
+            continue
+        comes, wanted = (_split(one) or ["predicted_label"] for one in (before.get(OUTPUT, ""), after.get(INPUT, "")))
+        if comes != wanted:
+            problem = f"is not what comes: {OUTPUT} of the container before is {','.join(comes)}"
+            fix = "name the same in both, in the same order"
+            faults.append((number, _fault(INPUT, ",".join(wanted), problem, fix)))
+    return faults
+
+
 def _unknown(environment: Mapping[str, str]) -> list[Fault]:
     faults = []
     for key, value in environment.items():
@@ -117,7 +132,7 @@ def _names(
 ) -> tuple[Output, ...]:
     """Give the comma list of a key, in its own order, each once; clients put spaces after the commas."""
     text = environment.get(key, "")
-    asked = list(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
+    asked = _split(text)
     bad = [one for one in asked if one not in given]
     if bad and not given:
         faults.append(_fault(key, text, "this container's answers have nothing to select", "leave it out"))
@@ -126,6 +141,10 @@ def _names(
         faults.append(_fault(key, text, problem, f"choose of: {', '.join(given)}"))
     by_name: dict[str, Output] = {one: one for one in given}
     return tuple(by_name[one] for one in asked if one in by_name)
+
+
+def _split(text: str) -> list[str]:
+    return list(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
 
 
 def _unfed(outputs: tuple[Output, ...], inputs: tuple[Output, ...]) -> list[Fault]:
