@@ -249,3 +249,20 @@ def test_a_feature_specification_that_is_not_there_is_told_at_once(sagemaker):
     told = refused(sagemaker, AutoMLJobConfig=config)
     assert told.startswith("AutoMLJobConfig.CandidateGenerationConfig.FeatureSpecificationS3Uri: ")
     assert "s3://data/missing.json" in told
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"{", "is no JSON"),
+        (b'{"FeatureAttributeNames": ["Age"]}', "is no column of the table (found 'Age'); did you mean 'age'?"),
+        (b'{"FeatureAttributeNames": ["Churn"]}', "is the target, which is no feature"),
+        (b'{"FeatureDataTypes": {"age": "number"}}', "is no kind of column (found 'number')"),
+    ],
+)
+def test_a_feature_specification_that_does_not_fit_is_told_at_once(sagemaker, server, content, words):
+    server.house.objects.put_bytes("data", "bad.json", content, "application/json")
+    config = {"CandidateGenerationConfig": {"FeatureSpecificationS3Uri": "s3://data/bad.json"}}
+    told = refused(sagemaker, AutoMLJobConfig=config)
+    assert told.startswith("AutoMLJobConfig.CandidateGenerationConfig.FeatureSpecificationS3Uri: s3://data/bad.json")
+    assert words in told

@@ -3,19 +3,17 @@ import json
 import pytest
 
 from gyropilot.errors import InvalidData
-from gyropilot.problems.tabular import feature_specification
+from gyropilot.problems.tabular import feature_specification, request
 
 URI = "s3://data/features.json"
 
 
 @pytest.fixture
-def read(tmp_path):
+def read():
     def read(content, mode="ENSEMBLING"):
-        path = tmp_path / "features.json"
-        path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-        return feature_specification.read(
-            path, URI, columns=["age", "city", "day", "y", "w"], target="y", weight="w", mode=mode
-        )
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        columns, taken = ["age", "city", "day", "y", "w"], request.kinds_taken(mode)
+        return feature_specification.read(data, URI, columns=columns, target="y", weight="w", taken=taken)
 
     return read
 

@@ -33,7 +33,7 @@ from gyropilot.problems.tabular.findings import Findings, rows_of
 from gyropilot.problems.tabular.hpo import notebook as candidate_definitions
 from gyropilot.problems.tabular.prepared import RowKeys
 from gyropilot.problems.tabular.reports import exploration
-from gyropilot.problems.tabular.request import TabularSpec, TrainingMode, mode_of, objective_of, read_spec
+from gyropilot.problems.tabular.request import TabularSpec, TrainingMode, kinds_taken, mode_of, objective_of, read_spec
 from gyropilot.problems.tabular.spool import Spool
 from gyropilot.problems.tabular.threads import use_threads
 from gyropilot.problems.tabular.usable_rows import UsableRows
@@ -177,13 +177,15 @@ def _said(task: ProfileTask, spec: TabularSpec, training: Spool, mode: TrainingM
             problem="the object was not brought to this job",
             fix="see that it is there",
         )
+    with file.path.open("rb") as stream:
+        data = stream.read(feature_specification.MAX_BYTES + 1)
     return feature_specification.read(
-        file.path,
+        data,
         file.uri,
         columns=training.columns,
         target=spec.target,
         weight=spec.weight_column,
-        mode=mode,
+        taken=kinds_taken(mode),
     )
 
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from gyropilot.data import header_names
 from gyropilot.errors import Fault, InvalidData
 from gyropilot.problems.contract import Json
-from gyropilot.problems.tabular.columns import COLUMN_KINDS, ColumnKind
-from gyropilot.problems.tabular.request import TrainingMode
+from gyropilot.problems.tabular.columns import ColumnKind
 
 NAMES, TYPES = "FeatureAttributeNames", "FeatureDataTypes"
 MAX_BYTES = 4 * 2**20
@@ -36,14 +34,28 @@ NOTHING_SAID = FeatureSpecification(names=None, kinds={})
 
 
 def read(
-    path: Path, uri: str, *, columns: Sequence[str], target: str, weight: str | None, mode: TrainingMode
+    data: bytes,
+    uri: str,
+    *,
+    columns: Sequence[str] | None,
+    target: str,
+    weight: str | None,
+    taken: Sequence[ColumnKind],
 ) -> FeatureSpecification:
-    """Read the file and hold it against the table's columns.
+    """Read what the file holds, and hold it against the table's columns.
+
+    Args:
+        data: the file's bytes.
+        uri: where it lies.
+        columns: names of the table's columns; None: they are not known, and names are held against none.
+        target: the column to predict.
+        weight: the column of sample weights.
+        taken: the kinds of columns that the job takes.
 
     Raises:
         InvalidData: it is no such file, or does not fit the columns; with every fault.
     """
-    values = _parsed(path, uri)
+    values = _parsed(data, uri)
     faults = [
         Fault(where=uri, found=key, problem="is no key of a feature specification", fix=f"keep {NAMES} and {TYPES}")
         for key in values
@@ -53,17 +65,17 @@ def read(
     reserved = {target: "the target", weight: "the column of sample weights"}
     if names is not None:
         faults += _names_faults(names, uri, columns, reserved)
-    faults += _kinds_faults(kinds, uri, names if isinstance(names, list) else None, columns, reserved, mode)
+    faults += _kinds_faults(kinds, uri, names if isinstance(names, list) else None, columns, reserved, taken)
     if faults:
         raise InvalidData.of(faults[:_MOST_FAULTS])
     return FeatureSpecification(names=None if names is None else tuple(names), kinds=dict(kinds))
 
 
-def _parsed(path: Path, uri: str) -> dict[str, Json]:
-    if path.stat().st_size > MAX_BYTES:
-        raise InvalidData(where=uri, found=path.stat().st_size, problem=f"is longer than {MAX_BYTES} bytes", fix=_FORM)
+def _parsed(data: bytes, uri: str) -> dict[str, Json]:
+    if len(data) > MAX_BYTES:
+        raise InvalidData(where=uri, problem=f"is longer than {MAX_BYTES} bytes", fix=_FORM)
     try:
-        values = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_without_repeats)
+        values = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError) as error:
         raise InvalidData(where=uri, problem=f"is no JSON: {error}", fix=_FORM) from error
     if not isinstance(values, dict):
@@ -87,7 +99,9 @@ def _as_the_header(named: Json) -> Json:
     return named
 
 
-def _names_faults(names: Json, uri: str, columns: Sequence[str], reserved: Mapping[str | None, str]) -> list[Fault]:
+def _names_faults(
+    names: Json, uri: str, columns: Sequence[str] | None, reserved: Mapping[str | None, str]
+) -> list[Fault]:
     where = f"{uri}: {NAMES}"
     if not isinstance(names, list) or not names or not all(isinstance(one, str) for one in names):
         return [Fault(where=where, found=names, problem="is no list of column names", fix=_FORM)]
@@ -96,10 +110,12 @@ def _names_faults(names: Json, uri: str, columns: Sequence[str], reserved: Mappi
     return faults + [fault for name in dict.fromkeys(names) for fault in _column_faults(name, where, columns, reserved)]
 
 
-def _column_faults(name: str, where: str, columns: Sequence[str], reserved: Mapping[str | None, str]) -> list[Fault]:
+def _column_faults(
+    name: str, where: str, columns: Sequence[str] | None, reserved: Mapping[str | None, str]
+) -> list[Fault]:
     if name in reserved:
         return [Fault(where=where, found=name, problem=f"is {reserved[name]}, which is no feature", fix="take it out")]
-    if name in columns:
+    if columns is None or name in columns:
         return []
     fix = header_names.mend_of(name, columns)
     return [Fault(where=where, found=name, problem="is no column of the table", fix=fix)]
@@ -109,29 +125,28 @@ def _kinds_faults(
     kinds: Json,
     uri: str,
     names: Sequence[str] | None,
-    columns: Sequence[str],
+    columns: Sequence[str] | None,
     reserved: Mapping[str | None, str],
-    mode: TrainingMode,
+    taken: Sequence[ColumnKind],
 ) -> list[Fault]:
     where = f"{uri}: {TYPES}"
     if not isinstance(kinds, dict):
         return [Fault(where=where, found=kinds, problem="is no object of kinds by column name", fix=_FORM)]
     faults: list[Fault] = []
     for name, kind in kinds.items():
-        if names is not None and name in columns and name not in names and name not in reserved:
+        if names is not None and (columns is None or name in columns) and name not in names and name not in reserved:
             fix = f"add it to {NAMES}, or take it out here"
             faults.append(Fault(where=where, found=name, problem=f"is not among {NAMES}", fix=fix))
         else:
             faults += _column_faults(name, where, columns, reserved)
-        faults += _kind_faults(name, kind, where, mode)
+        faults += _kind_faults(name, kind, where, taken)
     return faults
 
 
-def _kind_faults(name: str, kind: Json, where: str, mode: TrainingMode) -> list[Fault]:
-    known = [one for one in COLUMN_KINDS if one != "sequence" or mode == "HYPERPARAMETER_TUNING"]
-    if kind in known:
+def _kind_faults(name: str, kind: Json, where: str, taken: Sequence[ColumnKind]) -> list[Fault]:
+    if kind in taken:
         return []
     problem = "is no kind of column"
     if kind == "sequence":
         problem = "is a kind of the mode HYPERPARAMETER_TUNING only"
-    return [Fault(where=f"{where}.{name}", found=kind, problem=problem, fix=f"take one of {', '.join(known)}")]
+    return [Fault(where=f"{where}.{name}", found=kind, problem=problem, fix=f"take one of {', '.join(taken)}")]

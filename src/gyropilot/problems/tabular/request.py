@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal, get_args
 
 from gyropilot.data import header_names
-from gyropilot.errors import Fault, InvalidRequest
+from gyropilot.errors import Fault, InvalidData, InvalidRequest
 from gyropilot.metrics.standard_metrics import OBJECTIVES, STANDARD_METRICS
 from gyropilot.problems import job_limits
 from gyropilot.problems.contract import Direction, Json, Limits, RequestContext, Spec
 from gyropilot.problems.input_channels import ChannelRules, channel_faults, channel_type, read_fraction
-from gyropilot.problems.tabular.columns import ProblemType
+from gyropilot.problems.tabular import feature_specification
+from gyropilot.problems.tabular.columns import COLUMN_KINDS, ColumnKind, ProblemType
 
 Mode = Literal["AUTO", "ENSEMBLING", "HYPERPARAMETER_TUNING"]
 TrainingMode = Literal["ENSEMBLING", "HYPERPARAMETER_TUNING"]
@@ -90,8 +91,10 @@ def read(request: Mapping[str, Json], context: RequestContext) -> TabularSpec:
     faults: list[Fault] = []
     config: Mapping[str, Json] = request["AutoMLProblemTypeConfig"]["TabularJobConfig"]
     channels: Sequence[Mapping[str, Json]] = request["AutoMLJobInputDataConfig"]
-    _check_columns(config, channels, context, faults)
     mode: Mode = config.get("Mode") or "AUTO"
+    headers = _headers(channels, context)
+    _check_columns(config, headers, faults)
+    _check_features(config, mode, headers, context, faults)
     algorithms = _read_algorithms(config, mode, faults)
     problem_type, objective = _read_objective(config, request.get("AutoMLJobObjective"), faults)
     _check_mode(config, mode, faults)
@@ -210,18 +213,53 @@ def _resolved(
     return resolved
 
 
-def _check_columns(
-    config: Mapping[str, Json],
-    channels: Sequence[Mapping[str, Json]],
-    context: RequestContext,
-    faults: list[Fault],
-) -> None:
-    target, weight = header_names.named_column(config["TargetAttributeName"]), _weight_of(config)
-    headers = {
+def _headers(channels: Sequence[Mapping[str, Json]], context: RequestContext) -> dict[str, tuple[str, ...]]:
+    """Give the columns of each channel whose header could be read, by what messages call the channel."""
+    return {
         f"the {channel_type(channel)} channel": names
         for number, channel in enumerate(channels)
         if (names := context.columns(number)) is not None
     }
+
+
+def _check_features(
+    config: Mapping[str, Json],
+    mode: Mode,
+    headers: Mapping[str, tuple[str, ...]],
+    context: RequestContext,
+    faults: list[Fault],
+) -> None:
+    """Hold the feature specification against the header, as the job will."""
+    uri = config.get("FeatureSpecificationS3Uri")
+    if uri is None or context.read_object is None:
+        return
+    where = f"{_CONFIG}.FeatureSpecificationS3Uri"
+    try:
+        data = context.read_object(where, uri, feature_specification.MAX_BYTES)
+    except InvalidRequest:
+        return  # told as a fault of the place, or by the job
+    if data is None:
+        return
+    try:
+        feature_specification.read(
+            data,
+            uri,
+            columns=headers.get("the training channel"),
+            target=header_names.named_column(config["TargetAttributeName"]),
+            weight=_weight_of(config),
+            taken=kinds_taken(mode),
+        )
+    except InvalidData as error:
+        faults += [replace(one, where=where, problem=f"{one.where}: {one.problem}") for one in error.faults]
+
+
+def kinds_taken(mode: Mode) -> tuple[ColumnKind, ...]:
+    """Give the kinds of columns that a mode takes; while it is not known, those of any."""
+    return tuple(one for one in COLUMN_KINDS if one != "sequence" or mode != "ENSEMBLING")
+
+
+def _check_columns(config: Mapping[str, Json], headers: Mapping[str, tuple[str, ...]], faults: list[Fault]) -> None:
+    target, weight = header_names.named_column(config["TargetAttributeName"]), _weight_of(config)
     for place, names in headers.items():
         if target not in names:
             faults.append(_target_fault(target, place, names))
