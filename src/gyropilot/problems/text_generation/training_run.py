@@ -9,7 +9,7 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from gyropilot import clock
-from gyropilot.errors import InvalidData, NotFound, TrainingFailed
+from gyropilot.errors import InvalidData, TrainingFailed
 from gyropilot.problems.contract import Json, Reporter, TrainResult, TrainTask
 from gyropilot.problems.text_generation import artifacts, delivery, loop, merging, models
 from gyropilot.problems.text_generation.base_model import BaseModelFacts
@@ -22,8 +22,8 @@ from gyropilot.problems.text_generation.loop import StepRecord, TrainOutcome, Tr
 from gyropilot.problems.text_generation.measuring import Measuring
 from gyropilot.problems.text_generation.models import DtypeName, LoadedModel, trainable_parameters
 from gyropilot.problems.text_generation.request import read_spec
+from gyropilot.problems.text_generation.source_prompts import kept
 from gyropilot.problems.text_generation.source_prompts.record import SourcePrompt
-from gyropilot.problems.text_generation.source_prompts.store import SourcePrompts
 from gyropilot.problems.text_generation.starting import Start
 from gyropilot.problems.text_generation.summary import MergeCheck, TrainingSummary
 from gyropilot.problems.text_generation.templates import Encoder
@@ -146,16 +146,17 @@ class TrainingRun:
         return cache
 
     def _source_prompt(self) -> SourcePrompt | None:
-        """Give the source prompt that the job begins with, every number of it verified."""
-        name, folder = self._spec.method.prompt_tuning_init_source_model, self._task.source_prompts
-        if self._spec.method.prompt_tuning_init_method not in SOURCE_METHODS or not name:
+        """Give the source prompt that the job begins with."""
+        method = self._spec.method
+        name = method.prompt_tuning_init_source_model
+        if method.prompt_tuning_init_method not in SOURCE_METHODS or not name:
             return None
-        if folder is None:
-            raise TrainingFailed(f"source prompt {name} is not here: the service has no folder of source prompts")
-        try:
-            return SourcePrompts(folder).verify(name)
-        except NotFound as error:
-            raise TrainingFailed(f"{error}; register it again and create the job again") from error
+        return kept.begun_with(
+            name,
+            digest=method.prompt_tuning_init_source_digest,
+            source_prompts=self._task.source_prompts,
+            checkpoints=self._task.checkpoints,
+        )
 
     def _told_method(self) -> dict[str, Json]:
         """Give the method's settings, and of a source prompt what it was."""

@@ -52,7 +52,7 @@ class Surroundings:
     """Gives the columns of the training data."""
     cuda_devices: int | None = None
     source_prompts: SourcePrompts | None = None
-    """The folder of source prompts."""
+    """The folder of source prompts; None: the service that is asked next looks into its own."""
 
     def beside(self, found: BaseModelRecord | None) -> Surroundings:
         """Give the same with what is known of a base model; None: of none."""
@@ -102,6 +102,14 @@ def following(values: Mapping[str, Json], tuning_type: TuningType, around: Surro
     return {name: value for name, value in found.items() if name not in values}
 
 
+def source_digest(spec: TuningSpec, around: Surroundings) -> str | None:
+    """Give the digest of the source prompt that rows begin with; None where there is none, or it is not known here."""
+    if spec.prompt_tuning_init_method not in SOURCE_METHODS:
+        return None
+    source = _source(spec.prompt_tuning_init_source_model, around)
+    return None if source is None else source.digest
+
+
 def faults_between(spec: TuningSpec, around: Surroundings, places: Places) -> Iterator[Fault]:
     """Give what is wrong with a specification whose values fit one by one."""
     for check in _CHECKS:
@@ -110,7 +118,7 @@ def faults_between(spec: TuningSpec, around: Surroundings, places: Places) -> It
 
 def _rows(spec: TuningSpec, around: Surroundings, places: Places) -> Iterator[Fault]:
     where, rows = places["num_virtual_tokens"], spec.num_virtual_tokens
-    if spec.tuning_type in VIRTUAL_TOKEN_TYPES and not rows:
+    if spec.tuning_type in VIRTUAL_TOKEN_TYPES and not rows and not _is_source_unseen(spec, around):
         yield Fault(where=where, problem=f"is missing: {spec.tuning_type} needs it", fix="give an integer from 1 up")
     most = _most_rows(len(spec.output_model_types) or 1, around)
     if most is not None and rows > most:
@@ -152,8 +160,6 @@ def _source_fit(spec: TuningSpec, around: Surroundings, places: Places) -> Itera
     if name is None or spec.prompt_tuning_init_method not in SOURCE_METHODS:
         return
     if around.source_prompts is None:
-        problem, fix = "cannot be looked up here: no folder of source prompts is known", "set source_prompt_base"
-        yield Fault(where=where, found=name, problem=problem, fix=fix)
         return
     source = _source(name, around)
     if source is None:
@@ -271,6 +277,12 @@ def _width(base_folder: Path) -> int | None:
     except FileNotFoundError:  # as above
         return None
     return next((int(config[name]) for name in ("hidden_size", "d_model", "n_embd") if config.get(name)), None)
+
+
+def _is_source_unseen(spec: TuningSpec, around: Surroundings) -> bool:
+    """Say whether the number of rows is that of a source prompt which is not to be seen from here."""
+    is_asked = spec.prompt_tuning_init_method in SOURCE_METHODS and spec.prompt_tuning_init_source_model is not None
+    return is_asked and around.source_prompts is None
 
 
 def _source(name: Json, around: Surroundings) -> SourcePrompt | None:

@@ -10,7 +10,7 @@ Called by request.py for the AWS call, and by whoever asks by names: the Python 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.log import printable
@@ -18,6 +18,7 @@ from gyropilot.problems.text_generation.tuning.combinations import (
     Surroundings,
     faults_between,
     following,
+    source_digest,
     unused,
 )
 from gyropilot.problems.text_generation.tuning.kinds import MOST_MEMBERS, Json, Unfit, nearest
@@ -170,7 +171,8 @@ def settle(given: Sequence[Given], around: Surroundings, *, way: Way, faults: li
     places = {one.name: meant[one.name].where if one.name in meant else way.where(one) for one in PARAMETERS}
     unfit = {one.where for one in given if not one.fits}
     faults += (fault for fault in faults_between(asked.tuning, around, places) if fault.where not in unfit)
-    return asked
+    digest = source_digest(asked.tuning, around)
+    return replace(asked, tuning=replace(asked.tuning, prompt_tuning_init_source_digest=digest))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,8 @@ class TuningSpec:
     prompt_tuning_init_text: str | None = None
     prompt_tuning_init_source_model: str | None = None
     """Name of a source prompt in the folder of source prompts."""
+    prompt_tuning_init_source_digest: str | None = None
+    """Which one that was when the job was created: SHA-256 of its vectors; None: not told, or no source prompt."""
     output_model_types: tuple[OutputModelType, ...] = ()
     """On which side rows stand; causal: ("DECODER",). Empty but for PROMPT_TYPES."""
     prompt_ranks: int = 1
