@@ -4,7 +4,8 @@
     s3://gyropilot-<account>/tune/<job>/tuning.json                            the parameters, which a tag names
     s3://gyropilot-<account>/output/<job>/                                     what the job leaves
 
-What the service alone can know, as its base models, is checked there, before the job exists.
+What the service alone can know, as its base models and source prompts, is checked there, before the job exists. What
+the job then works by is the specification that it made.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 from gyropilot.engine.engine import Message
 from gyropilot.errors import Fault, InvalidRequest, TrainingFailed
-from gyropilot.local import child_runs, load, model_folders, wishes
+from gyropilot.local import child_runs, model_folders, wishes
 from gyropilot.local.child_runs import Tell
 from gyropilot.local.tuned_model import TunedModel
 from gyropilot.local.wishes import Streams, Wish
@@ -26,7 +27,6 @@ from gyropilot.local.working_folders import working_folder
 from gyropilot.names import DEFAULT_ROLE_NAME, role_arn
 from gyropilot.problems.contract import LocalChannel
 from gyropilot.problems.text_generation import asked_spec
-from gyropilot.problems.text_generation.request import TextGenerationSpec
 from gyropilot.problems.text_generation.tuning import config_object
 from gyropilot.problems.text_generation.tuning.combinations import Surroundings
 from gyropilot.problems.text_generation.tuning.reading import Asked
@@ -60,23 +60,12 @@ def tuned(wish: Wish, settings: Settings, client: Client, *, tell: Tell) -> Tune
         _waited_for(client, name, tell)
         client.download(name, working / "output")
         files = working / "model"
-        told = {"spec": _spec(wish, asked).to_json(), "job_name": name}
+        told = {"spec": dict(client.progress(name).used), "job_name": name}
         model_folders.lay_out(working / "output", files, shares_base=False, tuning=told)
         if wish.output is not None:
             model_folders.copy(files, wish.output, base=None)
-        return TunedModel(files, load.bases_of(files, None, settings, working), settings, held.pop_all())
-
-
-def _spec(wish: Wish, asked: Asked) -> TextGenerationSpec:
-    """Give what was asked for as the specification that the job has."""
-    base = str(wish.base_model)
-    return asked_spec.settled(
-        asked,
-        base_model=base,
-        loaded_model=base,
-        accept_eula=wish.accept_eula is True,
-        validation_fraction=wish.validation_fraction,
-    )
+        # Its base may be the service's alone: who only fetches the model needs none.
+        return TunedModel(files, settings.base_models, settings, held.pop_all())
 
 
 def _request(wish: Wish, streams: Streams, asked: Asked, client: Client, name: str, working: Path) -> dict[str, Json]:
