@@ -16,8 +16,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 import services
 from gyropilot.engine import cgroups
 
-HYPERPARAMETERS = {"epochCount": "8", "batchSize": "1", "learningRate": "0.001"}
-LONGEST_CALM_SECONDS = 8.0
+HYPERPARAMETERS = {"epochCount": "5", "batchSize": "1", "learningRate": "0.001"}
+LONGEST_CALM_SECONDS = 5.0
+"""About as long as a job takes, so that every part of it is hit."""
 
 
 class Storm:
