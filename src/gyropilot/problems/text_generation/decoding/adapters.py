@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from gyropilot.errors import TrainingFailed
+from gyropilot.problems.text_generation import file_names
 from gyropilot.problems.text_generation.decoding import virtual_tokens
 from gyropilot.problems.text_generation.decoding.virtual_tokens import NOTHING, Place, TokensBefore
 
@@ -67,7 +68,7 @@ def why_not(folder: Path) -> str:
     if virtual_tokens.are_in(folder):
         return ""
     try:
-        return _odd(json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")))
+        return _odd(json.loads((folder / file_names.PEFT_CONFIG).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return ""
 
@@ -81,8 +82,8 @@ def read_adapter(folder: Path, place: Place, *, task: int, dtype: torch.dtype, d
     if virtual_tokens.are_in(folder):
         return Adapter(changes={}, before=virtual_tokens.read(folder, place, task=task, dtype=dtype, device=device))
     try:
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        tensors = load_file(str(folder / "adapter_model.safetensors"), device=str(device))
+        config = json.loads((folder / file_names.PEFT_CONFIG).read_text(encoding="utf-8"))
+        tensors = load_file(str(folder / file_names.PEFT_TENSORS), device=str(device))
     except (OSError, ValueError, SafetensorError) as error:
         raise TrainingFailed(f"the adapter in {folder.name} cannot be read: {error}") from error
     odd = _odd(config)

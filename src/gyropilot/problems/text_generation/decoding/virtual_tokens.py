@@ -17,8 +17,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from gyropilot.errors import TrainingFailed
+from gyropilot.problems.text_generation import file_names
 
-PROMPT, PREFIX = "prompt.safetensors", "prefix.safetensors"
+PROMPT, PREFIX = file_names.PROMPT, file_names.PREFIX
 
 
 @dataclass(frozen=True, kw_only=True)

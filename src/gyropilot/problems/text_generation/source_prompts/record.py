@@ -12,10 +12,11 @@ from typing import Any
 
 from gyropilot.errors import Fault, InvalidData
 from gyropilot.files import sha256_of, write_whole
+from gyropilot.problems.text_generation import file_names
 from gyropilot.problems.text_generation.tuning.specification import InitMethod
 
 Json = Any
-RECORD, TENSORS = "source.json", "source.safetensors"
+RECORD, TENSORS = "source.json", file_names.SOURCE
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 CONFIG = "config.json"
 _FORMAT = 1

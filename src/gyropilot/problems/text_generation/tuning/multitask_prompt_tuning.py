@@ -19,13 +19,13 @@ from peft.tuners.multitask_prompt_tuning import MultitaskPromptEmbedding
 from safetensors.torch import load_file
 
 from gyropilot.errors import TrainingFailed
+from gyropilot.problems.text_generation import file_names
 from gyropilot.problems.text_generation.models import LoadedModel
 from gyropilot.problems.text_generation.tuning import prompted
 from gyropilot.problems.text_generation.tuning.prompt_start import first_rows
 from gyropilot.problems.text_generation.tuning.prompted import Prompted, Unmerged
 from gyropilot.problems.text_generation.tuning.specification import SOURCE_METHODS, InitMethod, OutputModelType
 
-SOURCE_TENSORS = "source.safetensors"
 _SMALL = 0.02
 """Deviation of what PEFT draws the matrices with."""
 
@@ -111,7 +111,7 @@ class MultitaskPromptTuning(Unmerged):
         folder = cast(Path | None, vars(self).get("_source"))
         if folder is None:
             raise TrainingFailed(f"{self.init_method} begins with a source prompt; name one")
-        found = load_file(folder / SOURCE_TENSORS)
+        found = load_file(folder / file_names.SOURCE)
         wanted = {"prompt_embeddings": tuple(shared.shape)}
         if self.init_method == "AVERAGE_SOURCE":
             wanted |= {"prefix_task_cols": tuple(columns.shape[1:]), "prefix_task_rows": tuple(rows.shape[1:])}
