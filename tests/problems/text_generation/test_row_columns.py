@@ -152,6 +152,8 @@ def test_tasks_are_numbered_as_they_appear_and_each_is_in_both_splits(job):
     one = job(task_column="topic")
     profile = one.profile(one.stage(TASKS, header=("input", "output", "topic")))
     assert profile["tasks"] == ["cats", "dogs", "cows"]
+    (told,) = [finding for finding in profile["findings"] if finding["kind"] == "several_tasks"]
+    assert (told["count"], told["rows"]) == (3, ["task cats"])
     task_by_input = {text: profile["tasks"].index(topic) for text, _, topic in TASKS}
     assert all(example.task == task_by_input[row.input] for row, example in both(one))
     assert {example.task for _, example in prepared(one, "validation")} == {0, 1, 2}

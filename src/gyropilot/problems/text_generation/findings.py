@@ -76,6 +76,10 @@ KINDS: dict[str, tuple[Severity, str]] = {
         "note",
         "{count} [task has|tasks have] no validation row: how well [it is|they are] learned is not measured",
     ),
+    "several_tasks": (
+        "note",
+        "{count} tasks are learned; a question without `task` is answered for the one that the first row names",
+    ),
     "zero_learning_rate": ("warning", "learningRate is 0: nothing will be learned, the tuned model equals its base"),
     "few_rows": ("note", f"{{count}} training [row|rows]; {RECOMMENDED_ROWS} or more are recommended"),
 }
@@ -91,7 +95,7 @@ class Finding:
     count: int
     message: str
     rows: tuple[str, ...]
-    """The first of them, as `s3://bucket/key: row 7`."""
+    """The first of them, as `s3://bucket/key: row 7`; of tasks that one that is meant, as `task cats`."""
 
     def to_json(self) -> dict[str, Json]:
         """Give the finding as JSON values."""

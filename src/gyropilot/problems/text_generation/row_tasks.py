@@ -53,7 +53,11 @@ class RowTasks:
         raise InvalidData(where=where, found=shown, problem=problem, fix="add rows of another task, or name no column")
 
     def check_split(self, where: str, training: Sequence[int], validation: Sequence[int], found: Findings) -> None:
-        """Note tasks without a validation row, and raise InvalidData where one has validation rows alone."""
+        """Note the task that is served unless another is named, and those without a validation row.
+
+        Raises:
+            InvalidData: a task has validation rows alone.
+        """
         learned, measured = (set(np.unique(self.numbers[np.asarray(rows)]).tolist()) for rows in (training, validation))
         names = self.names
         if measured - learned:
@@ -63,5 +67,6 @@ class RowTasks:
                 problem="names tasks that no training row is of",
                 fix="add training rows of them, or take their validation rows out",
             )
+        found.add("several_tasks", f"task {names[0][:_SHOWN_CHARACTERS]}", count=len(names))
         if learned - measured:
             found.add("unmeasured_task", count=len(learned - measured))
