@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 import services
 import small_disks
 
-HYPERPARAMETERS = {"epochCount": "6", "batchSize": "1"}
+HYPERPARAMETERS = {"epochCount": "3", "batchSize": "1"}
 
 
 @pytest.mark.slow
@@ -32,7 +32,7 @@ def test_a_full_database_disk_loses_nothing_and_is_left_behind_without_a_restart
             disk.free()
             services.wait_until(lambda: _is_created(service, "after"), seconds=30, what="a create to be taken")
             for name in ("before", "after"):
-                job = service.sdk().wait(name, timeout_seconds=240, poll_seconds=0.5)
+                job = service.sdk().wait(name, timeout_seconds=240, poll_seconds=0.1)
                 assert job["AutoMLJobStatus"] == "Completed", job.get("FailureReason")
                 numbers = [one.sequence for one in service.sdk().events(name)]
                 assert numbers == list(range(1, len(numbers) + 1))
