@@ -28,10 +28,10 @@ from gyropilot.problems.text_generation.starting import Start
 from gyropilot.problems.text_generation.summary import MergeCheck, TrainingSummary
 from gyropilot.problems.text_generation.templates import Encoder
 from gyropilot.problems.text_generation.tuning import learning_rate
-from gyropilot.problems.text_generation.tuning.learning_rate import DOCUMENTED_RATES, FoundRate
+from gyropilot.problems.text_generation.tuning.learning_rate import FoundRate
 from gyropilot.problems.text_generation.tuning.lora import fingerprint
 from gyropilot.problems.text_generation.tuning.methods import method_of
-from gyropilot.problems.text_generation.tuning.specification import SOURCE_METHODS
+from gyropilot.problems.text_generation.tuning.specification import DOCUMENTED_RATES, SOURCE_METHODS
 
 
 class TrainingRun:

@@ -8,39 +8,25 @@ targets are named, which are still few: 0.1 % of the weights.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from peft import IA3Config
 
-from gyropilot.problems.text_generation.models import DtypeName, LoadedModel
+from gyropilot.problems.text_generation.models import LoadedModel
 from gyropilot.problems.text_generation.tuning import wrapping
+from gyropilot.problems.text_generation.tuning.wrapping import Folded
 
 _AFTER_ACTIVATION = ("down_proj", "dense_4h_to_h", "wo")
 """Last names of the layers that read what the MLP's activation gives: their inputs are scaled."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ia3:
+class Ia3(Folded):
     """IA3's settings; the factors begin at 1."""
 
     targets: tuple[str, ...] = ()
     """Last names of the layers to scale; empty: every linear layer of the blocks."""
     name: str = "IA3"
-
-    @property
-    def saves_adapter(self) -> bool:
-        """Give true."""
-        return True
-
-    @property
-    def merges(self) -> bool:
-        """Give true: a factor of a result is one of its weight's row."""
-        return True
-
-    def base_dtype(self, fastest: DtypeName) -> DtypeName:
-        """Give `fastest`: the base is only read."""
-        return fastest
 
     def attach(self, loaded: LoadedModel, *, seed: int) -> torch.nn.Module:
         """Give the base with factors; nothing is drawn."""
@@ -51,11 +37,3 @@ class Ia3:
             task_type=wrapping.task_type(loaded),
         )
         return wrapping.wrap(loaded, config, seed=seed)
-
-    def save(self, tuned: torch.nn.Module, folder: Path) -> None:
-        """Write a PEFT adapter folder."""
-        wrapping.save(tuned, folder)
-
-    def merge(self, tuned: torch.nn.Module, *, dtype: DtypeName) -> torch.nn.Module:
-        """Multiply the factors into the weights in float32, rounded once."""
-        return wrapping.fold(tuned, dtype=dtype)

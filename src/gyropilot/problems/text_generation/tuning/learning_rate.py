@@ -28,22 +28,11 @@ from gyropilot.problems.text_generation.evaluate import evaluate_loss
 from gyropilot.problems.text_generation.forward import Forward
 from gyropilot.problems.text_generation.loop import TrainPlan
 from gyropilot.problems.text_generation.models import trainable_parameters
-from gyropilot.problems.text_generation.tuning.specification import TuningType
+from gyropilot.problems.text_generation.tuning.specification import DOCUMENTED_RATES, TuningType
 
 PHASE = "finding the learning rate"
 FILE = "learning_rate.json"
 """In the folder of the checkpoints."""
-DOCUMENTED_RATES: Mapping[TuningType, float] = {
-    "LORA": 2e-4,
-    "FULL": 5e-5,
-    "PROMPT_TUNING": 0.01,
-    "MULTITASK_PROMPT_TUNING": 0.03,
-    "P_TUNING": 0.001,
-    "PREFIX_TUNING": 0.01,
-    "IA3": 0.01,
-    "PEFT": 0.001,
-}
-"""Where the search begins, and what holds where there are too few rows or too little time for one."""
 LADDER = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4, 3e-5)
 _AS_GOOD = 0.95
 """Share of the best fall from which a rate counts as good as the best: the largest such is taken."""

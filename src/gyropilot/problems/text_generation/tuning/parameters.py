@@ -24,15 +24,15 @@ from gyropilot.problems.text_generation.tuning.kinds import (
 )
 from gyropilot.problems.text_generation.tuning.peft_types import NOT_OFFERED, PEFT_TYPES
 from gyropilot.problems.text_generation.tuning.specification import (
+    DOCUMENTED_RATES,
     PROMPT_TYPES,
+    UNPROBED_TYPES,
     VIRTUAL_TOKEN_TYPES,
     TuningType,
 )
 
 SEED = 42
 EPOCHS = 3
-LEARNING_RATES: Mapping[TuningType, float] = {"LORA": 2e-4, "FULL": 5e-5}
-"""Of all other types it is found by a short probe on the job's own rows."""
 MULTITASK: tuple[TuningType, ...] = ("MULTITASK_PROMPT_TUNING",)
 INIT_TYPES: tuple[TuningType, ...] = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING")
 """Types whose rows can begin in every way, or in all but those of a source."""
@@ -51,7 +51,8 @@ TUNING_TYPES: Mapping[TuningType, str] = {
     " learn from several tasks, and to begin a further one from them",
     "P_TUNING": "rows before the text that a small network gives while training: steadier than rows alone",
     "PREFIX_TUNING": "keys and values before the text in every layer: more to learn with than rows",
-    "IA3": "one factor for each key, value and inner unit: fewer numbers than any adapter",
+    "IA3": "one factor for each result of a linear layer, or for each input of a block's last: fewer numbers than any"
+    " adapter",
     "PEFT": "another method of the PEFT library by its name, `peft_type`",
 }
 """What is trained, and what for."""
@@ -158,7 +159,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         part="job",
         kind=Number(lowest=0, above=True),
         key_kind=Number(lowest=0, highest=1),
-        default_by_type=LEARNING_RATES,
+        default_by_type={one: DOCUMENTED_RATES[one] for one in UNPROBED_TYPES},
         default_told="`LORA` 0.0002, `FULL` 5e-05, all others: found by a short probe",
         refused="learning_rate and lr with two values",
         why="the customary rate of low-rank adapters; of whole models a quarter of it, between what small ones"

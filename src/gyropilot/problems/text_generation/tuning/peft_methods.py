@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,12 +13,13 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from gyropilot.errors import TrainingFailed
 from gyropilot.problems.text_generation.models import DtypeName, LoadedModel
 from gyropilot.problems.text_generation.tuning import peft_types, wrapping
+from gyropilot.problems.text_generation.tuning.wrapping import Folded
 
 Json = Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class PeftMethod:
+class PeftMethod(Folded):
     """One method of PEFT's that can be folded into the base."""
 
     peft_type: str
@@ -29,16 +29,6 @@ class PeftMethod:
     targets: tuple[str, ...] = ()
     """Last names of the layers to change; empty: every linear layer of the blocks."""
     name: str = "PEFT"
-
-    @property
-    def saves_adapter(self) -> bool:
-        """Give true."""
-        return True
-
-    @property
-    def merges(self) -> bool:
-        """Give true: what does not merge is not offered."""
-        return True
 
     def base_dtype(self, fastest: DtypeName) -> DtypeName:
         """Give `fastest`: the base is only read. Trained norms are float32, and so is then what they pass on."""
@@ -54,14 +44,6 @@ class PeftMethod:
         if faults:
             raise TrainingFailed("; ".join(map(str, faults)))
         return wrapping.wrap(loaded, self._config(loaded), seed=seed)
-
-    def save(self, tuned: torch.nn.Module, folder: Path) -> None:
-        """Write a PEFT adapter folder."""
-        wrapping.save(tuned, folder)
-
-    def merge(self, tuned: torch.nn.Module, *, dtype: DtypeName) -> torch.nn.Module:
-        """Fold the trained layers into the base in float32, rounded once."""
-        return wrapping.fold(tuned, dtype=dtype)
 
     def _config(self, loaded: LoadedModel) -> PeftConfig:
         kind: Any = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(self.peft_type)]

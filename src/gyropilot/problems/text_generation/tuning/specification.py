@@ -22,6 +22,19 @@ PROMPT_TYPES: tuple[TuningType, ...] = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNIN
 """Of these, what is trained comes down to rows of the width of an embedding."""
 SOURCE_METHODS: tuple[InitMethod, ...] = ("ONLY_SOURCE_SHARED", "AVERAGE_SOURCE")
 """Ways to begin that need a source prompt."""
+DOCUMENTED_RATES: Mapping[TuningType, float] = {
+    "LORA": 2e-4,
+    "FULL": 5e-5,
+    "PROMPT_TUNING": 0.01,
+    "MULTITASK_PROMPT_TUNING": 0.03,
+    "P_TUNING": 0.001,
+    "PREFIX_TUNING": 0.01,
+    "IA3": 0.01,
+    "PEFT": 0.001,
+}
+"""The learning rate of each type that is neither given nor found by a probe."""
+UNPROBED_TYPES: tuple[TuningType, ...] = ("LORA", "FULL")
+"""Of these it holds as it stands; of all others it is where a probe begins to look."""
 
 
 @dataclass(frozen=True, kw_only=True)

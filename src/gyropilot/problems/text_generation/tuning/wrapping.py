@@ -15,6 +15,32 @@ from gyropilot.errors import TrainingFailed
 from gyropilot.problems.text_generation.models import DTYPES, DtypeName, LoadedModel, head_of, trainable_parameters
 
 
+class Folded:
+    """What the methods have in common whose layers are saved as an adapter and folded into the base."""
+
+    @property
+    def saves_adapter(self) -> bool:
+        """Give true."""
+        return True
+
+    @property
+    def merges(self) -> bool:
+        """Give true: what they add or multiply becomes part of the weights."""
+        return True
+
+    def base_dtype(self, fastest: DtypeName) -> DtypeName:
+        """Give `fastest`: the base is only read."""
+        return fastest
+
+    def save(self, tuned: torch.nn.Module, folder: Path) -> None:
+        """Write a PEFT adapter folder."""
+        save(tuned, folder)
+
+    def merge(self, tuned: torch.nn.Module, *, dtype: DtypeName) -> torch.nn.Module:
+        """Fold what was trained into the weights in float32, rounded once."""
+        return fold(tuned, dtype=dtype)
+
+
 def task_type(loaded: LoadedModel) -> str:
     """Give what PEFT calls models of this kind."""
     return "SEQ_2_SEQ_LM" if loaded.architecture.is_encoder_decoder else "CAUSAL_LM"
