@@ -187,6 +187,15 @@ def test_a_stop_in_the_middle_of_a_bagged_trial_keeps_the_models_that_are_whole(
     assert 0 <= result.score <= 1
 
 
+def test_a_model_that_a_stop_kept_from_being_is_told_so(tmp_path):
+    table = ensembled_tables.Table("BinaryClassification", 160)
+    task = ensembled_tables.make_task(tmp_path, table, models=CHEAP, is_bagged=True)
+    heard = StopsAtTheSecondModel()
+    fit(task, heard)
+    told = [event[1] for event in heard.events if event[0] == "model_failed"]
+    assert not any("TimeLimitExceeded" in one for one in told), told
+
+
 class HeardOfTime(ensembled_tables.Heard):
     """Keeps how many seconds training says it has."""
 

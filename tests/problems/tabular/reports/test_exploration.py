@@ -87,7 +87,8 @@ def test_profile_leaves_a_notebook_that_runs_by_itself_and_says_the_same_again(t
     ):
         assert f"## {section}" in told
     assert "500 rows read, 0 left out, 400 to train on, 100 to validate on" in told
-    assert "rows looked at are odd" in told
+    assert "Every table has some: look at their values" in told
+    assert "are odd (below" not in told
 
 
 def test_powers_are_near_one_for_the_target_itself_and_near_nought_for_chance():

@@ -176,7 +176,8 @@ def test_lines_are_named_by_their_number():
 
 
 def test_no_more_than_some_faults_are_told():
-    assert refusal(b"1\n" * 1000).count("has 1 column") == 20
+    wider = b"".join(b"1" + b"," * (more + 4) + b"\n" for more in range(1000))
+    assert refusal(wider).count("columns, and the model takes 4") == 20
     assert len(refusal([{f"n{place}": 1 for place in range(5000)}], "application/json")) < 5000
 
 
@@ -211,3 +212,26 @@ def test_spaces_round_a_name_do_not_count_as_in_the_header(frame):
     assert_frame_equal(read(rows, "application/json"), frame)
     told = refusal([{"tenure": 1, "tenure ": 2}], "application/json")
     assert "row 1: 'tenure ': is told twice" in told
+
+
+def test_what_is_wrong_with_many_rows_alike_is_told_once():
+    told = refusal(b"1,a\n" * 9)
+    assert told.startswith("row 1 (and row 2, row 3, row 4, row 5, row 6 and others): has 2 columns")
+    assert told.count("in this order") == 1
+
+
+def test_a_form_that_others_take_is_told_from_a_column_that_there_is_not():
+    rows = {"data": [[1, "a", None, None]]}
+    told = refusal(rows, "application/json")
+    assert "row 1: data: is no column" in told
+    assert 'send {"instances": [{"features": [...]}, ...]}' in told
+    told = refusal({"id": 7, "features": [1, "a", None, None]}, "application/json")
+    assert "row 1: features: is a whole row, and other names stand beside it" in told
+    assert "row 1: id: is no column of the model's data; leave it out" in told
+
+
+@pytest.mark.parametrize("body", [b"7\n", b"{\n", b'{"instances": [[1, "a", null, null]]}\n'])
+def test_no_instances_are_advised_to_who_sends_lines(body):
+    told = refusal(body, LINES)
+    assert "send a row a line" in told
+    assert 'send {"instances"' not in told

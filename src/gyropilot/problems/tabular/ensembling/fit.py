@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +32,8 @@ from gyropilot.problems.tabular.tables import Frame
 
 Ending = Literal["finished", "time limit", "stop"]
 _SUPPORTED = "predicted_label,probability,probabilities,labels"
+_OUT_OF_TIME = "TimeLimitExceeded"
+"""What AutoGluon says of a model that it was kept from training, by its callback too."""
 _LEAST_FIT_SECONDS = 2.0
 _END_SECONDS = 4.0
 """What packing may need."""
@@ -66,6 +69,7 @@ class _Trial:
         """Give what came of it."""
         folder = artifacts.empty(self._task.checkpoints / "model")
         trained = self._trained(folder)
+        trained = self._heard(trained)
         self._tell_failures(trained)
         rows = self._rows()
         threshold = self._threshold(trained, rows)
@@ -170,6 +174,16 @@ class _Trial:
             ask = loaded.predict_numbers if self._schema.is_regression else loaded.predict_probabilities
             known[untrained] = ask(features)
         return known
+
+    def _heard(self, trained: Trained) -> Trained:
+        """Give what was trained with a Stop named where the library, which is not told of it, says that time was up."""
+        if not self._reporter.stop_requested():
+            return trained
+        reasons = {
+            name: "the job was stopped" if reason.startswith(_OUT_OF_TIME) else reason
+            for name, reason in trained.failures.items()
+        }
+        return replace(trained, failures=reasons)
 
     def _tell_failures(self, trained: Trained) -> None:
         for name, reason in trained.failures.items():

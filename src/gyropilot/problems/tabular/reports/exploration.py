@@ -31,7 +31,7 @@ _DEFINITIONS = """## Definitions
 - **Kind**: numeric, categorical, text, datetime or sequence, told from the values; a feature specification file
   overrules it. A column that is *left out* counts rows or names them, and says nothing about others.
 - **Stray values**: what is not of the column's kind, and is taken as missing.
-- **Oddness**: below 0 a row is easily told apart from the others by an isolation forest."""
+- **Oddness**: the lower it is, the sooner an isolation forest tells the row apart from the others of this table."""
 
 _READ = """## Reading the data yourself
 
@@ -186,8 +186,9 @@ def _odd_rows(book: Notebook, frame: Frame, schema: Schema, ranked: Sequence[str
     places = np.argsort(usual, kind="stable")[:_ODD_ROWS]
     kept = {one.name for one in schema.features if not one.is_ignored}
     columns = [name for name in ranked if name in kept][:_SAMPLE_COLUMNS]
-    below = int((usual < 0).sum())
-    book.text(f"{below} of {len(usual)} rows looked at are odd (below 0). The oddest:")
+    book.text(
+        f"Of {len(usual)} rows looked at those that are told apart soonest. Every table has some: look at their values."
+    )
     rows = [
         (float(usual[place]), *row)
         for place, row in zip(places, _rows(frame, schema, columns, places.tolist()), strict=True)

@@ -44,7 +44,7 @@ def sample(path: Path, schema: Schema) -> Frame:
 
 
 def oddness(frame: Frame, schema: Schema, strongest: list[str]) -> npt.NDArray[np.float64]:
-    """Give how usual each of the first rows is: below 0 it is odd.
+    """Give how usual each of the first rows is, beside the others: the lower, the odder.
 
     Args:
         frame: the rows; a few thousand of them are judged.

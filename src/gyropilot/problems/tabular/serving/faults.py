@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.problems.tabular.columns import Schema
@@ -10,13 +11,29 @@ from gyropilot.problems.tabular.columns import Schema
 MOST_FAULTS = 20
 """How many faults of one payload are told; a payload may hold 100,000."""
 _SHOWN_NAMES = 10
+_SHOWN_PLACES = 5
 _SHOWN_CHARACTERS = 80
 
 
 def raise_faults(faults: Sequence[Fault]) -> None:
-    """Raise InvalidRequest with the first of `faults`, if there are any."""
+    """Raise InvalidRequest with the first of `faults`, if there are any; what is wrong alike is told once."""
     if faults:
-        raise InvalidRequest.of(faults[:MOST_FAULTS])
+        raise InvalidRequest.of(_folded(faults[:MOST_FAULTS]))
+
+
+def _folded(faults: Sequence[Fault]) -> list[Fault]:
+    places: dict[tuple[str, str, str], list[str]] = {}
+    for one in faults:
+        places.setdefault((one.problem, str(one.found), one.fix), []).append(one.where)
+    folded = []
+    for one in faults:
+        first, *others = places.pop((one.problem, str(one.found), one.fix), [""])
+        if not first:
+            continue  # told with the first that is alike
+        more = " and others" if len(others) > _SHOWN_PLACES else ""
+        alike = f" (and {', '.join(others[:_SHOWN_PLACES])}{more})" if others else ""
+        folded.append(replace(one, where=f"{first}{alike}"))
+    return folded
 
 
 def row(number: int) -> str:

@@ -26,6 +26,7 @@ _INSTANCES, _FEATURES = "instances", "features"
 _FORM = (
     'send {"instances": [{"features": [...]}, ...]}, or a list of objects with the value of each feature by its name'
 )
+_LINE_FORM = 'send a row a line: {"features": [...]}, or an object with the value of each feature by its name'
 _KINDS = {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false"}
 
 _COMPARED_NAMES = 1000
@@ -45,15 +46,16 @@ class JsonRows:
         self._schema, self._names = schema, schema.names
         self._known, self._sequences = set(self._names), set(schema.of_kind("sequence"))
         self._aside = {schema.target, schema.weight}
+        self._form = _LINE_FORM if is_lines else _FORM
         self._faults: list[Fault] = []
-        found = _lines(body) if is_lines else enumerate(self._instances(_value(body, "payload")), start=1)
+        found = _lines(body) if is_lines else enumerate(self._instances(_value(body, "payload", _FORM)), start=1)
         self._rows: list[JsonRow] = []
         for number, one in found:
             self._rows.append(self._row(f"line {number}" if is_lines else faulty.row(number), one))
             if len(self._faults) >= MOST_FAULTS:
                 break
         if not self._rows:
-            self._faults.append(Fault(where="rows", problem="there are none", fix=_FORM))
+            self._faults.append(Fault(where="rows", problem="there are none", fix=self._form))
         raise_faults(self._faults)
 
     def chunks(self, size: int) -> Iterator[tuple[int, list[JsonRow]]]:
@@ -70,15 +72,15 @@ class JsonRows:
                 if name != _INSTANCES:
                     fix = f"leave it out, or send the rows alone: {_FORM}"
                     self._faults.append(Fault(where=faulty.shown(name), problem="is not known here", fix=fix))
-            return _listed(value[_INSTANCES], _INSTANCES)
+            return _listed(value[_INSTANCES], _INSTANCES, _FORM)
         if isinstance(value, list):
             return value if not value or any(isinstance(one, dict | list) for one in value) else [value]
-        return _listed(value, "payload")
+        return _listed(value, "payload", _FORM)
 
     def _row(self, where: str, row: Json) -> JsonRow:
         """Give a row's values by name; what is wrong is kept."""
         if isinstance(row, dict) and set(row) == {_FEATURES} and self._known != {_FEATURES}:
-            row = _listed(row[_FEATURES], f"{where}: {_FEATURES}")
+            row = _listed(row[_FEATURES], f"{where}: {_FEATURES}", self._form)
         if isinstance(row, list):
             if len(row) != len(self._names):
                 self._faults.append(faulty.wrong_count(where, len(row), self._schema, values="values"))
@@ -89,7 +91,7 @@ class JsonRows:
             self._check_names(where, row)
         else:
             kind = _KINDS.get(type(row), "null")
-            self._faults.append(Fault(where=where, problem=f"must be an object or a list, not {kind}", fix=_FORM))
+            self._faults.append(Fault(where=where, problem=f"must be an object or a list, not {kind}", fix=self._form))
             return {}
         return {name: self._field(where, name, row.get(name)) for name in self._names}
 
@@ -109,13 +111,22 @@ class JsonRows:
         unknown = [name for name in row if name not in self._known and name not in self._aside]
         missing = [name for name in self._names if name not in row]
         for name in unknown[:MOST_FAULTS]:
-            near = difflib.get_close_matches(name[:200], missing[:_COMPARED_NAMES], n=1)
-            fix = f"did you mean {faulty.shown(near[0])}?" if near else "leave it out"
-            where_ = f"{where}: {faulty.shown(name)}"
-            self._faults.append(Fault(where=where_, problem="is no column of the model's data", fix=fix))
+            problem, fix = self._no_column(name, row[name], missing)
+            self._faults.append(Fault(where=f"{where}: {faulty.shown(name)}", problem=problem, fix=fix))
         if len(missing) == len(self._names) and not unknown:
             fix = f"send each by its name, null where it is missing: {faulty.named(self._names)}"
             self._faults.append(Fault(where=where, problem="has none of the model's features", fix=fix))
+
+    def _no_column(self, name: str, value: Json, missing: Sequence[str]) -> tuple[str, str]:
+        """Say what is wrong with a name that is no column's, and how to mend it."""
+        problem = "is no column of the model's data"
+        if name == _FEATURES and isinstance(value, list):
+            fix = 'send it alone, {"features": [...]}, or each value by the name of its column'
+            return "is a whole row, and other names stand beside it", fix
+        near = difflib.get_close_matches(name[:200], missing[:_COMPARED_NAMES], n=1)
+        if near:
+            return problem, f"did you mean {faulty.shown(near[0])}?"
+        return problem, self._form if isinstance(value, dict | list) else "leave it out"
 
     def _field(self, where: str, name: str, value: Json) -> Json:
         """Give a field's value: text, number, truth or None."""
@@ -133,21 +144,21 @@ class JsonRows:
         return None
 
 
-def _listed(value: Json, where: str) -> list[Json]:
+def _listed(value: Json, where: str, form: str) -> list[Json]:
     if isinstance(value, list):
         return value
     kind = _KINDS.get(type(value), "null")
-    raise InvalidRequest(where=where, problem=f"must be a list, not {kind}", fix=_FORM)
+    raise InvalidRequest(where=where, problem=f"must be a list, not {kind}", fix=form)
 
 
 def _lines(body: bytes) -> Iterator[tuple[int, Json]]:
     for number, line in enumerate(io.BytesIO(body), start=1):
         if line.strip():
-            yield number, _value(line, f"line {number}")
+            yield number, _value(line, f"line {number}", _LINE_FORM)
 
 
-def _value(body: bytes, where: str) -> Json:
-    problem, fix = "", f"{_FORM}; rows of CSV are of type text/csv"
+def _value(body: bytes, where: str, form: str) -> Json:
+    problem, fix = "", f"{form}; rows of CSV are of type text/csv"
     try:
         return json.loads(
             body.decode("utf-8-sig"), object_pairs_hook=_told_once, parse_constant=_constant, parse_float=_finite
