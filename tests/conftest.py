@@ -11,6 +11,8 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import services
+from gyropilot import settings
+from gyropilot.base_models.store import BaseModelStore
 
 pytest_plugins = ("postgresql",)
 
@@ -23,6 +25,17 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def tiny_model_folder(tmp_path_factory):
     return services.make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory):
+    """SmolLM2-135M-Instruct as it is installed here, or pulled once as a user does."""
+    store = BaseModelStore(settings.read({}, {}).base_models, allow_downloads=False)
+    found = store.find("SmolLM2-135M-Instruct")
+    if found is None:
+        store = BaseModelStore(tmp_path_factory.mktemp("base_models"), allow_downloads=False)
+        found = store.pull("SmolLM2-135M-Instruct")
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
-from pathlib import Path
 
 import pytest
 import yaml
 
 import tuning_jobs
-from gyropilot.base_models.store import BaseModelStore
 from gyropilot.problems.text_generation import artifacts
 from gyropilot.problems.text_generation.tuning.specification import TuningSpec
 
@@ -29,11 +27,8 @@ def pairs():
 
 
 @pytest.fixture
-def base_models(tmp_path):
-    store = Path.home() / ".gyropilot" / "base_models"
-    if BaseModelStore(store, allow_downloads=False).find(SMOLLM2) is None:
-        pytest.skip(f"{SMOLLM2} is not installed: gyropilot models pull {SMOLLM2}")
-    (tmp_path / "base_models").symlink_to(store)
+def base_models(tmp_path, smollm2):
+    (tmp_path / "base_models").symlink_to(smollm2.path.parent)
 
 
 @pytest.mark.usefixtures("base_models")

@@ -101,11 +101,8 @@ def test_a_fourth_topic_begins_lower_behind_a_source_of_three(tmp_path, tiny_mod
 
 
 @pytest.mark.slow
-def test_a_fourth_topic_begins_lower_on_a_model_that_speaks(tmp_path):
-    installed = BaseModelStore(settings.read({}, {}).base_models, allow_downloads=False).find(SMOL)
-    if installed is None:
-        pytest.skip(f"needs {SMOL}: gyropilot models pull {SMOL}")
+def test_a_fourth_topic_begins_lower_on_a_model_that_speaks(tmp_path, smollm2):
     (tmp_path / "base_models").mkdir()
-    (tmp_path / "base_models" / SMOL).symlink_to(installed.path)
+    (tmp_path / "base_models" / SMOL).symlink_to(smollm2.path)
     source = made_of_topics(tmp_path, SMOL, rows=24, num_epochs=2, learning_rate=0.03)
-    check_begins_lower(installed.path, source, rows=16)
+    check_begins_lower(smollm2.path, source, rows=16)
