@@ -147,6 +147,16 @@ def test_the_options_of_a_table_make_a_request_for_one(service, rows):
     }
 
 
+def test_a_table_without_a_target_is_asked_for_it(service, tmp_path):
+    table = tmp_path / "bc.csv"
+    table.write_text("radius, texture,class\n1,2,b\n")
+    ran = service.gyropilot("jobs", "create", "--data", table)
+    assert ran.returncode == 2
+    assert "has the columns 'radius', 'texture', 'class': say with --target" in ran.stderr
+    table.write_text("input,output\na,b\n")
+    assert service.gyropilot("jobs", "create", "--data", table, "--dry-run").returncode == 0
+
+
 def test_wrong_values_are_refused_by_the_service_all_at_once(service, rows):
     ran = service.gyropilot(
         "jobs", "create", "--data", rows, "--base-model", "Tinny", "--epochs", "eleven", "--set", "epochs=3"

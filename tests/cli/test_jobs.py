@@ -140,14 +140,16 @@ def test_a_job_that_is_not_there_is_named(service, command):
     assert "nobody" in ran.stderr
 
 
-def test_a_listed_job_that_nothing_came_of_yet_waits_and_has_taken_no_time():
+def test_a_job_takes_no_time_before_a_worker_begins_with_it():
     at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     queued = {"AutoMLJobStatus": "InProgress", "AutoMLJobSecondaryStatus": "Starting"}
     queued |= {"CreationTime": at, "LastModifiedTime": at}
-    assert (job_page.phase(queued), job_page.took(queued)) == ("waiting", "")
+    waits = Progress(status="InProgress", secondary_status="Starting", is_queued=True)
+    assert (job_page.phase(queued), job_page.took(queued, waits)) == ("waiting", "")
     begun = queued | {"LastModifiedTime": at + timedelta(seconds=1)}
     assert job_page.phase(begun) == "Starting"
-    assert job_page.took(begun) != ""
+    works = Progress(status="Completed", secondary_status="Completed", started_at=at + timedelta(minutes=10))
+    assert job_page.took(begun | {"EndTime": at + timedelta(minutes=11)}, works) == "1 min 0 s"
 
 
 def test_a_completed_job_that_serves_an_endpoint_is_talked_to_and_not_deployed_again():

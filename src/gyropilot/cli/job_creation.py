@@ -21,6 +21,8 @@ from gyropilot.sdk.objects import OnBytes
 Json = Any
 
 _TEXT_OPTIONS = ("base_model", "accepts_eula", "epochs", "batch_size", "learning_rate", "settings")
+_TEXT_COLUMNS = (("input", "output"), ("text", "labels"))
+"""Of rows that a language model is tuned on; others are told by a template, which options and tags name."""
 _TABLE_OPTIONS = (
     *("problem_type", "objective", "mode", "algorithms", "max_candidates", "candidate_time_limit"),
     *("weights", "features"),
@@ -157,6 +159,8 @@ def _planned(request_file: TextIO | None, wishes: Mapping[str, Json], home: Path
     if wishes["data"] is None:
         raise click.UsageError("Give --data with the rows to train on, or --request with a whole request.")
     _check_problem(given)
+    if not any(one in ("target", "tags", *_TEXT_OPTIONS) for one in given):
+        _check_is_text(wishes["data"])
     if wishes["validation"] and wishes["validation_fraction"]:
         raise click.UsageError("Give --validation or --validation-fraction, not both.")
     job_seconds = _seconds(wishes, "time_limit")
@@ -191,6 +195,16 @@ def _check_problem(given: Sequence[str]) -> None:
         )
     if table and "target" not in given:
         raise click.UsageError(f"{', '.join(table)}: of tables; say with --target which column is to be predicted.")
+
+
+def _check_is_text(data: str) -> None:
+    """Refuse a local table by whose columns no language model is tuned, where nothing says what the job is."""
+    columns = job_requests.columns_of(data)
+    if columns and not any(set(pair) <= set(columns) for pair in _TEXT_COLUMNS):
+        raise click.UsageError(
+            f"{data} has the columns {', '.join(map(repr, columns[:10]))}{', ...' if len(columns) > 10 else ''}: say"
+            " with --target which of them is to be predicted; or, for a language model, with --base-model which one."
+        )
 
 
 def _flag(parameter: str) -> str:

@@ -55,7 +55,7 @@ def print_job(job: Mapping[str, Json], progress: Progress) -> None:
         ("ARN", job["AutoMLJobArn"]),
         ("Status", f"{job['AutoMLJobStatus']} ({phase})"),
         ("Problem", job.get("AutoMLProblemTypeConfigName", "")),
-        ("Created", texts.moment(job["CreationTime"]) + ("" if progress.is_queued else f", took {took(job)}")),
+        ("Created", texts.moment(job["CreationTime"]) + (f", took {time}" if (time := took(job, progress)) else "")),
         *((("Reason", job["FailureReason"]),) if "FailureReason" in job else ()),
         *(("In part", one["PartialFailureMessage"]) for one in job.get("PartialFailureReasons", ())),
         *(("Resolved", text) for text in _flattened(job.get("ResolvedAttributes", {}))),
@@ -89,12 +89,12 @@ def phase(job: Mapping[str, Json]) -> str:
     return "waiting" if _is_untouched(job) else str(job["AutoMLJobSecondaryStatus"])
 
 
-def took(job: Mapping[str, Json]) -> str:
-    """Give how long a job took, or takes by now; empty for one that waits for its turn."""
-    if _is_untouched(job):
+def took(job: Mapping[str, Json], progress: Progress) -> str:
+    """Give how long a job took, or takes by now, from when a worker began with it; empty where none did."""
+    if progress.started_at is None:
         return ""
     ended_at: datetime = job.get("EndTime") or clock.now()
-    return texts.duration((ended_at - job["CreationTime"]).total_seconds())
+    return texts.duration(max(0.0, (ended_at - progress.started_at).total_seconds()))
 
 
 def _is_untouched(job: Mapping[str, Json]) -> bool:

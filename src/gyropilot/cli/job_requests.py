@@ -6,6 +6,7 @@ however often they are used, and the request is known before anything is sent.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 import re
@@ -31,6 +32,7 @@ PROBLEM_TYPES = ("BinaryClassification", "MulticlassClassification", "Regression
 MODES = ("AUTO", "ENSEMBLING", "HYPERPARAMETER_TUNING")
 CONTENT_TYPES = {"csv": "text/csv;header=present", "parquet": "x-application/vnd.amazon+parquet"}
 _GZIP = ".csv.gz"
+_LONGEST_HEADER = 1 << 20
 _MAX_NAME, _STEM = 32, 14
 _TIME = re.compile(r"(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?", re.ASCII)
 _SECONDS = (86_400, 3600, 60, 1)
@@ -140,6 +142,18 @@ def plan(wishes: Wishes) -> Planned:
 def default_bucket(account_id: str) -> str:
     """Give the bucket that uploads and output go to where none is named: one for each account."""
     return f"gyropilot-{account_id}"
+
+
+def columns_of(data: str) -> list[str]:
+    """Give the names in the first line of a local CSV file; none of what is no such file."""
+    path = Path(data)
+    if data.startswith("s3://") or path.suffix.lower() != ".csv" or not path.is_file():
+        return []
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            return [one.strip() for one in next(csv.reader([file.readline(_LONGEST_HEADER)]), [])]
+    except (OSError, csv.Error):
+        return []  # told where the file is read whole
 
 
 def role_arn(given: str | None, account_id: str, option: str) -> str:

@@ -18,6 +18,7 @@ from gyropilot.cli.progress_line import ProgressLine
 from gyropilot.log import printable
 from gyropilot.sdk.client import Client
 from gyropilot.sdk.errors import Unreachable
+from gyropilot.sdk.values import Progress
 
 Json = Any
 
@@ -46,14 +47,15 @@ def list_jobs(status: str | None, name_contains: str | None, limit: int, home: P
     """List jobs, newest first."""
     filters = {"StatusEquals": status, "NameContains": name_contains, "SortBy": "CreationTime"}
     request = {name: value for name, value in filters.items() if value is not None}
-    found = list(islice(watching.connect(home).jobs(SortOrder="Descending", **request), limit + 1))
+    client = watching.connect(home)
+    found = list(islice(client.jobs(SortOrder="Descending", **request), limit + 1))
     if as_json:
         click.echo(texts.as_json(found[:limit]))
         return
     if not found:
         click.echo(_none_found(status, name_contains), err=True)
         return
-    rows = [_listed(one) for one in found[:limit]]
+    rows = [_listed(one, client.progress(one["AutoMLJobName"])) for one in found[:limit]]
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     click.echo(
         texts.fitted_columns(
@@ -159,13 +161,13 @@ def download(name: str, folder: Path | None, only: tuple[str, ...], overwrite: b
     click.echo(f"{len(there)} file{'s' if len(there) > 1 else ''}, {texts.size(size)}, in {printable(str(target))}/")
 
 
-def _listed(job: Mapping[str, Json]) -> tuple[str, ...]:
+def _listed(job: Mapping[str, Json], progress: Progress) -> tuple[str, ...]:
     return (
         job["AutoMLJobName"],
         job["AutoMLJobStatus"],
         job_page.phase(job),
         texts.moment(job["CreationTime"]),
-        job_page.took(job),
+        job_page.took(job, progress),
     )
 
 

@@ -121,9 +121,10 @@ def stop(house: House, principal: Principal, region: str, name: str) -> None:
 
 
 def job_progress(house: House, principal: Principal, region: str, name: str) -> dict[str, Json]:
-    """Give DescribeJobProgressResponse: status, last progress, what the job works by, where its artifacts lie."""
+    """Give DescribeJobProgressResponse: status, when work began, last progress, what it works by, its artifacts."""
     record = find(house, principal, region, name)
-    return {
+    started = {} if record.started_at is None else {"StartedAt": record.started_at}
+    return started | {
         "AutoMLJobName": record.name,
         "Status": record.status,
         "SecondaryStatus": record.secondary_status,

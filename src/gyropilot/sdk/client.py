@@ -125,6 +125,7 @@ class Client:
             unit=said.get("unit", ""),
             values=said.get("values") or {},
             is_queued=answer.get("Queued", False),
+            started_at=answer.get("StartedAt"),
             used=answer.get("Resolved") or {},
         )
 

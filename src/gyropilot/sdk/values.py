@@ -29,6 +29,8 @@ class Progress:
     """Figures of the moment: loss, tokens_per_second, seconds_left."""
     is_queued: bool = False
     """Whether the job waits for its turn: it is open, and no worker took it yet."""
+    started_at: datetime | None = None
+    """When a worker first began with the job; None: none did."""
     used: Mapping[str, Json] = field(default_factory=dict)
     """What the job works by, defaults filled in, as hyperparameters; `defaulted` names those that we chose."""
 

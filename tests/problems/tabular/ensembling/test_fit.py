@@ -12,6 +12,7 @@ from gyropilot.errors import TrainingFailed
 from gyropilot.problems import tasks
 from gyropilot.problems.contract import HandBack
 from gyropilot.problems.tabular import artifacts, models, scoring, tables
+from gyropilot.problems.tabular.ensembling import training
 from gyropilot.problems.tabular.ensembling.fit import fit
 from gyropilot.problems.tabular.ensembling.model import EnsemblingModel
 from gyropilot.problems.tabular.reports import answers
@@ -187,13 +188,14 @@ def test_a_stop_in_the_middle_of_a_bagged_trial_keeps_the_models_that_are_whole(
     assert 0 <= result.score <= 1
 
 
-def test_a_model_that_a_stop_kept_from_being_is_told_so(tmp_path):
+def test_a_model_that_a_stop_kept_from_being_is_told_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_failures", lambda _: {"XGBoost_BAG_L1": "TimeLimitExceeded"})
     table = ensembled_tables.Table("BinaryClassification", 160)
     task = ensembled_tables.make_task(tmp_path, table, models=CHEAP, is_bagged=True)
     heard = StopsAtTheSecondModel()
     fit(task, heard)
-    told = [event[1] for event in heard.events if event[0] == "model_failed"]
-    assert not any("TimeLimitExceeded" in one for one in told), told
+    (told,) = (event[1] for event in heard.events if event[0] == "model_failed")
+    assert told.endswith("XGBoost_BAG_L1 is not in the ensemble: the job was stopped")
 
 
 class HeardOfTime(ensembled_tables.Heard):
