@@ -172,3 +172,20 @@ def test_rows_that_are_left_out_are_named_by_file_and_row(job):
     assert findings(found)["bad_target"]["rows"] == ["s3://data/training-1: row 7"]
     assert [one["rows"] for one in found["files"]] == [30, 30]
     assert all(len(one["sha256"]) == 64 for one in found["files"])
+
+
+def test_classes_that_differ_in_letter_case_alone_are_named(job):
+    content = table({"size": amount}, 60, target=lambda row: ("yes", "Yes", "no")[row % 3])
+    (message,) = (
+        one["message"] for one in job.profile(job.channel(content))["findings"] if "letter case" in one["message"]
+    )
+    assert message.startswith("classes differ in letter case alone, and are kept apart: ")
+    assert "'yes'" in message
+    assert "'Yes'" in message
+    assert "'no'" not in message
+
+
+def test_one_stray_field_is_told_as_one(job):
+    found = job.profile(job.channel(table({"size": lambda row: "soon" if row == 3 else row * 1.5}, 60)))
+    assert "1 of its fields is not ('soon'): it is read as missing" in findings(found)["stray_value"]["message"]
+    assert [one["takes_strays"] for one in found["schema"]["features"]] == [True]

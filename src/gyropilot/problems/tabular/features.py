@@ -239,11 +239,12 @@ def _note_columns(columns: Sequence[Column], facts: Sequence[ColumnFacts], found
     for one, fact in pairs:
         if fact.stray:
             shown = ", ".join(map(repr, csv_files.shown(fact.strays)))
+            is_are, they_are = ("is", "it is") if fact.stray == 1 else ("are", "they are")
             found.add(
                 "stray_value",
                 "warning",
-                f"{columns_of([one.name])} is {one.kind}, and {fact.stray} of its fields are not ({shown}): they are"
-                " read as missing",
+                f"{columns_of([one.name])} is {one.kind}, and {fact.stray} of its fields {is_are} not ({shown}):"
+                f" {they_are} read as missing",
                 count=fact.stray,
                 columns=[one.name],
             )

@@ -5,6 +5,7 @@ all rows -> those with a target, and a weight where there are weights -> a sampl
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from gyropilot.problems.tabular.targets import Target
 RECOMMENDED_ROWS = 500
 RARE_SHARE = 0.05
 _NAMED_ROWS = 20
+_SHOWN_CLASSES = 10
 _FEW_OF_CLASS = 5
 
 Floats = npt.NDArray[np.float64]
@@ -260,10 +262,13 @@ def _note_classes(training: Part, target: Target, found: Findings) -> None:
             " than Accuracy",
             count=int(counts.min()),
         )
-    alike = len(target.labels) - len({label.casefold() for label in target.labels})
+    spellings = Counter(label.casefold() for label in target.labels)
+    alike = [label for label in target.labels if spellings[label.casefold()] > 1]
     if alike:
-        message = f"{alike} of the classes differ from another in letter case alone, and are kept apart"
-        found.add("similar_classes", "warning", message, count=alike)
+        shown = ", ".join(map(repr, csv_files.shown(alike[:_SHOWN_CLASSES])))
+        more = ", ..." if len(alike) > _SHOWN_CLASSES else ""
+        message = f"classes differ in letter case alone, and are kept apart: {shown}{more}"
+        found.add("similar_classes", "warning", message, count=len(alike) - len({one.casefold() for one in alike}))
 
 
 def _note_size(rows: int, found: Findings) -> None:

@@ -98,6 +98,13 @@ def test_the_candidate_is_shown_among_the_others(tmp_path):
     assert "candidate 3" not in page.text
 
 
+def test_the_table_of_classes_says_that_it_is_without_weights(tmp_path):
+    weights = np.random.default_rng(0).uniform(0, 2, 250)
+    _, plain = written(tmp_path / "plain", "BinaryClassification")
+    _, weighted = written(tmp_path / "weighted", "BinaryClassification", weights=weights)
+    assert ("Here rows count alike" in plain.html, "Here rows count alike" in weighted.html) == (False, True)
+
+
 def test_weights_are_told_and_counted(tmp_path):
     weights = np.random.default_rng(0).uniform(0, 2, 250)
     plain, _ = written(tmp_path / "plain", "Regression")

@@ -117,9 +117,15 @@ class _Trial:
         # what is left after the fit pays for measuring, packing and what the library needs to come to an end
         seconds = left * share - min(120.0, max(3.0, 0.12 * left))
         if seconds < _LEAST_FIT_SECONDS:
+            limits = self._spec.limits
+            given = {
+                "MaxAutoMLJobRuntimeInSeconds": limits.seconds_per_job,
+                "MaxRuntimePerTrainingJobInSeconds": limits.seconds_per_candidate,
+            }
+            which = " or ".join(name for name, bound in given.items() if bound is not None) or "the time limit"
             raise TrainingFailed(
-                f"The time limit left {max(0.0, left):.0f} s for {self._name}, too little to train a model. Raise"
-                " MaxAutoMLJobRuntimeInSeconds or MaxRuntimePerTrainingJobInSeconds."
+                f"The time limit left {max(0.0, left):.0f} s for {self._name}, too little to train a model."
+                f" Raise {which}."
             )
         return seconds
 

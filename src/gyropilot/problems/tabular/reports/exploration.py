@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gyropilot.data.frames import PARQUET
 from gyropilot.problems.contract import Json, ProfileTask
 from gyropilot.problems.tabular import tables
 from gyropilot.problems.tabular.columns import Schema, read_schema
@@ -36,12 +37,14 @@ _DEFINITIONS = """## Definitions
 _READ = """## Reading the data yourself
 
 ```python
+import io
+
 import boto3
 import pandas as pd
 
 # With gyropilot, run `eval "$(gyropilot env)"` before: boto3 then finds the address and the keys.
-body = boto3.client("s3").get_object(Bucket=BUCKET, Key=KEY)["Body"]
-frame = pd.read_csv(body)
+body = boto3.client("s3").get_object(Bucket=BUCKET, Key=KEY)["Body"].read()
+frame = {call}
 ```
 
 The files of the job: {files}"""
@@ -68,7 +71,13 @@ def write(task: ProfileTask, profile: Mapping[str, Json], folder: Path) -> None:
     _odd_rows(book, frame, schema, ranked)
     _columns(book, profile, ranked)
     book.text(_DEFINITIONS)
-    book.text(_READ.format(files=", ".join(literal(one["uri"]) for one in profile["files"][:20])))
+    channel = task.channels[0]
+    call = "pd.read_csv(io.BytesIO(body))"
+    if channel.content_type == PARQUET:
+        call = "pd.read_parquet(io.BytesIO(body))"
+    elif channel.compression == "Gzip":
+        call = 'pd.read_csv(io.BytesIO(body), compression="gzip")'
+    book.text(_READ.format(call=call, files=", ".join(literal(one["uri"]) for one in profile["files"][:20])))
     book.write(folder / NOTEBOOK)
 
 

@@ -57,6 +57,8 @@ def html(
         if len(schema.labels) == 2:
             _binary(page, schema, said, section)
         _confusion(page, schema, counts)
+        if said.weights is not None:
+            page.paragraph("Here rows count alike, whatever their sample weights.")
     if strongest:
         page.heading("Strongest features")
         page.figures([(figures.bars(strongest, x="mean |SHAP value|"), "From the explainability report.")])
