@@ -86,11 +86,12 @@ def _summary(book: Notebook, profile: Mapping[str, Json], schema: Schema) -> Non
     sampled = ""
     if rows["sampled_from"]:
         sampled = f"- a sample of {rows['sampled_from']} usable rows, since the data is larger than the job's memory\n"
+    used = sum(not one.is_ignored for one in schema.features)
     book.text(
         f"# Data exploration: {literal(profile['job_name'])}\n\nWritten before training, from the training rows;"
         " prediction powers, correlations and odd rows are those of a random sample of at most 20,000 rows.\n\n"
         f"## Dataset summary\n\n- {rows['read']} rows read, {rows['dropped']} left out, {rows['training']} to train on,"
-        f" {rows['validation']} to validate on\n{sampled}- {len(schema.features)} columns to predict"
+        f" {rows['validation']} to validate on\n{sampled}- {used} columns to predict"
         f" {literal(schema.target)} from ({schema.problem_type})"
     )
     book.data()
