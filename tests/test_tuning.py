@@ -104,7 +104,8 @@ def test_all_that_is_wrong_is_told_at_once(home, tmp_path):
         ([], "train_stream", "holds no rows"),
         (7, "train_stream", "is no stream of rows but a int"),
         ({"input": "a", "output": "b"}, "train_stream", "is no stream of rows"),
-        (["text"], "train_stream[0]", "has not the fields of a row: it is a str"),
+        (["text"], "train_stream[0]", "is no mapping: it is a str"),
+        ([ROWS[0], "text"], "train_stream[1]", "is no mapping: it is a str"),
         ([{"question": "a"}], "train_stream[0]", "it is a mapping of question"),
         ([ROWS[0], {"input": "b"}], "train_stream[1].output", "is missing"),
         ([{"input": 3, "output": "b"}], "train_stream[0].input", "is no text"),
@@ -133,6 +134,14 @@ def test_a_file_that_lacks_a_column_is_refused(home, tmp_path):
 def test_what_is_of_another_kind_is_refused_by_its_name(home, argument, value):
     (fault,) = refused(home, **{argument: value})
     assert fault.where == argument
+    assert (fault.problem == "is missing") == (value is None)
+
+
+def test_a_column_of_tasks_that_no_row_has_is_told_once(home):
+    config = {"num_virtual_tokens": 4, "task_column": "count"}  # which every text has as an attribute
+    (fault,) = refused(home, tuning_type="MULTITASK_PROMPT_TUNING", tuning_config=config)
+    assert (fault.where, fault.problem.partition(",")[0]) == ("train_stream[0].count", "is missing")
+    assert "a mapping of input, output" in fault.problem
 
 
 def test_neither_the_call_nor_the_command_imports_what_computes():
@@ -170,6 +179,7 @@ def test_a_model_is_fetched_for_a_call_that_is_right_and_accepts_its_licence_alo
     (fault,) = refused(home, base_model="Llama2-7B")
     assert fault.where == "accept_eula"
     assert "must be accepted first" in fault.problem
+    assert "accept_eula=True" in fault.fix
 
 
 def test_a_tuned_prompt_learns_answers_and_tells_what_was_measured(prompted):

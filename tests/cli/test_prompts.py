@@ -110,6 +110,15 @@ def test_what_cannot_be_imported_says_why_and_what_to_do(home, tmp_path, tiny_mo
     assert not names & {"wide", "empty", "job"}
 
 
+def test_a_column_of_tasks_that_is_not_there_is_told_by_its_option(home, tmp_path):
+    (tmp_path / "rows.csv").write_text("input,output,topic\na,b,c\n")
+    ran = prompts(home, "train", tmp_path / "rows.csv", "--name", "topics", "--base-model", services.TINY)
+    assert told(ran) == (
+        "--task-column: is no column of the training data (found 'task'); name the column of the tasks;"
+        " there are input, output, topic"
+    )
+
+
 def test_all_that_is_wrong_with_a_training_is_told_before_it_begins_by_its_option(home, tmp_path):
     rows = tmp_path / "rows.csv"
     rows.write_text("input,output,task\na,b,c\n")

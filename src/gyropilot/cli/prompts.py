@@ -16,7 +16,7 @@ from gyropilot.base_models import catalog
 from gyropilot.base_models.records import InstalledModel
 from gyropilot.base_models.store import BaseModelStore
 from gyropilot.cli import completing, options, source_prompt_files, texts
-from gyropilot.cli.source_training import TrainingLine, training_tasks
+from gyropilot.cli.source_training import TrainingLine, columns_of, training_tasks
 from gyropilot.errors import InvalidData, MissingExtra, NotFound
 from gyropilot.local import child_runs
 from gyropilot.log import printable
@@ -176,7 +176,14 @@ def train(
     _check_installed()
     store = BaseModelStore(settings.base_models, settings.allow_downloads)
     _prompts(settings).check_free(name)
-    spec = asking.spec_of(parameters, base_model=base_model, accept_eula=accept_eula, store=store, where=_option)
+    spec = asking.spec_of(
+        parameters,
+        base_model=base_model,
+        accept_eula=accept_eula,
+        store=store,
+        columns=lambda: columns_of(data),
+        where=_option,
+    )
     line = TrainingLine()
     with _working_folder(settings) as working:
         arguments = training_tasks(name, data, spec, settings, working)

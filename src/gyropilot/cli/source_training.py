@@ -11,7 +11,9 @@ import click
 
 from gyropilot import clock
 from gyropilot.cli import texts
+from gyropilot.data import frames
 from gyropilot.engine.engine import Message
+from gyropilot.errors import InvalidData
 from gyropilot.local.training import Training, arguments_of, channel
 from gyropilot.log import printable
 from gyropilot.problems.text_generation.request import TextGenerationSpec
@@ -39,6 +41,14 @@ def training_tasks(
         evaluation_seconds=_GENERATION_SECONDS,
     )
     return {**arguments_of(training, settings), "to": str(working / "vectors.safetensors")}
+
+
+def columns_of(data: Path) -> tuple[str, ...] | None:
+    """Give the columns of a file of rows; None where they cannot be read, which is told once the rows are."""
+    try:
+        return frames.column_names(channel(data, where=str(data))) or None
+    except InvalidData:
+        return None
 
 
 class TrainingLine:

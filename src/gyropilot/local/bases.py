@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from gyropilot.base_models import catalog
 from gyropilot.base_models import folder as base_model_folder
 from gyropilot.base_models.store import MAX_NAME_CHARACTERS, BaseModelStore
 from gyropilot.errors import Fault, InvalidRequest
+from gyropilot.problems.text_generation import asked_spec
 from gyropilot.settings import Settings
 
+_NAME_IT = "give the name of an installed model (`gyropilot models list`), or a folder"
 _ODD = re.compile(r"[^a-zA-Z0-9]+")
 
 
@@ -71,9 +73,10 @@ def named(given: object, *, where: str, name: str = "") -> Named:
         InvalidRequest: it is neither a text nor a path, or there is no such folder.
         InvalidData: the folder holds no model that can be used.
     """
+    if given is None:
+        raise InvalidRequest(where=where, problem="is missing", fix=_NAME_IT)
     if not isinstance(given, str | os.PathLike) or not str(given).strip():
-        fix = "give the name of an installed model (`gyropilot models list`), or a folder"
-        raise InvalidRequest(where=where, found=given, problem="is no name and no path", fix=fix)
+        raise InvalidRequest(where=where, found=given, problem="is no name and no path", fix=_NAME_IT)
     text = os.fspath(given)
     installed = {one.hub_id: one.name for one in catalog.CATALOG}.get(text, text)
     if isinstance(given, str) and not _is_path(installed):
@@ -91,7 +94,7 @@ def licence_faults(found: Named, settings: Settings, *, accept_eula: bool, where
     try:
         BaseModelStore(settings.base_models, allow_downloads=False).check_available(found.name, accept_eula=accept_eula)
     except InvalidRequest as error:
-        return [replace(one, where=where) for one in error.faults if one.where.endswith(".AcceptEula")]
+        return [asked_spec.of_licence(one, where) for one in error.faults if one.where.endswith(".AcceptEula")]
     return []
 
 

@@ -52,7 +52,8 @@ def tuned(wish: Wish, settings: Settings, client: Client, *, tell: Tell) -> Tune
         asked = asked_spec.asked_of(wish.values, around, where=wish.where, faults=faults)
         if not isinstance(wish.base_model, str) or not wish.base_model:
             fix = "give the name of a base model that the service has"
-            faults.append(Fault(where=wish.where("base_model"), found=wish.base_model, problem="is no name", fix=fix))
+            problem = "is missing" if wish.base_model is None else "is no name"
+            faults.append(Fault(where=wish.where("base_model"), found=wish.base_model, problem=problem, fix=fix))
         if faults:
             raise InvalidRequest.of(faults)
         name = wishes.new_name()

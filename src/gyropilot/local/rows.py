@@ -158,9 +158,9 @@ def _checked(reading: _Reading, stream: Iterable[object]) -> Iterator[dict[str, 
         where = f"{reading.where}[{number}]"
         if not reading.columns:
             columns = _fitting(_names_of(row), reading.task_column)
-            if columns is None:
-                problem = f"has not the fields of a row: it is {_described(row)}"
-                reading.faults.append(Fault(where=where, problem=problem, fix=f"give {_told(reading.task_column)}"))
+            fault = _unlike_rows(row, columns, reading.task_column, where)
+            if columns is None or fault is not None:
+                reading.faults += [] if fault is None else [fault]
                 reading.found += 1
                 return
             reading.columns = columns
@@ -174,7 +174,23 @@ def _checked(reading: _Reading, stream: Iterable[object]) -> Iterator[dict[str, 
             yield {name: _text(_value(row, name)) for name in reading.columns}
 
 
+def _unlike_rows(row: object, columns: tuple[str, ...] | None, task_column: str | None, where: str) -> Fault | None:
+    """Give the fault of a first row that has not the fields which all must have; the others are then like it."""
+    fix = f"give {_told(task_column)}"
+    if not isinstance(row, Mapping) and not _names_of(row):
+        return Fault(where=where, problem=f"is no mapping: it is {_described(row)}", fix=fix)
+    if columns is None:
+        return Fault(where=where, problem=f"has not the fields of a row: it is {_described(row)}", fix=fix)
+    if task_column and _value(row, task_column) is _MISSING:
+        problem = f"is missing, and task_column names it: the row is {_described(row)}"
+        return Fault(where=f"{where}.{task_column}", problem=problem, fix="give every row this field, or name another")
+    return None
+
+
 def _faults_of(row: object, columns: Sequence[str], where: str) -> Iterator[Fault]:
+    if not isinstance(row, Mapping) and not _names_of(row):
+        yield Fault(where=where, problem=f"is no mapping: it is {_described(row)}", fix=f"give {' and '.join(columns)}")
+        return
     for name in columns:
         value = _value(row, name)
         if value is _MISSING:

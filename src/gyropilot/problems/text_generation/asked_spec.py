@@ -18,8 +18,6 @@ from gyropilot.problems.text_generation.tuning.reading import Asked
 
 VALIDATION_FRACTION = 0.2
 """Share of the rows that is held out where no others are given."""
-_OF_BASE_MODEL = {"BaseModelName": "base_model", "AcceptEula": "accept_eula"}
-"""Parameters by the last part of the field that says the same in the AWS call."""
 
 
 def spec_of(
@@ -92,15 +90,25 @@ def asked_of(
     return reading.settle(given, around, way=way, faults=faults)
 
 
+def of_licence(fault: Fault, where: str) -> Fault:
+    """Give the fault of a licence that is not accepted, with the mend of a caller for whom it stands at `where`."""
+    given = where if where.startswith("--") else f"{where}=True"
+    return replace(fault, where=where, fix=f"read the licence, then give {given}")
+
+
 def _base_model_faults(
     store: BaseModelStore, base_model: str, where: Callable[[str], str], *, accept_eula: bool
 ) -> list[Fault]:
     try:
         store.check_available(base_model, accept_eula=accept_eula)
     except InvalidRequest as error:
-        last = [one.where.rpartition(".")[2] for one in error.faults]
-        return [
-            replace(one, where=where(_OF_BASE_MODEL[name])) if name in _OF_BASE_MODEL else one
-            for name, one in zip(last, error.faults, strict=True)
-        ]
+        return [_renamed(one, where) for one in error.faults]
     return []
+
+
+def _renamed(fault: Fault, where: Callable[[str], str]) -> Fault:
+    """Give a fault of the base model by the name of its parameter."""
+    last = fault.where.rpartition(".")[2]
+    if last == "AcceptEula":
+        return of_licence(fault, where("accept_eula"))
+    return replace(fault, where=where("base_model")) if last == "BaseModelName" else fault

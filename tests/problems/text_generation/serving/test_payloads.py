@@ -445,7 +445,7 @@ def test_what_is_told_of_prompts_has_its_bounds(served, monkeypatch):
     assert fault.where == "parameters.input_tokens"
     assert fault.problem.endswith("and one payload is told at most 100")
     (fault,) = served.refused({"text_inputs": QUESTION, "task": "colours"})
-    assert (fault.where, fault.problem) == ("task", "and the model knows no tasks")
+    assert (fault.where, fault.problem) == ("task", "means nothing: the model was not tuned on several tasks")
 
 
 def test_a_decoding_method_says_whether_answers_are_drawn(served, answer):

@@ -47,7 +47,8 @@ def made_of_topics(home, base_model, *, rows, **parameters):
         csv.writer(file).writerows([("input", "output", "topic"), *lines])
     store = BaseModelStore(chosen.base_models, allow_downloads=False)
     values = {"task_column": "topic", "num_virtual_tokens": ROWS, "prompt_tuning_init_method": "SAMPLE_VOCAB"}
-    spec = asking.spec_of(values | parameters, base_model=base_model, accept_eula=False, store=store, where=str)
+    named = {"base_model": base_model, "columns": lambda: None, "where": str}
+    spec = asking.spec_of(values | parameters, accept_eula=False, store=store, **named)
     arguments = training_tasks("topics", data, spec, chosen, home / "working")
     made = training.make(arguments, tuning_jobs.Listener())
     assert made["tasks"] == list(TOPICS)

@@ -177,7 +177,11 @@ class ServedModel:
             yield Fault(where=f"{within}input_tokens", found=True, problem=problem, fix="send fewer texts at a time")
         if question.task is not None and question.task not in self._name_by_task:
             known = ", ".join(shown_name(one) for one in list(self._name_by_task)[:_SHOWN_TASKS])
-            problem = "is none of the tasks that the model was tuned on" if known else "and the model knows no tasks"
+            problem = (
+                "is none of the tasks that the model was tuned on"
+                if known
+                else "means nothing: the model was not tuned on several tasks"
+            )
             fix = f"known: {known}" if known else "leave it out"
             yield Fault(where=f"{within}task", found=shown_name(question.task), problem=problem, fix=fix)
 

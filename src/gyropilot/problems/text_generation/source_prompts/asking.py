@@ -17,6 +17,7 @@ def spec_of(
     base_model: str,
     accept_eula: bool,
     store: BaseModelStore,
+    columns: Callable[[], tuple[str, ...] | None],
     where: Callable[[str], str],
 ) -> TextGenerationSpec:
     """Give the specification of a training of several tasks at once.
@@ -26,6 +27,7 @@ def spec_of(
         base_model: Name of an installed base model.
         accept_eula: Whether its licence is accepted, where it must be.
         store: The base models.
+        columns: Gives the columns of the rows; None where they cannot be read.
         where: Gives for a parameter's name where the caller wrote it.
 
     Raises:
@@ -36,7 +38,7 @@ def spec_of(
         base_model=base_model,
         accept_eula=accept_eula,
         store=store,
-        around=Surroundings(),
+        around=Surroundings(columns=columns),
         where=lambda path: where(path.rpartition(".")[2]),
         validation_fraction=asked_spec.VALIDATION_FRACTION,
     )

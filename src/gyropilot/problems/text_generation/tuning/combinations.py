@@ -213,7 +213,7 @@ def _tasks(spec: TuningSpec, around: Surroundings, places: Places) -> Iterator[F
         yield Fault(where=where, found=column, problem=problem, fix="name a further column")
     elif columns is not None and column not in columns:
         problem = "is no column of the training data"
-        fix = f"its columns are {', '.join(columns[:_SHOWN_COLUMNS])}"
+        fix = f"name the column of the tasks; there are {', '.join(columns[:_SHOWN_COLUMNS])}"
         yield Fault(where=where, found=column, problem=problem, fix=fix)
     if spec.prompt_tuning_init_method == "AVERAGE_SOURCE":
         problem = "means nothing with AVERAGE_SOURCE, which begins one task with the mean of others"
