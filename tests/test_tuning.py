@@ -137,6 +137,13 @@ def test_what_is_of_another_kind_is_refused_by_its_name(home, argument, value):
     assert (fault.problem == "is missing") == (value is None)
 
 
+@pytest.mark.parametrize("place", ["/dev/fd/gyropilot/model", "x" * 300])
+def test_a_place_that_cannot_be_made_is_refused_before_anything_is_computed(home, tmp_path, place):
+    (fault,) = refused(home, output=tmp_path / place)
+    assert (fault.where, fault.problem.partition(":")[0]) == ("output", "cannot be made")
+    assert [path.name for path in home.iterdir()] == ["base_models"]
+
+
 def test_a_column_of_tasks_that_no_row_has_is_told_once(home):
     config = {"num_virtual_tokens": 4, "task_column": "count"}  # which every text has as an attribute
     (fault,) = refused(home, tuning_type="MULTITASK_PROMPT_TUNING", tuning_config=config)

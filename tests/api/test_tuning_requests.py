@@ -109,6 +109,19 @@ def test_all_faults_of_both_are_told_at_once(create):
     assert "did you mean loraRank?" in message
 
 
+def test_what_the_map_has_no_key_for_is_told_with_the_way_to_give_it(create):
+    way = f"give it by its name in a JSON object in a bucket, whose s3 URI is the value of the tag {TAG}"
+    given = {"tuningType": "PROMPT_TUNING", "numVirtualTokens": "4"}
+    for key in ("verbalizer", "promptTuningInitText"):
+        message = message_of(create, "no-key", {**given, key: "x"})
+        assert f"{MAP}.{key}: is a parameter of tuning without a key here (found 'x'); {way}" in message
+        assert "did you mean" not in message
+    message = message_of(create, "no-text", {**given, "initMethod": "TEXT"})
+    assert f"Tags[{TAG}].prompt_tuning_init_text: is missing" in message
+    assert way in message
+    assert way not in message_of(create, "no-rows", {"tuningType": "PROMPT_TUNING"})
+
+
 def test_a_parameter_must_not_be_given_twice_with_two_values(create):
     message = message_of(create, "twice", {"epochCount": "3"}, {"num_epochs": 4})
     assert f"Tags[{TAG}].num_epochs: is given as '3' by {MAP}.epochCount too (found 4)" in message

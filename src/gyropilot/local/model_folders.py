@@ -107,14 +107,21 @@ def read_lines(folder: Path, name: str) -> list[dict[str, Json]]:
 
 
 def check_free(folder: Path, *, where: str) -> None:
-    """Raise InvalidRequest where a model cannot be written to `folder`: something lies there, or in its way."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        fix = "name a folder that is empty or not there"
-        raise InvalidRequest(where=where, found=str(folder), problem="is there already, and not empty", fix=fix)
-    above = next((one for one in folder.absolute().parents if one.exists()), None)
-    if above is not None and not above.is_dir():
-        fix = "name another folder"
-        raise InvalidRequest(where=where, found=str(folder), problem=f"cannot be made: {above} is a file", fix=fix)
+    """Raise InvalidRequest where a model cannot be written to `folder`: something lies there, or it cannot be made."""
+    fix = "name another folder"
+    above = folder
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            fix = "name a folder that is empty or not there"
+            raise InvalidRequest(where=where, found=str(folder), problem="is there already, and not empty", fix=fix)
+        above = next(one for one in folder.absolute().parents if one.exists())
+        if not above.is_dir():
+            raise InvalidRequest(where=where, found=str(folder), problem=f"cannot be made: {above} is a file", fix=fix)
+        # Permissions alone do not tell: a file system may be read-only, or take no folders.
+        tempfile.TemporaryDirectory(prefix=".gyropilot-", dir=above).cleanup()
+    except OSError as error:
+        problem = f"cannot be made: {above}: {error.strerror or error}"
+        raise InvalidRequest(where=where, found=str(folder), problem=problem, fix=fix) from error
 
 
 def copy(files: Path, folder: Path, *, base: Path | None) -> None:

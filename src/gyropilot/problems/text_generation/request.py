@@ -183,7 +183,12 @@ def _shown(value: Json) -> float | str:
     return value if isinstance(value, int | float | str) else json.dumps(value)
 
 
-AWS = Way(tuning_type="LORA", epochs_of_virtual_tokens=10, where=_place)
+AWS = Way(
+    tuning_type="LORA",
+    epochs_of_virtual_tokens=10,
+    where=_place,
+    how=lambda parameter: "" if parameter.key else config_object.HOW,
+)
 """The AWS call: ten epochs are the most that AWS documents."""
 
 

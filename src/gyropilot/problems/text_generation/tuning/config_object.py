@@ -13,6 +13,8 @@ from gyropilot.problems.contract import Json, ReadObject
 TAG = "gyropilot:TuningConfig"
 """Key of the tag whose value is the object's s3 URI."""
 WHERE = f"Tags[{TAG}]"
+HOW = f"give it by its name in a JSON object in a bucket, whose s3 URI is the value of the tag {TAG}"
+"""How a parameter is given that TextGenerationHyperParameters has no key for."""
 MAX_BYTES = 64 * 1024
 _SHOWN, _MOST_TOLD = 80, 20
 

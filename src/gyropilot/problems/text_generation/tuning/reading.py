@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields, replace
 
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.log import printable
+from gyropilot.problems.text_generation.tuning import config_object
 from gyropilot.problems.text_generation.tuning.combinations import (
     Surroundings,
     faults_between,
@@ -76,6 +77,8 @@ class Way:
     epochs_of_virtual_tokens: int
     where: Callable[[Parameter], str]
     """Names the place where a parameter would have been given."""
+    how: Callable[[Parameter], str]
+    """Says how a parameter is given, where its place alone does not; else an empty text."""
 
 
 def plainly(path: str) -> str:
@@ -87,6 +90,7 @@ TUNE = Way(
     tuning_type="PROMPT_TUNING",
     epochs_of_virtual_tokens=20,
     where=lambda parameter: parameter.name if parameter.part == "job" else f"{TUNING_CONFIG}.{parameter.name}",
+    how=lambda _: "",
 )
 """The Python call and the command line: the defaults are those of caikit-nlp's parameters."""
 
@@ -116,11 +120,12 @@ def of_strings(values: Mapping[str, str], *, where: str, faults: list[Fault]) ->
     keys = [one.key for one in PARAMETERS if one.key]
     for key in values:
         if keyed(key) is None:
-            by_name = named(key)
-            hint = f"did you mean {by_name.key}? " if by_name and by_name.key else nearest(key, keys)
+            by_name = named(key) or _keyless(key)
             problem = "is no hyperparameter of text generation"
-            fix = f"{hint}known are {', '.join(keys)}"
-            faults.append(Fault(where=f"{where}.{key}", found=values[key], problem=problem, fix=fix))
+            fix = f"{nearest(by_name.key if by_name else key, keys)}known are {', '.join(keys)}"
+            if by_name and not by_name.key:
+                problem, fix = "is a parameter of tuning without a key here", config_object.HOW
+            faults.append(Fault(where=f"{where}.{key}", found=_short(values[key]), problem=problem, fix=fix))
     found = []
     for one in PARAMETERS:
         if one.key and one.key in values:
@@ -170,7 +175,12 @@ def settle(given: Sequence[Given], around: Surroundings, *, way: Way, faults: li
     asked = _filled(values | following(values, tuning_type, around), values, tuning_type, way)
     places = {one.name: meant[one.name].where if one.name in meant else way.where(one) for one in PARAMETERS}
     unfit = {one.where for one in given if not one.fits}
-    faults += (fault for fault in faults_between(asked.tuning, around, places) if fault.where not in unfit)
+    ways = {way.where(one): way.how(one) for one in PARAMETERS if one.name not in meant}
+    faults += (
+        _with_way(fault, ways.get(fault.where, ""))
+        for fault in faults_between(asked.tuning, around, places)
+        if fault.where not in unfit
+    )
     digest = source_digest(asked.tuning, around)
     return replace(asked, tuning=replace(asked.tuning, prompt_tuning_init_source_digest=digest))
 
@@ -216,6 +226,12 @@ def _of_name(name: str, path: str, value: Json, where: Callable[[str], str], fau
     return [_Reader(read=one.kind.read, accepted=one.kind.accepted).given(one, value, place, faults)]
 
 
+def _keyless(key: str) -> Parameter | None:
+    """Give the parameter without a key whose name is written as keys are: promptTuningInitText."""
+    written = key.lower().replace("_", "")
+    return next((one for one in PARAMETERS if not one.key and one.name.replace("_", "") == written), None)
+
+
 def _is_inner(one: Parameter) -> bool:
     return one.part == "tuning_config"
 
@@ -231,6 +247,10 @@ def _unknown(name: str, where: str, value: Json, known: Sequence[str]) -> Fault:
         problem="is no parameter of tuning",
         fix=f"{hint}known are {', '.join(known)}",
     )
+
+
+def _with_way(fault: Fault, how: str) -> Fault:
+    return replace(fault, fix=f"{fault.fix}; {how}") if how else fault
 
 
 def _once(given: Sequence[Given], faults: list[Fault]) -> dict[str, Given]:
