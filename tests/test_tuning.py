@@ -1,5 +1,6 @@
 """The Python call: what it refuses, and on tiny models what comes out, answers, is saved and is loaded."""
 
+import copy
 import csv
 import dataclasses
 import inspect
@@ -54,6 +55,28 @@ def test_the_call_has_the_parameters_of_the_table_and_no_others():
     others = set(inspect.signature(tune).parameters)
     assert others >= {one.name for one in PARAMETERS if one.part == "job"} | {"lr", "tuning_config"}
     assert others >= {name for name in ELSEWHERE if name.islower()}
+
+
+def test_members_of_the_configuration_may_stand_beside_it(home):
+    faults = refused(home, lora_rank=4, nume_epochs=3, num_virtual_tokens=5, seed=-1)
+    assert {one.where for one in faults} == {"lora_rank", "nume_epochs", "tuning_config.num_virtual_tokens", "seed"}
+    (unknown,) = [one for one in faults if one.where == "nume_epochs"]
+    assert "did you mean num_epochs?" in unknown.fix
+    (fault,) = refused(home, tuning_type="LORA", tuning_config=None, lora_rank=0)
+    assert (fault.where, fault.problem) == ("lora_rank", "is outside 1 to 1024")
+
+
+def test_a_configuration_refuses_what_it_has_not_and_is_a_dataclass_else():
+    with pytest.raises(InvalidRequest) as caught:
+        TuningConfig(num_virtual_token=4, num_epochs=3, lora_rank=0)
+    near, outer = caught.value.faults
+    assert (near.where, "did you mean num_virtual_tokens?" in near.fix) == ("tuning_config.num_virtual_token", True)
+    assert (outer.where, outer.fix) == ("tuning_config.num_epochs", "give it beside tuning_config")
+    assert list(inspect.signature(TuningConfig).parameters) == [one.name for one in dataclasses.fields(TuningConfig)]
+    config = TuningConfig(lora_rank=4)
+    assert copy.deepcopy(config) == config == dataclasses.replace(TuningConfig(), lora_rank=4)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.lora_rank = 8
 
 
 @pytest.mark.parametrize("name", ["val_stream", "validation_stream"])
@@ -283,8 +306,6 @@ def test_what_is_no_models_folder_is_refused(home, tmp_path):
         load(tmp_path, home=home)
     with pytest.raises(InvalidData, match="is no folder"):
         load(tmp_path / "absent", home=home)
-    with pytest.raises(TypeError, match="num_virtual_token"):
-        TuningConfig(num_virtual_token=3)
 
 
 def test_a_closed_model_says_so_and_leaves_nothing(home, tmp_path, tiny_model_folder):

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import wraps
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from gyropilot import settings as settings_file
 from gyropilot.engine.engine import Message
@@ -29,18 +30,39 @@ from gyropilot.local.generated import GeneratedPiece, GeneratedText
 from gyropilot.local.progress import ProgressBar
 from gyropilot.local.tuned_model import TunedModel
 from gyropilot.local.wishes import Wish
+from gyropilot.problems.text_generation.tuning import reading
 from gyropilot.sdk.client import Client
 
 __all__ = ["GeneratedPiece", "GeneratedText", "TunedModel", "TuningConfig", "load", "tune"]
 
 Json = Any
+_Config = TypeVar("_Config")
 Rows = Iterable[object] | str | PathLike[str]
 """Mappings, or objects with attributes: `input` and `output`, or `text` and `labels`; or a CSV or Parquet file."""
 
 
+def _refusing_by_name(config: type[_Config]) -> type[_Config]:
+    """Have a class refuse a member that it does not have as every fault is told: by its name, with the nearest."""
+    make = config.__init__
+
+    @wraps(make)
+    def checked(self: _Config, *positional: Json, **given: Json) -> None:
+        if faults := reading.unknown_members(given):
+            raise InvalidRequest.of(faults)
+        make(self, *positional, **given)
+
+    config.__init__ = checked  # type: ignore[method-assign, assignment]
+    return config
+
+
+@_refusing_by_name
 @dataclass(frozen=True, kw_only=True)
 class TuningConfig:
-    """What of a tuning depends on its type; docs/problems/tuning.md tells each. None: not given."""
+    """What of a tuning depends on its type; docs/problems/tuning.md tells each. None: not given.
+
+    Raises:
+        InvalidRequest: a name is none of its members; a value is held against the others by `tune`.
+    """
 
     num_virtual_tokens: int | None = None
     prompt_tuning_init_method: str | None = None
@@ -84,6 +106,7 @@ def tune(
     server: Client | Literal[True] | None = None,
     output: str | PathLike[str] | None = None,
     home: str | PathLike[str] | None = None,
+    **members: Json,
 ) -> TunedModel:
     """Tune a model and give it. Every parameter is in docs/problems/tuning.md; None is its default.
 
@@ -113,6 +136,7 @@ def tune(
         server: A service that trains, or True for the one that the environment names; None: this machine does.
         output: Folder that the model is written to, as `TunedModel.save` does.
         home: Folder of base models and settings; None: GYROPILOT_HOME, else ~/.gyropilot.
+        **members: Those of tuning_config may stand beside it; other names are refused, with the nearest known one.
 
     Raises:
         InvalidRequest: something is wrong with what was asked for; told before anything is computed, all of it, each
@@ -136,6 +160,7 @@ def tune(
         "silence_progress_bars": silence_progress_bars,
         "seed": seed,
         "tuning_config": _given(tuning_config),
+        **members,
     }
     wish = Wish(
         base_model=base_model,

@@ -115,6 +115,14 @@ def read(values: Mapping[str, Json], around: Surroundings, *, where: Callable[[s
     return asked
 
 
+def unknown_members(values: Mapping[str, Json]) -> list[Fault]:
+    """Give the fault of each value whose name is none of those of `tuning_config`."""
+    unknown = {name: value for name, value in values.items() if not ((one := named(name)) and _is_inner(one))}
+    faults: list[Fault] = []
+    _of_names(unknown, f"{TUNING_CONFIG}.", plainly, faults)
+    return faults
+
+
 def of_strings(values: Mapping[str, str], *, where: str, faults: list[Fault]) -> list[Given]:
     """Give the values of a map of strings, whose keys are those of the table; what is wrong goes to `faults`."""
     keys = [one.key for one in PARAMETERS if one.key]
