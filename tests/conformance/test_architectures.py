@@ -24,6 +24,7 @@ from gyropilot.problems.text_generation.architectures import ARCHITECTURES
 from gyropilot.problems.text_generation.batches import TokenCache
 from gyropilot.problems.text_generation.plain import PlainForward
 from gyropilot.problems.text_generation.templates import Encoder
+from gyropilot.problems.text_generation.tuning.specification import TuningSpec
 
 RATES = {"LORA": 1e-2, "FULL": 3e-3}
 EACH = [(kind, tuning) for kind in tiny_models.CONFIGS for tuning in RATES]
@@ -45,7 +46,8 @@ class Trained:
 
     def __init__(self, root, folder, tuning):
         root.mkdir()
-        self.job = tuning_jobs.Job(root, folder, tuning=tuning, learning_rate=RATES[tuning], epochs=2)
+        method = TuningSpec(tuning_type=tuning)
+        self.job = tuning_jobs.Job(root, folder, method=method, learning_rate=RATES[tuning], epochs=2)
         self.profile = self.job.profile(self.job.stage(tuning_jobs.ROWS[:40]))
         self.task = self.new_task("straight")
         self.result = self.job.train(self.task)
