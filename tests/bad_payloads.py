@@ -91,7 +91,7 @@ ROWS_OF_TABLES = (
     (b"plan,tenure,id,joined\nbasic,1,c,2024-02-01\n", "names the features in another order"),
     (b"\x1f\x8b\x08\x00", "is not UTF-8"),
     (b"c,1,ba\0sic,2024-02-01\n", "NUL"),
-    (b"c,1\n" * 10_000, "row 20: has 2 columns"),
+    (b"c,1\n" * 10_000, "row 6 and others): has 2 columns"),
     (b"<html><body>no, rows</body></html>", "row 1: has 2 columns"),
 )
 """For models of the table in tuned_tables.py, as text/csv."""

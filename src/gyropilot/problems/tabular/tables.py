@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -232,8 +233,18 @@ def _unread(
         fields = kinds.cleaned(pa.array([rows[number][at] for number in given], pa.string()))
         is_foreign = kinds.foreign(fields, column.kind, day_first=column.day_first).to_pylist()
         for number in (one for one, holds in zip(given, is_foreign, strict=True) if holds):
-            places.setdefault(number, []).append(at)
+            if column.kind != "datetime" or not _is_far_time(rows[number][at] or ""):
+                places.setdefault(number, []).append(at)
     return places
+
+
+def _is_far_time(field: str) -> bool:
+    """Say whether a field that was not read is a time all the same: one before 1677 or after 2262, which is missing."""
+    try:
+        datetime.fromisoformat(field.strip())
+    except ValueError:
+        return False
+    return True
 
 
 def _unread_fault(rows: Sequence[Sequence[str | None]], number: int, at: int, schema: Schema, *, beside: int) -> Fault:
