@@ -40,11 +40,11 @@ class HeldObjects(FolderObjects):
         super().__init__(root)
         self.streamed, self.is_asked, self.may_go_on = [], threading.Event(), threading.Event()
 
-    def stream(self, bucket, key, *, etag):
+    def stream(self, bucket, key, *, etag, start=0):
         self.streamed.append(key)
         self.is_asked.set()
         assert self.may_go_on.wait(30)
-        yield from super().stream(bucket, key, etag=etag)
+        yield from super().stream(bucket, key, etag=etag, start=start)
 
 
 def faults_of(house, *containers, **chosen):
