@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
 # Before anything imports numpy or torch, which read it then. Several test processes, each with a thread a core, spin
 # while they wait for each other at every small step of a model: tests of training take thrice the processor time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell that runs the tests in its background has them ignore Ctrl-C, which every process they start would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import services
 from gyropilot import settings
