@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 from array import array
 
+import services
 from gyropilot.base_models import safetensors_files
 from gyropilot.base_models.safetensors_files import Tensor
 
@@ -30,3 +32,14 @@ def write(path, by_name=None, *, value=None, dtype="F32"):
 
     safetensors_files.write(path, tensors, data_of, {})
     return path
+
+
+def bring(service, folder, tiny_model_folder):
+    """Import a source prompt of the tiny model into a service's home, under the name of `folder`, which is made."""
+    folder.mkdir()
+    width = json.loads((tiny_model_folder / "config.json").read_text())["hidden_size"]
+    write(folder / "adapter_model.safetensors", shapes(width=width))
+    config = {"peft_type": "MULTITASK_PROMPT_TUNING", "base_model_name_or_path": services.TINY}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    imported = service.gyropilot("prompts", "import", folder)
+    assert imported.returncode == 0, imported.stderr

@@ -16,13 +16,7 @@ ASKED = {"tuningType": "MULTITASK_PROMPT", "initMethod": "AVERAGE_SOURCE", "init
 def topics(service, tiny_model_folder, tmp_path_factory):
     """A source prompt of three tasks, 4 rows and 2 ranks, imported into the service's home."""
     folder = tmp_path_factory.mktemp("adapter") / "topics"
-    folder.mkdir()
-    width = json.loads((tiny_model_folder / "config.json").read_text())["hidden_size"]
-    source_vectors.write(folder / "adapter_model.safetensors", source_vectors.shapes(width=width))
-    config = {"peft_type": "MULTITASK_PROMPT_TUNING", "base_model_name_or_path": services.TINY}
-    (folder / "adapter_config.json").write_text(json.dumps(config))
-    imported = service.gyropilot("prompts", "import", folder)
-    assert imported.returncode == 0, imported.stderr
+    source_vectors.bring(service, folder, tiny_model_folder)
     return SourcePrompts(service.home / "source_prompts").verify("topics")
 
 

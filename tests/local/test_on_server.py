@@ -44,13 +44,7 @@ def test_a_service_tunes_and_its_model_answers_here_as_its_endpoint_does(service
 def source(service, tiny_model_folder, tmp_path_factory):
     """The name of a source prompt that the service alone has: of three tasks, 4 rows and 2 ranks."""
     folder = tmp_path_factory.mktemp("source") / "stones"
-    folder.mkdir()
-    width = json.loads((tiny_model_folder / "config.json").read_text())["hidden_size"]
-    source_vectors.write(folder / "adapter_model.safetensors", source_vectors.shapes(width=width))
-    config = {"peft_type": "MULTITASK_PROMPT_TUNING", "base_model_name_or_path": services.TINY}
-    (folder / "adapter_config.json").write_text(json.dumps(config))
-    imported = service.gyropilot("prompts", "import", folder)
-    assert imported.returncode == 0, imported.stderr
+    source_vectors.bring(service, folder, tiny_model_folder)
     yield "stones"
     assert service.gyropilot("prompts", "remove", "stones").returncode == 0
 

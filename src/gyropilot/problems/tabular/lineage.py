@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
 from pathlib import PurePosixPath
 
 from gyropilot.files import sha256_of
 from gyropilot.problems.contract import Json, TrainResult, TrainTask
+from gyropilot.problems.package_versions import package_versions
 from gyropilot.problems.tabular import artifacts, tables
 from gyropilot.problems.tabular.request import read_spec
 
@@ -80,16 +80,5 @@ def _record(task: TrainTask, result: TrainResult, seconds: float) -> dict[str, J
             "machine": platform.machine(),
             "system": platform.system(),
         },
-        "versions": {"python": platform.python_version()} | _versions(),
+        "versions": {"python": platform.python_version()} | package_versions(_PACKAGES),
     }
-
-
-def _versions() -> dict[str, str]:
-    """Give the versions of the packages that the result depends on, of those that are installed."""
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

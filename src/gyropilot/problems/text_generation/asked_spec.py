@@ -11,7 +11,7 @@ from dataclasses import replace
 from gyropilot.base_models.store import BaseModelStore
 from gyropilot.errors import Fault, InvalidRequest
 from gyropilot.problems.contract import Json, Limits
-from gyropilot.problems.text_generation.request import TextGenerationSpec
+from gyropilot.problems.text_generation.request import TextGenerationSpec, settled
 from gyropilot.problems.text_generation.tuning import reading
 from gyropilot.problems.text_generation.tuning.combinations import Surroundings
 from gyropilot.problems.text_generation.tuning.reading import Asked
@@ -58,26 +58,7 @@ def spec_of(
         loaded_model=base_model if found is None else found.name,
         accept_eula=accept_eula,
         validation_fraction=validation_fraction,
-    )
-
-
-def settled(
-    asked: Asked, *, base_model: str, loaded_model: str, accept_eula: bool, validation_fraction: float | None
-) -> TextGenerationSpec:
-    """Give the specification of what was asked for, on a base model."""
-    return TextGenerationSpec(
-        base_model=base_model,
-        loaded_model=loaded_model,
-        accept_eula=accept_eula,
-        epochs=asked.epochs,
-        batch_size=asked.batch_size,
-        learning_rate=asked.learning_rate,
-        warmup_steps=asked.warmup_steps,
-        seed=asked.seed,
-        validation_fraction=validation_fraction,
-        defaulted=asked.defaulted,
         limits=Limits(max_candidates=1, seconds_per_candidate=None, seconds_per_job=None),
-        method=asked.tuning,
     )
 
 

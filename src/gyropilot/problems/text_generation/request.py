@@ -90,16 +90,36 @@ def read(request: Mapping[str, Json], context: RequestContext) -> TextGeneration
     if faults:
         raise InvalidRequest.of(faults)
     loaded = context.base_models.find(base_model)
-    return TextGenerationSpec(
+    return settled(
+        asked,
         base_model=base_model,
         loaded_model=base_model if loaded is None else loaded.name,
+        accept_eula=accept_eula,
+        validation_fraction=fraction,
+        limits=limits,
+    )
+
+
+def settled(
+    asked: Asked,
+    *,
+    base_model: str,
+    loaded_model: str,
+    accept_eula: bool,
+    validation_fraction: float | None,
+    limits: Limits,
+) -> TextGenerationSpec:
+    """Give the specification of what was asked for, on a base model."""
+    return TextGenerationSpec(
+        base_model=base_model,
+        loaded_model=loaded_model,
         accept_eula=accept_eula,
         epochs=asked.epochs,
         batch_size=asked.batch_size,
         learning_rate=asked.learning_rate,
         warmup_steps=asked.warmup_steps,
         seed=asked.seed,
-        validation_fraction=fraction,
+        validation_fraction=validation_fraction,
         defaulted=asked.defaulted,
         limits=limits,
         method=asked.tuning,

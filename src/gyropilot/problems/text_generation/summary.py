@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib import metadata
 
 from gyropilot.metrics.generation import METRICS
 from gyropilot.problems.contract import Json, Metric
+from gyropilot.problems.package_versions import package_versions
 from gyropilot.problems.text_generation.base_model import BaseModelFacts
 from gyropilot.problems.text_generation.epoch_losses import EpochLoss
 from gyropilot.problems.text_generation.evaluate import Evaluation, Sample
@@ -207,13 +207,7 @@ class TrainingSummary:
 
 def versions() -> dict[str, str]:
     """Give the versions of the packages that the result depends on."""
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return package_versions(_PACKAGES)
 
 
 def _answer(sample: Sample | None) -> dict[str, Json] | None:
